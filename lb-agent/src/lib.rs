@@ -1,0 +1,1 @@
+//! The agent: shell around the decisions, and the one binary lb-agent.

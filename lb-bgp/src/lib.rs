@@ -1,0 +1,1 @@
+//! Announce-only BGP-4 speaker, sans-IO.

@@ -1,0 +1,1 @@
+//! Decisions: model, snapshot, plan, table, image. Pure.

@@ -1,0 +1,1 @@
+//! The BPF object: load, pins, apply, observe.

@@ -1,0 +1,1 @@
+//! Test support: namespaces, topologies, processes, real peers; the demo.
