@@ -1,0 +1,103 @@
+//! The contract between an object and the agent that loads, adopts or upgrades it. A change of any layout
+//! in this crate raises [`ABI_VERSION`], which names the pin folder, so that an agent never reads maps of
+//! another shape.
+
+/// Version of all layouts of this crate together.
+pub const ABI_VERSION: u32 = 1;
+
+/// A map that the agent writes and the data path only reads.
+///
+/// The order is the order of the image's parts; names are those of the BPF object and of the pins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(usize)]
+pub enum MapId {
+    /// One [`crate::config::Config`].
+    Config,
+    /// One [`crate::service::ServicesHead`].
+    ServicesHead,
+    /// [`crate::filter::FILTER_WORDS`] words that say which addresses may be VIPs.
+    VipFilter,
+    /// [`crate::service::ServiceBucket`]s, two copies of which the head names the current one.
+    Services,
+    /// [`crate::service::ServiceCold`] by service id.
+    ServiceCold,
+    /// [`crate::row::RowLine`]s, handed out in units of [`crate::row::LINES_PER_UNIT`].
+    Rows,
+    /// [`crate::endpoint::Endpoint`]s, handed out in lines of [`crate::endpoint::ENDPOINTS_PER_LINE`].
+    Endpoints,
+    /// Words that say which (address, port, protocol) may be an endpoint of this node.
+    EndpointFilter,
+    /// [`crate::node::Node`] by node index.
+    Nodes,
+    /// [`crate::node::NodeMacLine`]s, hashed by MAC.
+    NodeMacs,
+    /// [`crate::interface::Interface`] by uplink slot.
+    Interfaces,
+}
+
+impl MapId {
+    /// Every map of the image, in order.
+    pub const ALL: [Self; 11] = [
+        Self::Config,
+        Self::ServicesHead,
+        Self::VipFilter,
+        Self::Services,
+        Self::ServiceCold,
+        Self::Rows,
+        Self::Endpoints,
+        Self::EndpointFilter,
+        Self::Nodes,
+        Self::NodeMacs,
+        Self::Interfaces,
+    ];
+
+    /// The map's name in the object and in the pin folder (at most 15 characters, `BPF_OBJ_NAME_LEN`).
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Config => "config",
+            Self::ServicesHead => "services_head",
+            Self::VipFilter => "vip_filter",
+            Self::Services => "services",
+            Self::ServiceCold => "service_cold",
+            Self::Rows => "rows",
+            Self::Endpoints => "endpoints",
+            Self::EndpointFilter => "endpoint_filter",
+            Self::Nodes => "nodes",
+            Self::NodeMacs => "node_macs",
+            Self::Interfaces => "interfaces",
+        }
+    }
+
+    /// Size of one element, in bytes; always a multiple of 8.
+    #[must_use]
+    pub const fn element_bytes(self) -> usize {
+        match self {
+            Self::Config => size_of::<crate::config::Config>(),
+            Self::ServicesHead | Self::VipFilter | Self::EndpointFilter => 8,
+            Self::Services => size_of::<crate::service::ServiceBucket>(),
+            Self::ServiceCold => size_of::<crate::service::ServiceCold>(),
+            Self::Rows => size_of::<crate::row::RowLine>(),
+            Self::Endpoints => size_of::<crate::endpoint::Endpoint>(),
+            Self::Nodes => size_of::<crate::node::Node>(),
+            Self::NodeMacs => size_of::<crate::node::NodeMacLine>(),
+            Self::Interfaces => size_of::<crate::interface::Interface>(),
+        }
+    }
+}
+
+/// Maps that the data path writes itself.
+pub mod data {
+    /// [`crate::flow::IndexLine`]s: tags, states and ages of flows.
+    pub const FLOW_INDEX: &str = "flow_index";
+    /// [`crate::flow::Flow`] by flow number.
+    pub const FLOWS: &str = "flows";
+    /// [`crate::flow::ReverseLine`]s: from a pod's 4-tuple to a flow number.
+    pub const FLOW_REVERSE: &str = "flow_reverse";
+    /// [`crate::counter::ServiceCounters`] by CPU and service id.
+    pub const COUNTERS: &str = "counters";
+    /// [`crate::counter::VerdictCounters`] by CPU.
+    pub const VERDICTS: &str = "verdicts";
+    /// One [`crate::counter::Beat`], stamped by the agent.
+    pub const BEAT: &str = "beat";
+}

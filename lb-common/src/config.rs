@@ -1,0 +1,41 @@
+//! What one data path must know about itself: one line and a half, read by every packet for a VIP.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::{Address, flow::STATES};
+
+/// The element of map `config`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C, align(64))]
+pub struct Config {
+    /// Key of the flow hash and of the filters; the same on every node of the cluster.
+    pub seed: [u64; 2],
+    /// Key of the GUE tag; the same on every node of the cluster.
+    pub gue_key: [u64; 2],
+    /// [`crate::abi::ABI_VERSION`] of whoever wrote the maps.
+    pub abi_version: u32,
+    /// This node's index in `nodes`.
+    pub own_node: u16,
+    /// UDP port of GUE, network byte order.
+    pub gue_port: u16,
+    /// This node's own address that GUE comes to over IPv4, network byte order; 0 if none.
+    pub outer_v4: u32,
+    /// A flow's age is counted in ticks of `1 << tick_shift` jiffies, about a second.
+    pub tick_shift: u32,
+    /// This node's own address that GUE comes to over IPv6; zero if none.
+    pub outer_v6: Address,
+    /// Index lines of embryonic flows minus one; they come first.
+    pub embryonic_mask: u32,
+    /// Index lines of established flows minus one.
+    pub established_mask: u32,
+    /// Lines of the reverse index minus one.
+    pub reverse_mask: u32,
+    /// Stride of `counters` from one CPU to the next, in elements.
+    pub services: u32,
+    /// Ticks after which a flow that saw no packet is no more, by [`crate::flow::State`].
+    pub timeout_ticks: [u16; STATES],
+    /// Zero.
+    pub reserved: [u64; 2],
+}
+
+const _: () = assert!(size_of::<Config>() == 128);

@@ -1,0 +1,56 @@
+//! What the data path counts, per CPU and without atomics; the agent adds the CPUs up.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::verdict::VERDICTS;
+
+/// One line of map `counters`, at `cpu * services + service id`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C, align(64))]
+pub struct ServiceCounters {
+    /// Packets from clients to this service port that this node saw first or by GUE.
+    pub packets: u64,
+    /// Their bytes, from the Ethernet header on.
+    pub bytes: u64,
+    /// Of these, sent on to another node.
+    pub forwarded: u64,
+    /// Of these, dropped (the reason is in `verdicts`).
+    pub dropped: u64,
+    /// Flows created here.
+    pub new_flows: u64,
+    /// Packets from endpoints back to clients.
+    pub reply_packets: u64,
+    /// Their bytes, from the Ethernet header on; a GSO packet counts as the kernel holds it.
+    pub reply_bytes: u64,
+    /// Zero.
+    pub reserved: u64,
+}
+
+/// The element of map `verdicts`: one count a [`crate::verdict::Verdict`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C, align(64))]
+pub struct VerdictCounters {
+    /// Packets, by verdict.
+    pub packets: [u64; VERDICTS],
+}
+
+/// The element of map `beat`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C, align(64))]
+pub struct Beat {
+    /// `jiffies64` at the agent's last sign of life; [`Beat::NO_LIMIT`] if nobody is meant to stamp.
+    pub stamped_at: u64,
+    /// Jiffies after which a silent agent counts as dead; 0: never.
+    pub limit: u64,
+    /// Grows with every start of an agent.
+    pub epoch: u64,
+    /// Zero.
+    pub reserved: [u64; 5],
+}
+
+impl Beat {
+    /// What `lb-agent run --once` stamps: the data path outlives it on purpose.
+    pub const NO_LIMIT: u64 = u64::MAX;
+}
+
+const _: () = assert!(size_of::<ServiceCounters>() == 64 && size_of::<Beat>() == 64);

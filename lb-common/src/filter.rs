@@ -1,0 +1,76 @@
+//! Small bit filters that stop most packets at a line of the first-level cache: no false negatives, a few
+//! false positives. Bits are set before the entry they announce is written, and cleared after it is gone.
+
+use crate::{Address, hash};
+
+/// Words of a filter: 8 KiB.
+pub const FILTER_WORDS: usize = 1024;
+
+/// Where a key's bits are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FilterBits {
+    /// Index of the word.
+    pub word: u32,
+    /// The bits that are all set if the key may be present.
+    pub bits: u64,
+}
+
+impl FilterBits {
+    /// From a hash that is uniform in its upper 22 bits.
+    #[inline(always)]
+    #[must_use]
+    pub const fn from_hash(hash: u64) -> Self {
+        let first = 1u64 << ((hash >> 48) & 63);
+        let second = 1u64 << ((hash >> 42) & 63);
+        Self {
+            word: (hash >> 54) as u32,
+            bits: first | second,
+        }
+    }
+}
+
+/// Bits of a VIP, IPv4.
+#[inline(always)]
+#[must_use]
+pub const fn vip_v4(seed: u64, address: u32) -> FilterBits {
+    FilterBits::from_hash(hash::word(seed, address as u64))
+}
+
+/// Bits of a VIP, IPv6.
+#[inline(always)]
+#[must_use]
+pub const fn vip_v6(seed: u64, address: &Address) -> FilterBits {
+    FilterBits::from_hash(hash::address_v6(seed, address))
+}
+
+/// Bits of an endpoint of this node, IPv4; `port` in network byte order.
+#[inline(always)]
+#[must_use]
+pub const fn endpoint_v4(seed: u64, address: u32, port: u16, protocol: u8) -> FilterBits {
+    let key = (address as u64) << 32 | (port as u64) << 16 | protocol as u64;
+    FilterBits::from_hash(hash::word(seed, key))
+}
+
+/// Bits of an endpoint of this node, IPv6; `port` in network byte order.
+#[inline(always)]
+#[must_use]
+pub const fn endpoint_v6(seed: u64, address: &Address, port: u16, protocol: u8) -> FilterBits {
+    let key = hash::address_v6(seed, address) ^ ((port as u64) << 16 | protocol as u64);
+    FilterBits::from_hash(hash::word(seed, key))
+}
+
+/// The bit of a MAC in [`crate::interface::Interface::node_mac_filter`].
+#[inline(always)]
+#[must_use]
+pub const fn mac_bit(mac: u64) -> u64 {
+    1u64 << (hash::word(0, mac) >> 58)
+}
+
+/// The two lines of `node_macs` that may hold a MAC.
+#[inline(always)]
+#[must_use]
+pub const fn mac_lines(mac: u64) -> (u32, u32) {
+    let hash = hash::word(0, mac);
+    let mask = crate::limits::NODE_MAC_LINES - 1;
+    (hash as u32 & mask, (hash >> 16) as u32 & mask)
+}

@@ -1,0 +1,27 @@
+//! An uplink as the programs see it. The slot is a constant of each attached program, so that the look-up
+//! costs one load and no comparison with interface indices.
+
+use bytemuck::{Pod, Zeroable};
+
+/// The element of map `interfaces`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C, align(64))]
+pub struct Interface {
+    /// Own MAC (its bridge's, its bond's): six bytes as on the wire, in the low bytes of the word.
+    pub mac: u64,
+    /// One bit a node MAC that is on this link ([`crate::filter::mac_bit`]): a router's frame stops here.
+    pub node_mac_filter: u64,
+    /// The kernel's interface index.
+    pub ifindex: u32,
+    /// [`Interface::FACES_NODES`].
+    pub flags: u32,
+    /// Zero.
+    pub reserved: [u64; 5],
+}
+
+impl Interface {
+    /// GUE is accepted here.
+    pub const FACES_NODES: u32 = 1;
+}
+
+const _: () = assert!(size_of::<Interface>() == 64);

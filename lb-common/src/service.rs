@@ -1,0 +1,257 @@
+//! Service ports: (VIP, protocol, port) to one 64-bit value that says everything the fast path needs. Keys
+//! of both families share buckets of four; an IPv6 key is a keyed tag whose full form the cold line holds.
+//! A VIP itself is an entry with port and protocol 0.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::{Address, hash, row::Shape};
+
+/// Entries in a bucket.
+pub const ENTRIES_PER_BUCKET: usize = 4;
+
+/// The element of map `services_head`: one word, loaded once a packet, that names the current copy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(transparent)]
+pub struct ServicesHead(pub u64);
+
+impl ServicesHead {
+    /// `base`: first bucket of the copy (24 bits); `mask`: its buckets minus one (24 bits); `seed` (16 bits).
+    #[must_use]
+    pub const fn new(base: u32, mask: u32, seed: u16) -> Self {
+        Self(base as u64 & 0xff_ffff | (mask as u64 & 0xff_ffff) << 24 | (seed as u64) << 48)
+    }
+
+    /// First bucket of the current copy.
+    #[inline(always)]
+    #[must_use]
+    pub const fn base(self) -> u32 {
+        self.0 as u32 & 0xff_ffff
+    }
+
+    /// Buckets of a copy minus one.
+    #[inline(always)]
+    #[must_use]
+    pub const fn mask(self) -> u32 {
+        (self.0 >> 24) as u32 & 0xff_ffff
+    }
+
+    /// Seed of the bucket choice: a rebuild that does not fit takes another.
+    #[inline(always)]
+    #[must_use]
+    pub const fn seed(self) -> u16 {
+        (self.0 >> 48) as u16
+    }
+
+    /// The two buckets that may hold a key.
+    #[inline(always)]
+    #[must_use]
+    pub const fn buckets(self, key: ServiceKey) -> (u32, u32) {
+        let hash = hash::word(self.0 >> 48, key.0);
+        (
+            self.base() + ((hash >> 32) as u32 & self.mask()),
+            self.base() + (hash as u32 & self.mask()),
+        )
+    }
+}
+
+/// What an entry is found by; 0 is a free entry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Pod, Zeroable)]
+#[repr(transparent)]
+pub struct ServiceKey(pub u64);
+
+impl ServiceKey {
+    const V4: u64 = 4;
+    const V6: u64 = 6;
+
+    /// Exact. `port` in network byte order; port and protocol 0 for the VIP itself.
+    #[inline(always)]
+    #[must_use]
+    pub const fn v4(address: u32, port: u16, protocol: u8) -> Self {
+        Self((address as u64) << 32 | (port as u64) << 16 | (protocol as u64) << 8 | Self::V4)
+    }
+
+    /// A 56-bit tag keyed by the cluster's seed.
+    #[inline(always)]
+    #[must_use]
+    pub const fn v6(seed: u64, address: &Address, port: u16, protocol: u8) -> Self {
+        Self::v6_from(hash::address_v6(seed, address), port, protocol)
+    }
+
+    /// As [`ServiceKey::v6`], from [`hash::address_v6`] of the address.
+    #[inline(always)]
+    #[must_use]
+    pub const fn v6_from(address_hash: u64, port: u16, protocol: u8) -> Self {
+        let tag = hash::word(address_hash, (port as u64) << 8 | protocol as u64);
+        Self(tag & !0xff | Self::V6)
+    }
+}
+
+/// What an entry says, read and written whole; 0 while the entry is being made or taken away.
+///
+/// Bits from the low end: service id 16, first unit of rows 16, first line of endpoints 20, shape 2, flags 10.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(transparent)]
+pub struct ServiceValue(pub u64);
+
+impl ServiceValue {
+    /// The value counts.
+    pub const PRESENT: u16 = 1;
+    /// The entry is a VIP, not a service port.
+    pub const VIP: u16 = 2;
+    /// No endpoint serves: nothing to choose from.
+    pub const EMPTY: u16 = 4;
+    /// The rest of the flags, whose rooms are kept: client affinity, source ranges, rows with alternates,
+    /// a node-local view, a predecessor's flows still about.
+    pub const AFFINITY: u16 = 8;
+    /// See [`ServiceValue::AFFINITY`].
+    pub const RANGES: u16 = 16;
+    /// See [`ServiceValue::AFFINITY`].
+    pub const ALTERNATES: u16 = 32;
+    /// See [`ServiceValue::AFFINITY`].
+    pub const LOCAL_VIEW: u16 = 64;
+    /// See [`ServiceValue::AFFINITY`].
+    pub const LEGACY: u16 = 128;
+
+    /// Puts the fields together; each must fit (ids below 2^16, units below 2^16, lines below 2^20).
+    #[must_use]
+    pub const fn new(id: u16, row_unit: u16, endpoint_line: u32, shape: Shape, flags: u16) -> Self {
+        Self(
+            id as u64
+                | (row_unit as u64) << 16
+                | (endpoint_line as u64 & 0xf_ffff) << 32
+                | (shape as u64) << 52
+                | (flags as u64 & 0x3ff) << 54,
+        )
+    }
+
+    /// Stable for the life of the service port.
+    #[inline(always)]
+    #[must_use]
+    pub const fn id(self) -> u16 {
+        self.0 as u16
+    }
+
+    /// First unit of the rows.
+    #[inline(always)]
+    #[must_use]
+    pub const fn row_unit(self) -> u32 {
+        (self.0 >> 16) as u16 as u32
+    }
+
+    /// First line of the endpoints.
+    #[inline(always)]
+    #[must_use]
+    pub const fn endpoint_line(self) -> u32 {
+        (self.0 >> 32) as u32 & 0xf_ffff
+    }
+
+    /// Shape of the rows.
+    #[inline(always)]
+    #[must_use]
+    pub const fn shape(self) -> Shape {
+        Shape::from_bits((self.0 >> 52) as u32)
+    }
+
+    /// The flag bits.
+    #[inline(always)]
+    #[must_use]
+    pub const fn flags(self) -> u16 {
+        (self.0 >> 54) as u16
+    }
+
+    /// Whether all of `flags` are set.
+    #[inline(always)]
+    #[must_use]
+    pub const fn has(self, flags: u16) -> bool {
+        self.flags() & flags == flags
+    }
+}
+
+/// One entry of a bucket.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct ServiceEntry {
+    /// [`ServiceKey`].
+    pub key: u64,
+    /// [`ServiceValue`].
+    pub value: u64,
+}
+
+/// The element of map `services`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C, align(64))]
+pub struct ServiceBucket {
+    /// In no order.
+    pub entries: [ServiceEntry; ENTRIES_PER_BUCKET],
+}
+
+/// The element of map `service_cold`, by service id.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C, align(64))]
+pub struct ServiceCold {
+    /// The VIP.
+    pub vip: Address,
+    /// Network byte order; 0 for a VIP entry.
+    pub port: u16,
+    /// IP protocol number; 0 for a VIP entry.
+    pub protocol: u8,
+    /// 4 or 6; 0 if the id is free.
+    pub family: u8,
+    /// Units of rows that the extent holds.
+    pub row_units: u16,
+    /// Lines of endpoints that the extent holds.
+    pub endpoint_lines: u16,
+    /// Cluster time of the last change of the endpoints, for the chain; zero until then.
+    pub changed_at: u64,
+    /// Affinity time-out; zero without affinity.
+    pub affinity_seconds: u32,
+    /// First unit of the node-local view's rows; zero without one.
+    pub local_row_unit: u16,
+    /// How many source ranges stand beside the service; zero: all clients.
+    pub range_count: u16,
+    /// Zero.
+    pub reserved: [u64; 3],
+}
+
+const _: () = assert!(size_of::<ServiceBucket>() == 64 && size_of::<ServiceCold>() == 64);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_value_keeps_its_fields_apart() {
+        let value = ServiceValue::new(0xffff, 0, 0xf_ffff, Shape::Single, 0);
+        assert_eq!(
+            (
+                value.id(),
+                value.row_unit(),
+                value.endpoint_line(),
+                value.flags()
+            ),
+            (0xffff, 0, 0xf_ffff, 0)
+        );
+        let value = ServiceValue::new(0, 0xffff, 0, Shape::Large, 0x3ff);
+        assert_eq!(
+            (
+                value.id(),
+                value.row_unit(),
+                value.endpoint_line(),
+                value.flags()
+            ),
+            (0, 0xffff, 0, 0x3ff)
+        );
+        assert_eq!(value.shape(), Shape::Large);
+    }
+
+    #[test]
+    fn the_head_keeps_its_fields_apart() {
+        let head = ServicesHead::new(0xff_ffff, 0, 0xffff);
+        assert_eq!(
+            (head.base(), head.mask(), head.seed()),
+            (0xff_ffff, 0, 0xffff)
+        );
+        let head = ServicesHead::new(0, 0xff_ffff, 0);
+        assert_eq!((head.base(), head.mask(), head.seed()), (0, 0xff_ffff, 0));
+    }
+}

@@ -1,0 +1,74 @@
+//! What becomes of a packet for a VIP, and why: the index of a counter, the label of a metric, the words of
+//! `show`. Packets that are none of ours have no verdict: they pass uncounted.
+
+macro_rules! verdicts {
+    ($($(#[$doc:meta])* $name:ident = $number:literal, $label:literal;)*) => {
+        /// Index into [`crate::counter::VerdictCounters`]; numbers are part of the ABI.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(u32)]
+        pub enum Verdict {
+            $($(#[$doc])* $name = $number,)*
+        }
+
+        impl Verdict {
+            /// Every verdict, by number.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// Lower-case label for metrics and tables.
+            #[must_use]
+            pub const fn label(self) -> &'static str {
+                match self { $(Self::$name => $label,)* }
+            }
+        }
+    };
+}
+
+verdicts! {
+    /// To a pod of this node: destination translated, passed into the stack.
+    Delivered = 0, "delivered";
+    /// To another node by MAC rewrite.
+    ForwardedDirect = 1, "forwarded-direct";
+    /// To another node by GUE.
+    ForwardedGue = 2, "forwarded-gue";
+    /// Reply of a pod, source translated back to the VIP.
+    Replied = 3, "replied";
+    /// The VIP has no such port.
+    NoSuchPort = 4, "no-such-port";
+    /// The service has no endpoint.
+    NoEndpoint = 5, "no-endpoint";
+    /// TTL or hop limit would reach zero.
+    TtlExpired = 6, "ttl-expired";
+    /// The endpoint's node has no resolved MAC.
+    NodeUnresolved = 7, "node-unresolved";
+    /// With its outer header the packet exceeds the MTU to the node.
+    TooBig = 8, "too-big";
+    /// Headers contradict each other or the frame's length.
+    Malformed = 9, "malformed";
+    /// A fragment.
+    Fragment = 10, "fragment";
+    /// IPv4 options or IPv6 extension headers.
+    HeaderOptions = 11, "header-options";
+    /// Neither TCP nor UDP.
+    UnsupportedProtocol = 12, "unsupported-protocol";
+    /// GUE for this node, but not from a node of the cluster, or on an interface that faces none.
+    GueStranger = 13, "gue-stranger";
+    /// GUE for this node that is none of ours, or cut short.
+    GueMalformed = 14, "gue-malformed";
+    /// GUE for this node whose tag is wrong.
+    GueBadTag = 15, "gue-bad-tag";
+    /// Steered already, and neither here nor allowed to go on.
+    HopLimit = 16, "hop-limit";
+    /// No room for a new flow.
+    FlowsFull = 17, "flows-full";
+    /// Another flow of the pod already has this client address and port.
+    ReverseClash = 18, "reverse-clash";
+    /// A table names what is not there: written between two packets, or a defect.
+    TableInconsistent = 19, "table-inconsistent";
+    /// The kernel refused to make room for the outer header or to take it off.
+    NoHeadroom = 20, "no-headroom";
+}
+
+/// Counters there is room for.
+pub const VERDICTS: usize = 64;
+
+const _: () = assert!(Verdict::ALL.len() <= VERDICTS);
