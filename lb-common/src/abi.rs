@@ -29,15 +29,17 @@ pub enum MapId {
     EndpointFilter,
     /// [`crate::node::Node`] by node index.
     Nodes,
-    /// [`crate::node::NodeMacLine`]s, hashed by MAC.
+    /// [`crate::node::NodeLine`]s of the nodes' MACs ([`crate::node::mac_tag`]).
     NodeMacs,
+    /// [`crate::node::NodeLine`]s of the nodes' addresses ([`crate::node::address_tag`]).
+    NodeAddresses,
     /// [`crate::interface::Interface`] by uplink slot.
     Interfaces,
 }
 
 impl MapId {
     /// Every map of the image, in order.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Config,
         Self::ServicesHead,
         Self::VipFilter,
@@ -48,6 +50,7 @@ impl MapId {
         Self::EndpointFilter,
         Self::Nodes,
         Self::NodeMacs,
+        Self::NodeAddresses,
         Self::Interfaces,
     ];
 
@@ -65,6 +68,7 @@ impl MapId {
             Self::EndpointFilter => "endpoint_filter",
             Self::Nodes => "nodes",
             Self::NodeMacs => "node_macs",
+            Self::NodeAddresses => "node_addresses",
             Self::Interfaces => "interfaces",
         }
     }
@@ -80,7 +84,7 @@ impl MapId {
             Self::Rows => size_of::<crate::row::RowLine>(),
             Self::Endpoints => size_of::<crate::endpoint::Endpoint>(),
             Self::Nodes => size_of::<crate::node::Node>(),
-            Self::NodeMacs => size_of::<crate::node::NodeMacLine>(),
+            Self::NodeMacs | Self::NodeAddresses => size_of::<crate::node::NodeLine>(),
             Self::Interfaces => size_of::<crate::interface::Interface>(),
         }
     }

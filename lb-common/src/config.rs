@@ -34,8 +34,10 @@ pub struct Config {
     pub services: u32,
     /// Ticks after which a flow that saw no packet is no more, by [`crate::flow::State`].
     pub timeout_ticks: [u16; STATES],
+    /// What GUE calls this node ([`crate::node::node_id`]).
+    pub own_id: u32,
     /// Zero.
-    pub reserved: [u64; 2],
+    pub reserved: [u32; 3],
 }
 
 const _: () = assert!(size_of::<Config>() == 128);

@@ -65,12 +65,3 @@ pub const fn endpoint_v6(seed: u64, address: &Address, port: u16, protocol: u8) 
 pub const fn mac_bit(mac: u64) -> u64 {
     1u64 << (hash::word(0, mac) >> 58)
 }
-
-/// The two lines of `node_macs` that may hold a MAC.
-#[inline(always)]
-#[must_use]
-pub const fn mac_lines(mac: u64) -> (u32, u32) {
-    let hash = hash::word(0, mac);
-    let mask = crate::limits::NODE_MAC_LINES - 1;
-    (hash as u32 & mask, (hash >> 16) as u32 & mask)
-}

@@ -5,8 +5,9 @@
 pub const INTERFACES_MAX: u32 = 16;
 /// Nodes of a cluster: an endpoint names its node by 16 bits, the MAC table holds this many.
 pub const NODES_MAX: u32 = 1024;
-/// Lines of the node-MAC table (8 entries each, two choices a MAC): at most half full.
-pub const NODE_MAC_LINES: u32 = 256;
+/// Lines of the tables of node MACs and node addresses (8 entries each, two choices a key): at most half full
+/// with one MAC a node, or both addresses.
+pub const NODE_LINES: u32 = 512;
 /// Hops of one packet between nodes: one steer, one correction (design: "one more hop by this node's own
 /// table, else a counted drop"). The field on the wire allows 8, for the chain.
 pub const HOPS_MAX: u8 = 1;
@@ -68,7 +69,7 @@ impl Capacity {
             MapId::Rows => self.row_units * crate::row::LINES_PER_UNIT,
             MapId::Endpoints => self.endpoints,
             MapId::Nodes => NODES_MAX,
-            MapId::NodeMacs => NODE_MAC_LINES,
+            MapId::NodeMacs | MapId::NodeAddresses => NODE_LINES,
             MapId::Interfaces => INTERFACES_MAX,
         }
     }

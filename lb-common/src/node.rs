@@ -3,7 +3,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::Address;
+use crate::{Address, hash};
 
 /// The element of map `nodes`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
@@ -23,8 +23,10 @@ pub struct Node {
     pub outer_source: Address,
     /// Outer destination: that node's address.
     pub outer_destination: Address,
+    /// What GUE calls the node: [`node_id`] of its outer address.
+    pub id: u32,
     /// Agent epoch, for later versions; zero.
-    pub epoch: u64,
+    pub epoch: u32,
 }
 
 impl Node {
@@ -40,13 +42,43 @@ impl Node {
     pub const DEAD: u16 = 16;
 }
 
-/// The element of map `node_macs`: which MACs are other nodes', so that a frame a node has already steered
-/// is not steered by MAC again.
+/// The element of maps `node_macs` and `node_addresses`: which frames and which GUE come from nodes, so that
+/// what a node has steered is not steered by MAC again, and no stranger's GUE is taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C, align(64))]
-pub struct NodeMacLine {
-    /// MAC (as [`crate::interface::Interface::mac`]) shifted left by 16, then the node's index; 0 is free.
+pub struct NodeLine {
+    /// A 48-bit tag shifted left by 16, then the node's index; 0 is free.
     pub entries: [u64; 8],
+}
+
+/// The tag of a MAC: itself (as [`crate::interface::Interface::mac`]).
+#[inline(always)]
+#[must_use]
+pub const fn mac_tag(mac: u64) -> u64 {
+    mac & 0xffff_ffff_ffff
+}
+
+/// The tag of an outer address under the cluster's seed.
+#[inline(always)]
+#[must_use]
+pub const fn address_tag(seed: u64, address: &Address) -> u64 {
+    hash::address_v6(seed, address) >> 16
+}
+
+/// What GUE calls the node with this outer address; all nodes with the cluster's seed agree.
+#[inline(always)]
+#[must_use]
+pub const fn node_id(seed: u64, outer: &Address) -> u32 {
+    (hash::address_v6(seed, outer) >> 32) as u32
+}
+
+/// The two lines that may hold a tag.
+#[inline(always)]
+#[must_use]
+pub const fn tag_lines(tag: u64) -> (u32, u32) {
+    let hash = hash::word(0, tag);
+    let mask = crate::limits::NODE_LINES - 1;
+    ((hash >> 32) as u32 & mask, hash as u32 & mask)
 }
 
 const _: () = assert!(size_of::<Node>() == 64);
