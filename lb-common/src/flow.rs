@@ -138,8 +138,8 @@ pub struct Flow {
     pub flags: u8,
     /// Service id, for counters.
     pub service: u16,
-    /// Index of the node that steered the flow here, if [`Flow::FROM_GUE`].
-    pub ingress_node: u16,
+    /// Index of the node that sent the flow here, if [`Flow::FROM_GUE`].
+    pub sender_node: u16,
     /// TCP: what the client must acknowledge to be established: the SYN-ACK's sequence number plus one.
     pub expected_ack: u32,
     /// Tick of creation.

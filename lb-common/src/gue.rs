@@ -35,10 +35,10 @@ pub struct GueHeader {
     pub private_flags: u8,
     /// Zero.
     pub reserved: u8,
-    /// Node index of the ingress node, network byte order.
-    pub ingress_node: u16,
-    /// [`tag`], 48 bits.
-    pub tag: [u16; 3],
+    /// [`crate::node::node_id`] of the ingress node.
+    pub ingress_node: u32,
+    /// [`tag`].
+    pub tag: u32,
 }
 
 impl GueHeader {
@@ -53,7 +53,7 @@ impl GueHeader {
     /// A reply on its way back through the ingress node (later versions).
     pub const RETURN: u8 = 2;
 
-    /// A header for one packet; `ingress_node` in host byte order.
+    /// A header for one packet.
     #[inline(always)]
     #[must_use]
     pub const fn new(
@@ -61,7 +61,7 @@ impl GueHeader {
         flow_hash: u64,
         protocol: u8,
         hop: u8,
-        ingress_node: u16,
+        ingress_node: u32,
     ) -> Self {
         Self {
             variant_length: Self::VARIANT_LENGTH,
@@ -71,7 +71,7 @@ impl GueHeader {
             hop,
             private_flags: 0,
             reserved: 0,
-            ingress_node: ingress_node.to_be(),
+            ingress_node,
             tag: tag(key, flow_hash, hop, 0, ingress_node),
         }
     }
@@ -90,18 +90,18 @@ impl GueHeader {
     #[inline(always)]
     #[must_use]
     pub const fn tag_is_valid(&self, key: &[u64; 2], flow_hash: u64) -> bool {
-        let want = tag(
-            key,
-            flow_hash,
-            self.hop,
-            self.private_flags,
-            u16::from_be(self.ingress_node),
-        );
-        (want[0] ^ self.tag[0]) | (want[1] ^ self.tag[1]) | (want[2] ^ self.tag[2]) == 0
+        self.tag
+            == tag(
+                key,
+                flow_hash,
+                self.hop,
+                self.private_flags,
+                self.ingress_node,
+            )
     }
 }
 
-/// 48 bits that only who has the key can make for this flow, hop, flags and ingress node (host byte order).
+/// 32 bits that only who has the key can make for this flow, hop, flags and ingress node.
 #[inline(always)]
 #[must_use]
 pub const fn tag(
@@ -109,11 +109,10 @@ pub const fn tag(
     flow_hash: u64,
     hop: u8,
     private_flags: u8,
-    ingress_node: u16,
-) -> [u16; 3] {
+    ingress_node: u32,
+) -> u32 {
     let said = (hop as u64) << 32 | (private_flags as u64) << 40 | ingress_node as u64;
-    let hash = hash::word(key[1], hash::word(key[0], flow_hash) ^ said);
-    [hash as u16, (hash >> 16) as u16, (hash >> 32) as u16]
+    hash::word(key[1], hash::word(key[0], flow_hash) ^ said) as u32
 }
 
 /// Outer UDP source port, network byte order: the flow's entropy in the dynamic range.
