@@ -1,1 +1,6 @@
-//! The agent: shell around the decisions, and the one binary lb-agent.
+//! The shell around the decisions, and the one binary `lb-agent`. Everything that touches the world is here:
+//! sockets, clocks, tasks, files, netlink, signals. Facts flow one way: [`sources`] into a snapshot, the
+//! [`engine`] plans, executors carry out what it publishes, and report back as one more source. Nothing here
+//! decides what is served or announced; that is `lb-core`.
+
+pub mod engine;

@@ -1,0 +1,3 @@
+//! The only loop that decides.
+
+pub mod feedback;
