@@ -1,0 +1,147 @@
+//! `cargo xtask test`: the checks of the source, then every test binary, one after the other, with the
+//! time of each part. Binaries are built by cargo as the user and run from here, so that only those that
+//! need root are raised. Ends with the line `N passed, N failed, N skipped`.
+
+mod binary;
+mod libtest;
+mod summary;
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use crate::test::binary::{TestBinary, Tier};
+use crate::test::summary::Summary;
+use crate::{privilege, process, workspace};
+
+/// Runs everything, one tier, one binary, or the tests whose name contains the selection.
+pub(crate) fn run(selection: Option<&str>) -> anyhow::Result<ExitCode> {
+    let selection = Selection::parse(selection);
+    privilege::ensure()?;
+    std::fs::create_dir_all(workspace::artifacts_dir())?;
+
+    let mut summary = Summary::default();
+    if selection == Selection::All {
+        check_source(&mut summary);
+    }
+    match timed(&mut summary, "build", build) {
+        Some(binaries) => run_binaries(&binaries, &selection, &mut summary)?,
+        None => return Ok(summary.close()),
+    }
+    if matches!(selection, Selection::All | Selection::Tier(Tier::Unit)) {
+        run_doc_tests(&mut summary)?;
+    }
+    if selection != Selection::All && summary.ran_nothing() {
+        summary.fail(format!("no test matches `{selection}`"));
+    }
+    Ok(summary.close())
+}
+
+/// What was asked for.
+#[derive(Debug, PartialEq, Eq)]
+enum Selection {
+    All,
+    Tier(Tier),
+    Filter(String),
+}
+
+impl Selection {
+    fn parse(word: Option<&str>) -> Self {
+        match word {
+            None => Self::All,
+            Some("unit") => Self::Tier(Tier::Unit),
+            Some("lab") => Self::Tier(Tier::Lab),
+            Some(filter) => Self::Filter(filter.to_owned()),
+        }
+    }
+
+    /// Whether `binary` runs, and if so with which filter on its tests' names.
+    fn filter_for(&self, binary: &TestBinary) -> Option<Option<&str>> {
+        match self {
+            Self::All => Some(None),
+            Self::Tier(tier) => (binary.tier == *tier).then_some(None),
+            Self::Filter(word) if binary.is_named(word) => Some(None),
+            Self::Filter(word) => Some(Some(word)),
+        }
+    }
+}
+
+impl std::fmt::Display for Selection {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::All => out.write_str("all"),
+            Self::Tier(tier) => write!(out, "{tier}"),
+            Self::Filter(word) => out.write_str(word),
+        }
+    }
+}
+
+fn check_source(summary: &mut Summary) {
+    timed(summary, "fmt", || {
+        process::run(workspace::cargo().args(["fmt", "--all", "--check"]))
+    });
+    timed(summary, "clippy", || {
+        let lint = [
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ];
+        process::run(workspace::cargo().args(lint))
+    });
+}
+
+fn build() -> anyhow::Result<Vec<TestBinary>> {
+    process::run(workspace::cargo().args(["build", "--workspace"]))?;
+    binary::build_all()
+}
+
+fn run_binaries(
+    binaries: &[TestBinary],
+    selection: &Selection,
+    summary: &mut Summary,
+) -> anyhow::Result<()> {
+    for tier in [Tier::Unit, Tier::Lab] {
+        for binary in binaries.iter().filter(|binary| binary.tier == tier) {
+            if let Some(filter) = selection.filter_for(binary) {
+                let begun = Instant::now();
+                let report = libtest::run(&mut binary.command(filter), &binary.name)?;
+                summary.add(&binary.name, begun.elapsed(), report);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn run_doc_tests(summary: &mut Summary) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    let mut command = workspace::cargo();
+    command.args([
+        "test",
+        "--doc",
+        "--workspace",
+        "--no-fail-fast",
+        "--quiet",
+        "--",
+        "--format=pretty",
+    ]);
+    let report = libtest::run(&mut command, "doc")?;
+    summary.add("doc", begun.elapsed(), report);
+    Ok(())
+}
+
+/// Runs one part, records its time, and turns its error into a failure of the summary.
+fn timed<T>(
+    summary: &mut Summary,
+    part: &str,
+    work: impl FnOnce() -> anyhow::Result<T>,
+) -> Option<T> {
+    println!("xtask: {part}");
+    let begun = Instant::now();
+    let result = work();
+    summary.time(part, begun.elapsed());
+    result
+        .map_err(|error| summary.fail(format!("{part}: {error:#}")))
+        .ok()
+}

@@ -1,0 +1,154 @@
+//! The test binaries of the workspace: which there are (cargo says), what tier each belongs to, whether it
+//! needs root, and how it is run.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::Context;
+use serde_json::Value;
+
+use crate::{privilege, process, workspace};
+
+/// Packages whose tests open BPF objects or network namespaces.
+const NEED_ROOT: [&str; 3] = ["fairlead-tests", "lb-datapath", "lb-lab"];
+/// Packages whose tests build labs.
+const LAB_PACKAGES: [&str; 2] = ["fairlead-tests", "lb-lab"];
+/// Binaries of the lab packages that run the real program on fixtures and build no lab.
+const FIXTURE_BINARIES: [&str; 1] = ["fixtures"];
+/// Labs mostly wait, so more of them run at once than there are cores.
+const LABS_AT_ONCE: &str = "6";
+
+/// Which budget a test belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tier {
+    /// Pure crates, simulations, fixtures.
+    Unit,
+    /// Namespaces with real peers and sockets.
+    Lab,
+}
+
+impl fmt::Display for Tier {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Unit => "unit",
+            Self::Lab => "lab",
+        })
+    }
+}
+
+/// A built test binary.
+#[derive(Debug)]
+pub(crate) struct TestBinary {
+    /// `package::target`, or `package` for the tests inside a library.
+    pub(crate) name: String,
+    pub(crate) tier: Tier,
+    package: String,
+    target: String,
+    package_dir: PathBuf,
+    executable: PathBuf,
+}
+
+/// Builds the tests of every package and lists their binaries.
+pub(crate) fn build_all() -> anyhow::Result<Vec<TestBinary>> {
+    let mut command = workspace::cargo();
+    command.args([
+        "test",
+        "--workspace",
+        "--no-run",
+        "--quiet",
+        "--message-format=json-render-diagnostics",
+    ]);
+    let messages = process::output_of(&mut command)?;
+    let mut binaries = Vec::new();
+    for line in messages.lines().filter(|line| line.starts_with('{')) {
+        let message: Value = serde_json::from_str(line).context("cargo's message is no JSON")?;
+        binaries.extend(TestBinary::from_message(&message));
+    }
+    binaries.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(binaries)
+}
+
+impl TestBinary {
+    /// The binary that a `compiler-artifact` message of cargo describes, if it is a test.
+    fn from_message(message: &Value) -> Option<Self> {
+        let executable = message["executable"].as_str()?;
+        if message["reason"] != "compiler-artifact" || message["profile"]["test"] != true {
+            return None;
+        }
+        let package_dir = PathBuf::from(message["manifest_path"].as_str()?)
+            .parent()?
+            .to_owned();
+        let package = package_of(message["package_id"].as_str()?)?;
+        let target = message["target"]["name"].as_str()?.to_owned();
+        let inside = package.replace('-', "_") == target.replace('-', "_");
+        Some(Self {
+            name: if inside {
+                package.clone()
+            } else {
+                format!("{package}::{target}")
+            },
+            tier: tier_of(&package, &target),
+            package,
+            target,
+            package_dir,
+            executable: executable.into(),
+        })
+    }
+
+    /// True for the package's or the target's name, or both.
+    pub(crate) fn is_named(&self, word: &str) -> bool {
+        [&self.name, &self.package, &self.target]
+            .iter()
+            .any(|name| *name == word)
+    }
+
+    /// The command that runs the tests whose name contains `filter`.
+    pub(crate) fn command(&self, filter: Option<&str>) -> Command {
+        let artifacts = workspace::artifacts_dir();
+        let target_dir = workspace::target_dir();
+        let environment: [(&str, &OsStr); 5] = [
+            ("CARGO_MANIFEST_DIR", self.package_dir.as_os_str()),
+            ("CARGO_TARGET_DIR", target_dir.as_os_str()),
+            ("FAIRLEAD_ARTIFACTS", artifacts.as_os_str()),
+            ("INSTA_WORKSPACE_ROOT", workspace::root().as_os_str()),
+            // libtest prints the time of each test only where unstable options are allowed.
+            ("RUSTC_BOOTSTRAP", OsStr::new("1")),
+        ];
+        let mut command = if NEED_ROOT.contains(&self.package.as_str()) {
+            privilege::raised(&self.executable, &environment)
+        } else {
+            let mut command = Command::new(&self.executable);
+            command.envs(environment);
+            command
+        };
+        command
+            .current_dir(&self.package_dir)
+            .args(["-Z", "unstable-options", "--report-time"]);
+        if self.tier == Tier::Lab {
+            command.args(["--test-threads", LABS_AT_ONCE]);
+        }
+        command.args(filter);
+        command
+    }
+}
+
+fn tier_of(package: &str, target: &str) -> Tier {
+    let lab = LAB_PACKAGES.contains(&package) && !FIXTURE_BINARIES.contains(&target);
+    if lab { Tier::Lab } else { Tier::Unit }
+}
+
+/// `lb-core` of `path+file:///x/lb-core#0.1.0` or of `path+file:///x/y#lb-core@0.1.0`
+/// (cargo reference, Package ID Specifications).
+fn package_of(id: &str) -> Option<String> {
+    let (url, fragment) = id.split_once('#')?;
+    let name = match fragment.split_once('@') {
+        Some((name, _version)) => name,
+        None => url.rsplit('/').next()?,
+    };
+    Some(name.to_owned())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,49 @@
+//! Where things are: the workspace's root, its target folder, its cache, and cargo itself.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The root of the workspace this program was built from.
+pub(crate) fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("xtask lies in the workspace's root")
+}
+
+/// Downloaded tools and, in CI, build output: `~/.cache/fairlead`.
+pub(crate) fn cache_dir() -> PathBuf {
+    let home = env::var_os("HOME").unwrap_or_else(|| "/root".into());
+    Path::new(&home).join(".cache/fairlead")
+}
+
+/// Build output: `$CARGO_TARGET_DIR`, in CI the warm cache, otherwise `target` of the workspace.
+pub(crate) fn target_dir() -> PathBuf {
+    if let Some(dir) = env::var_os("CARGO_TARGET_DIR") {
+        return root().join(dir);
+    }
+    if in_ci() {
+        cache_dir().join("target")
+    } else {
+        root().join("target")
+    }
+}
+
+/// Where tests leave logs and captures; git ignores it.
+pub(crate) fn artifacts_dir() -> PathBuf {
+    root().join("artifacts")
+}
+
+/// CI says so with `CI=true`; a skipped test is an error there.
+pub(crate) fn in_ci() -> bool {
+    env::var_os("CI").is_some_and(|value| value == "true" || value == "1")
+}
+
+/// Cargo, in the workspace's root and with its target folder.
+pub(crate) fn cargo() -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command
+        .current_dir(root())
+        .env("CARGO_TARGET_DIR", target_dir());
+    command
+}
