@@ -4,10 +4,12 @@
 //! Cease/Administrative Shutdown (RFC 4486) and returns.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     time::{Duration, SystemTime},
 };
 
+use lb_core::{model::ServicePort, snapshot::PortFeedback};
 use tokio::sync::mpsc;
 
 /// Where executors send their facts. Unbounded, because an executor must never wait for the engine that
@@ -17,28 +19,15 @@ pub type FeedbackSender = mpsc::UnboundedSender<Feedback>;
 /// One fact.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Feedback {
-    /// The maps hold what the desired state with this generation says.
-    Applied {
-        /// Generation of the desired state.
-        generation: u64,
-    },
-    /// The desired state with this generation could not be brought into the maps; the maps keep what they have.
-    ApplyFailed {
-        /// Generation of the desired state.
-        generation: u64,
-        /// What failed, where, what to do.
-        error: String,
-    },
-    /// A BGP session as it is now; sent on every change and at least when `routes_sent` changes.
+    /// What the maps hold, from the data path.
+    Applied(Applied),
+    /// A BGP session as it is now; sent on every change, of `routes_sent` as well.
     Session(PeerSession),
-    /// TCP has acknowledged to us every byte that tells this peer of the generation: what it withdraws, the
-    /// peer's host has.
-    Acknowledged {
-        /// The peer's configured address.
-        peer: IpAddr,
-        /// Generation of the desired state.
-        generation: u64,
-    },
+    /// The session's peer is no longer configured.
+    SessionGone(IpAddr),
+    /// VIPs that some peer may still have a route to: announced, or withdrawn but the withdrawal not yet
+    /// acknowledged by the peer's TCP. Sent on every change.
+    Held(BTreeSet<IpAddr>),
     /// Whether BGP listens.
     Listening {
         /// The configured port.
@@ -46,6 +35,15 @@ pub enum Feedback {
         /// Why it does not, naming the process that holds the port if it can be found; `None`: it listens.
         problem: Option<String>,
     },
+}
+
+/// What became of one desired state in the data path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// Its generation.
+    pub generation: u64,
+    /// Every service port of it.
+    pub ports: BTreeMap<ServicePort, PortFeedback>,
 }
 
 /// A BGP session as `show bgp` tells it.
@@ -66,7 +64,7 @@ pub struct PeerSession {
 }
 
 /// The states of RFC 4271 section 8.2.2.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum SessionState {
     /// Waits for its back-off.
     Idle,
