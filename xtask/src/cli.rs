@@ -1,10 +1,12 @@
 //! The command line: which sub-commands there are and which module serves each. No work is done here.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Arg, ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
-use crate::test;
+use crate::preflight::{self, Install, Purpose};
+use crate::{binaries, process, test, workspace};
 
 /// The whole command line, for `--help` and for parsing.
 pub(crate) fn command() -> Command {
@@ -12,7 +14,20 @@ pub(crate) fn command() -> Command {
         .about("Builds, tests and shows Fairlead")
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .subcommand(
+        .subcommands([
+            Command::new("setup")
+                .about("Checks this machine and installs what is missing")
+                .arg(no_install()),
+            Command::new("build").about("Builds the workspace, agent and BPF object"),
+            Command::new("load")
+                .about("Loads and attaches the data path for a file, pins it, and goes")
+                .arg(file("config").required(true).help("the YAML file to load")),
+            Command::new("unload").about("Removes everything that `load` left"),
+            Command::new("demo")
+                .about("Shows the whole path, from a YAML file to a pod behind a real router")
+                .arg(flag("keep").help("leave the lab up at the end and print how to look around"))
+                .arg(no_install()),
+            Command::new("lab").about("Brings the demo's lab up and keeps it"),
             Command::new("test")
                 .about("Runs tidy, fmt, clippy and the tests")
                 .arg(
@@ -20,15 +35,76 @@ pub(crate) fn command() -> Command {
                         .value_name("TIER|FILTER")
                         .help("`unit`, `lab`, a test binary, or a part of a test's name"),
                 ),
-        )
+            Command::new("bench")
+                .about("Measures, against a floor of the same run")
+                .subcommand_required(true)
+                .subcommand(
+                    Command::new("packet")
+                        .about("CPU time per packet of the XDP program")
+                        .arg(file("json").help("also write the rows to this file")),
+                ),
+        ])
 }
 
 /// Runs the sub-command that was given.
 pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
-    match matches.subcommand() {
-        Some(("test", given)) => {
-            test::run(given.get_one::<String>("selection").map(String::as_str))
+    let Some((name, given)) = matches.subcommand() else {
+        unreachable!("clap requires a sub-command");
+    };
+    match name {
+        "setup" => setup(install(given)),
+        "build" => build(),
+        "load" => binaries::load(path(given, "config").expect("clap requires it")),
+        "unload" => binaries::unload(),
+        "demo" => binaries::demo(given.get_flag("keep"), install(given)),
+        "lab" => binaries::lab(&["up"], Install::Yes),
+        "test" => test::run(given.get_one::<String>("selection").map(String::as_str)),
+        "bench" => {
+            let (bench, given) = given.subcommand().expect("clap requires it");
+            binaries::bench(bench, path(given, "json").map(PathBuf::as_path))
         }
-        _ => unreachable!("clap requires one of the sub-commands above"),
+        other => unreachable!("`{other}` is listed above and served nowhere"),
     }
 }
+
+fn setup(install: Install) -> anyhow::Result<ExitCode> {
+    preflight::prepare(Purpose::Run, install)?;
+    println!("xtask: everything is there");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn build() -> anyhow::Result<ExitCode> {
+    preflight::prepare(Purpose::Build, Install::Yes)?;
+    process::run(workspace::cargo().args(["build", "--workspace"]))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn flag(name: &'static str) -> Arg {
+    Arg::new(name).long(name).action(ArgAction::SetTrue)
+}
+
+fn file(name: &'static str) -> Arg {
+    Arg::new(name)
+        .long(name)
+        .value_name("FILE")
+        .value_parser(value_parser!(PathBuf))
+}
+
+fn no_install() -> Arg {
+    flag("no-install").help("print the commands that install what is missing, and stop")
+}
+
+fn install(given: &ArgMatches) -> Install {
+    if given.get_flag("no-install") {
+        Install::PrintCommands
+    } else {
+        Install::Yes
+    }
+}
+
+fn path<'a>(given: &'a ArgMatches, name: &str) -> Option<&'a PathBuf> {
+    given.get_one(name)
+}
+
+#[cfg(test)]
+mod tests;

@@ -3,8 +3,10 @@
 //! them and keeps its own dependencies few, so that its first line appears within seconds of a cold
 //! start. Exit codes: 0 done, 1 the thing failed, 2 cannot run here (said in one sentence).
 
+mod binaries;
 mod cli;
 mod failure;
+mod preflight;
 mod privilege;
 mod process;
 mod test;

@@ -5,13 +5,13 @@
 use std::env;
 use std::ffi::OsStr;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use crate::failure::CannotRunHere;
+use crate::workspace;
 
 /// What a raised child keeps of this process's environment.
-const KEPT: [&str; 11] = [
-    "PATH",
+const KEPT: [&str; 10] = [
     "HOME",
     "TERM",
     "CI",
@@ -54,11 +54,15 @@ pub(crate) fn is_root() -> bool {
 pub(crate) fn raised(program: &Path, environment: &[(&str, &OsStr)]) -> Command {
     if is_root() {
         let mut command = Command::new(program);
-        command.envs(environment.iter().copied());
+        command
+            .env("PATH", workspace::search_path())
+            .envs(environment.iter().copied());
         return command;
     }
     let mut command = Command::new("sudo");
-    command.args(["--", "env"]).stdin(Stdio::inherit());
+    command
+        .args(["--", "env"])
+        .arg(assignment("PATH", &workspace::search_path()));
     for name in KEPT {
         if let Some(value) = env::var_os(name) {
             command.arg(assignment(name, &value));

@@ -1,7 +1,8 @@
 //! Child processes that share this terminal: what they print streams through unchanged.
 
+use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, bail};
 
@@ -26,6 +27,12 @@ pub(crate) fn output_of(command: &mut Command) -> anyhow::Result<String> {
         bail!("{} failed: {}", shown(command), output.status);
     }
     String::from_utf8(output.stdout).with_context(|| format!("{} printed no UTF-8", shown(command)))
+}
+
+/// Becomes `command`: signals and the exit code are its own from here on. Returns only if it cannot start.
+pub(crate) fn become_it(command: &mut Command) -> anyhow::Result<ExitCode> {
+    let error = command.exec();
+    Err(error).with_context(|| format!("cannot start {}", shown(command)))
 }
 
 /// The command as a person would type it: the program without its folder, then its arguments.

@@ -9,14 +9,15 @@ mod summary;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use crate::preflight::{self, Install, Purpose};
 use crate::test::binary::{TestBinary, Tier};
 use crate::test::summary::Summary;
-use crate::{privilege, process, workspace};
+use crate::{process, workspace};
 
 /// Runs everything, one tier, one binary, or the tests whose name contains the selection.
 pub(crate) fn run(selection: Option<&str>) -> anyhow::Result<ExitCode> {
     let selection = Selection::parse(selection);
-    privilege::ensure()?;
+    preflight::prepare(Purpose::Run, Install::Yes)?;
     std::fs::create_dir_all(workspace::artifacts_dir())?;
 
     let mut summary = Summary::default();

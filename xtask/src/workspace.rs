@@ -1,6 +1,7 @@
 //! Where things are: the workspace's root, its target folder, its cache, and cargo itself.
 
 use std::env;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -46,4 +47,18 @@ pub(crate) fn cargo() -> Command {
         .current_dir(root())
         .env("CARGO_TARGET_DIR", target_dir());
     command
+}
+
+/// `PATH` with the folders of administrators' programs, which Debian leaves out for normal users.
+pub(crate) fn search_path() -> OsString {
+    let mut path = env::var_os("PATH").unwrap_or_default();
+    path.push(":/usr/local/sbin:/usr/sbin:/sbin");
+    path
+}
+
+/// The first program of that name on the search path.
+pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
+    env::split_paths(&search_path())
+        .map(|dir| dir.join(name))
+        .find(|path| path.is_file())
 }

@@ -1,0 +1,80 @@
+//! The sub-commands that build a binary of this workspace and then become it: the demo and the lab, the
+//! agent that loads once, the benchmarks. What they do is theirs; here is only how each is started.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context;
+
+use crate::preflight::{self, Install, Purpose};
+use crate::{privilege, process, workspace};
+
+/// `lb-lab demo`: the whole path from a YAML file to a pod behind a real router, step by step.
+pub(crate) fn demo(keep: bool, install: Install) -> anyhow::Result<ExitCode> {
+    let keep: &[&str] = if keep { &["--keep"] } else { &[] };
+    lab(&[&["demo"], keep].concat(), install)
+}
+
+/// `lb-lab ARGUMENTS`, which finds the agent beside itself.
+pub(crate) fn lab(arguments: &[&str], install: Install) -> anyhow::Result<ExitCode> {
+    preflight::prepare(Purpose::Run, install)?;
+    let program = build(&["-p", "lb-agent", "-p", "lb-lab"], "debug", "lb-lab")?;
+    become_root(&program, arguments.iter().map(OsStr::new))
+}
+
+/// `lb-agent run --once`: loads, attaches, pins and goes.
+pub(crate) fn load(config: &Path) -> anyhow::Result<ExitCode> {
+    let config = config
+        .canonicalize()
+        .with_context(|| format!("cannot open {}", config.display()))?;
+    agent(&[
+        "run".as_ref(),
+        "--once".as_ref(),
+        "--config".as_ref(),
+        config.as_os_str(),
+    ])
+}
+
+/// `lb-agent cleanup`: takes away what `load` left.
+pub(crate) fn unload() -> anyhow::Result<ExitCode> {
+    agent(&["cleanup".as_ref()])
+}
+
+/// The benchmark `name`, in release.
+pub(crate) fn bench(name: &str, json: Option<&Path>) -> anyhow::Result<ExitCode> {
+    preflight::prepare(Purpose::Run, Install::Yes)?;
+    let json = json.map(std::path::absolute).transpose()?;
+    let program = build(
+        &["--release", "-p", "fairlead-benches", "--bin", name],
+        "release",
+        name,
+    )?;
+    let flag = json.as_ref().map(|_| OsStr::new("--json"));
+    become_root(
+        &program,
+        flag.into_iter()
+            .chain(json.as_ref().map(|file| file.as_os_str())),
+    )
+}
+
+fn agent(arguments: &[&OsStr]) -> anyhow::Result<ExitCode> {
+    preflight::prepare(Purpose::Run, Install::Yes)?;
+    let program = build(&["-p", "lb-agent"], "debug", "lb-agent")?;
+    become_root(&program, arguments.iter().copied())
+}
+
+fn build(arguments: &[&str], profile: &str, program: &str) -> anyhow::Result<PathBuf> {
+    println!("xtask: building {program}");
+    process::run(workspace::cargo().arg("build").args(arguments))?;
+    Ok(workspace::target_dir().join(profile).join(program))
+}
+
+fn become_root<'a>(
+    program: &Path,
+    arguments: impl Iterator<Item = &'a OsStr>,
+) -> anyhow::Result<ExitCode> {
+    let artifacts = workspace::artifacts_dir();
+    let environment = [("FAIRLEAD_ARTIFACTS", artifacts.as_os_str())];
+    process::become_it(privilege::raised(program, &environment).args(arguments))
+}
