@@ -1,1 +1,29 @@
 //! Announce-only BGP-4 speaker, sans-IO.
+//!
+//! A [`Peer`] is one session's machine: it is told what happened ([`Input`]) and the time, and says what to
+//! do ([`Output`]). It owns no socket and no clock, so a test can run years of it in a second. Routes are set
+//! whole ([`RouteSet`]); a peer's own routes are checked, counted and dropped.
+//!
+//! Spoken: RFC 4271 with 4-octet AS numbers (6793), multiprotocol IPv4 and IPv6 unicast (4760), route refresh
+//! (2918), End-of-RIB (4724), capabilities (5492, 9072), revised error handling (7606), Cease subcodes (4486),
+//! shutdown text (9003), FSM error subcodes (6608), AS-wide unique identifiers (6286).
+
+#![forbid(unsafe_code)]
+
+mod config;
+mod family;
+mod io;
+mod peer;
+mod random;
+mod rib_out;
+mod route;
+pub mod wire;
+
+pub use config::{ConfigError, HOLD_TIME_SECS_DEFAULT, PeerConfig};
+pub use family::{Family, PerFamily};
+pub use io::{ConnId, Event, Input, Output, Reason, Shutdown, State};
+pub use peer::{
+    ConnectionStatus, Counters, FamilyStatus, HeldBack, LastError, Negotiated, Origin, Peer,
+    PeerStatus,
+};
+pub use route::{Community, Prefix, PrefixTooLong, RouteAttributes, RouteSet, TooManyCommunities};

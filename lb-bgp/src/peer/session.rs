@@ -1,0 +1,359 @@
+//! What happens on a connection that is up: OPENs, keepalives, updates, and its end.
+//!
+//! Each transition is one `enter_*` function. A connection ends in one of two ways: by us, with a
+//! NOTIFICATION (`end_connection`), or without one because it is gone (`drop_connection`).
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use super::Peer;
+use super::collision::{Origin, Rank, Survivor, survivor};
+use super::connection::{Connection, InputBuffer, Phase, Session};
+use super::negotiate::{Negotiated, negotiate};
+use super::timers::{OPEN_HOLD_TIME, STABLE_AFTER};
+use crate::family::{Family, PerFamily};
+use crate::io::{ConnId, Event, Output, Reason, State};
+use crate::rib_out::RibOut;
+use crate::wire::notification::{HOLD_TIMER_EXPIRED, cease, state_error};
+use crate::wire::received::ReceivedUpdate;
+use crate::wire::{self, Message, MessageType, Notification, Open};
+
+/// UPDATEs are held back while this many octets wait for the system: enough to keep a connection busy, and
+/// few enough that a change of mind does not queue behind them.
+const UNSENT_OCTETS_MAX: usize = 64 * 1024;
+
+impl Peer {
+    pub(super) fn enter_open_sent(
+        &mut self,
+        now: Instant,
+        id: ConnId,
+        origin: Origin,
+        (local, remote): (SocketAddr, SocketAddr),
+        reason: Reason,
+    ) {
+        self.connections.push(Connection {
+            id,
+            origin,
+            local,
+            remote,
+            phase: Phase::OpenSent,
+            input: InputBuffer::default(),
+            hold_deadline: Some(now + OPEN_HOLD_TIME),
+            keepalive_deadline: None,
+            unsent_octets: 0,
+        });
+        let config = &self.config;
+        let capabilities = config.capabilities();
+        let open = Open::new(
+            config.local_asn,
+            config.hold_time_secs,
+            config.router_id,
+            capabilities,
+        );
+        self.send(id, open.encode());
+        self.tell_state(now, reason);
+    }
+
+    fn enter_open_confirm(&mut self, now: Instant, id: ConnId, negotiated: Negotiated) {
+        let Some(connection) = self.connection_mut(id) else {
+            return;
+        };
+        connection.phase = Phase::OpenConfirm(negotiated);
+        connection.restart_hold_timer(now);
+        // Without a hold time nothing else would end a connection whose first KEEPALIVE never comes.
+        connection.hold_deadline.get_or_insert(now + OPEN_HOLD_TIME);
+        self.send(id, wire::keepalive());
+        self.restart_keepalive_timer(now, id);
+        self.tell_state(now, Reason::OpenAccepted);
+    }
+
+    fn enter_established(&mut self, now: Instant, id: ConnId, negotiated: Negotiated) {
+        let next_hops = PerFamily::from_fn(|family| self.config.next_hop(family));
+        let attributes = negotiated.session_attributes(&self.config);
+        let rib_out = RibOut::new(
+            attributes,
+            negotiated.families,
+            next_hops,
+            self.routes.clone(),
+        );
+        let up = Event::SessionUp(Box::new(negotiated.clone()));
+        let Some(connection) = self.connection_mut(id) else {
+            return;
+        };
+        connection.phase = Phase::Established(Box::new(Session {
+            negotiated,
+            rib_out,
+            since: now,
+            in_sync: false,
+            inbound_reported: false,
+            malformed_reported: false,
+        }));
+        connection.restart_hold_timer(now);
+        self.give_up_dialling();
+        self.connect_retry_deadline = None;
+        self.tell_state(now, Reason::KeepaliveReceived);
+        self.outputs.push_back(Output::Event(up));
+        let other = self.connections.iter().find(|c| c.id != id).map(|c| c.id);
+        if let Some(other) = other {
+            let detail = "another connection is established";
+            self.end_connection(now, other, Notification::new(cease::COLLISION, &[]), detail);
+        }
+    }
+
+    pub(super) fn on_bytes(&mut self, now: Instant, id: ConnId, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let Some(connection) = self.connection_mut(id) else {
+                return;
+            };
+            connection.input.fill(&mut bytes);
+            while let Some(connection) = self.connection_mut(id) {
+                match connection.input.next_message() {
+                    Ok(Some(message)) => self.on_message(now, id, message),
+                    Ok(None) => break,
+                    Err(notification) => self.end_connection(now, id, notification, ""),
+                }
+            }
+        }
+    }
+
+    fn on_message(&mut self, now: Instant, id: ConnId, message: Message) {
+        self.counters.messages_received += 1;
+        let Some(state) = self.connection(id).map(Connection::state) else {
+            return;
+        };
+        match (state, message) {
+            (_, Message::Notification(notification)) => {
+                self.drop_connection(now, id, Reason::NotificationReceived(notification));
+            }
+            (State::OpenSent, Message::Open(open)) => self.on_open(now, id, &open),
+            (State::OpenConfirm, Message::Keepalive) => {
+                if let Some(negotiated) = self.connection(id).and_then(Connection::negotiated) {
+                    self.enter_established(now, id, negotiated.clone());
+                }
+            }
+            (State::Established, Message::Keepalive) => self.restart_hold_timer(now, id),
+            (State::Established, Message::Update(update)) => self.on_update(now, id, update),
+            (State::Established, Message::RouteRefresh(family)) => self.on_refresh(id, family),
+            (state, message) => self.on_unexpected(now, id, state, message.kind()),
+        }
+    }
+
+    fn on_open(&mut self, now: Instant, id: ConnId, open: &Open) {
+        match negotiate(&self.config, open) {
+            Ok(negotiated) if self.survives_collision(now, id, open) => {
+                self.enter_open_confirm(now, id, negotiated);
+            }
+            Ok(_) => {}
+            Err(refused) => self.end_connection(now, id, refused.notification, &refused.detail),
+        }
+    }
+
+    /// Ends one of two connections if both have the peer's OPEN; says whether `id` is left.
+    fn survives_collision(&mut self, now: Instant, id: ConnId, open: &Open) -> bool {
+        let Some(new) = self.connection(id).map(|c| c.origin) else {
+            return false;
+        };
+        let other = self
+            .connections
+            .iter()
+            .find(|c| c.id != id && c.state() > State::OpenSent);
+        let Some((other, other_state, other_origin)) = other.map(|c| (c.id, c.state(), c.origin))
+        else {
+            return true;
+        };
+        let local = Rank {
+            identifier: self.config.router_id,
+            asn: self.config.local_asn,
+        };
+        let remote = Rank {
+            identifier: open.identifier,
+            asn: self.config.peer_asn,
+        };
+        let wins = other_state != State::Established
+            && survivor(local, remote, other_origin, new) == Survivor::New;
+        let loser = if wins { other } else { id };
+        self.end_connection(now, loser, Notification::new(cease::COLLISION, &[]), "");
+        wins
+    }
+
+    fn on_update(&mut self, now: Instant, id: ConnId, update: ReceivedUpdate) {
+        self.restart_hold_timer(now, id);
+        self.counters.updates_received += 1;
+        self.counters.prefixes_dropped += update.announced;
+        self.counters.withdrawals_dropped += update.withdrawn;
+        self.counters.updates_malformed += u64::from(update.fault.is_some());
+        let Some(session) = self.connection_mut(id).and_then(Connection::session_mut) else {
+            return;
+        };
+        let first_routes = update.announced > 0 && !session.inbound_reported;
+        session.inbound_reported |= first_routes;
+        let fault = update.fault.filter(|_| !session.malformed_reported);
+        session.malformed_reported |= fault.is_some();
+        if first_routes {
+            self.outputs.push_back(Output::Event(Event::InboundRoutes));
+        }
+        if let Some(fault) = fault {
+            self.outputs
+                .push_back(Output::Event(Event::MalformedUpdate(fault)));
+        }
+    }
+
+    fn on_refresh(&mut self, id: ConnId, family: Option<Family>) {
+        let Some(session) = self.connection_mut(id).and_then(Connection::session_mut) else {
+            return;
+        };
+        if let Some(family) = family {
+            session.rib_out.resend(family);
+            session.in_sync = false;
+        }
+    }
+
+    /// RFC 6608.
+    fn on_unexpected(&mut self, now: Instant, id: ConnId, state: State, kind: MessageType) {
+        let code = match state {
+            State::Established => state_error::IN_ESTABLISHED,
+            State::OpenConfirm => state_error::IN_OPEN_CONFIRM,
+            _ => state_error::IN_OPEN_SENT,
+        };
+        let detail = format!("{kind:?} message in state {state}");
+        self.end_connection(now, id, Notification::new(code, &[kind as u8]), &detail);
+    }
+
+    pub(super) fn on_sent(&mut self, id: ConnId, octets: usize) {
+        if let Some(connection) = self.connection_mut(id) {
+            connection.unsent_octets = connection.unsent_octets.saturating_sub(octets);
+        }
+    }
+
+    pub(super) fn on_hold_timer(&mut self, now: Instant, id: ConnId) {
+        let Some(connection) = self.connection(id) else {
+            return;
+        };
+        let hold_time = connection
+            .negotiated()
+            .map(|n| n.hold_time)
+            .filter(|hold| !hold.is_zero());
+        let silence = hold_time.unwrap_or(OPEN_HOLD_TIME).as_secs();
+        let detail = format!("nothing heard from the peer for {silence} s");
+        self.end_connection(now, id, Notification::new(HOLD_TIMER_EXPIRED, &[]), &detail);
+    }
+
+    /// Sends a KEEPALIVE, unless so much is waiting that it could not be heard in time anyway.
+    pub(super) fn on_keepalive_timer(&mut self, now: Instant, id: ConnId) {
+        if self
+            .connection(id)
+            .is_some_and(|c| c.unsent_octets < UNSENT_OCTETS_MAX)
+        {
+            self.send(id, wire::keepalive());
+        }
+        self.restart_keepalive_timer(now, id);
+    }
+
+    /// The next UPDATE of the Established session, or the word that there is none left.
+    pub(super) fn next_update(&mut self, now: Instant) -> Option<Output> {
+        let connection = self
+            .connections
+            .iter_mut()
+            .find(|c| c.state() == State::Established)?;
+        let (id, unsent_octets) = (connection.id, connection.unsent_octets);
+        let session = connection.session_mut()?;
+        if unsent_octets < UNSENT_OCTETS_MAX
+            && let Some(update) = session.rib_out.next_message()
+        {
+            self.counters.updates_sent += 1;
+            self.send(id, update);
+            self.restart_keepalive_timer(now, id);
+            return self.outputs.pop_front();
+        }
+        if session.in_sync || unsent_octets > 0 || !session.rib_out.is_complete() {
+            return None;
+        }
+        session.in_sync = true;
+        let counts = session.rib_out.sent_counts();
+        let routes = Family::ALL.into_iter().map(|family| counts[family]).sum();
+        Some(Output::Event(Event::InSync { routes }))
+    }
+
+    /// Ends a connection with a NOTIFICATION.
+    pub(super) fn end_connection(
+        &mut self,
+        now: Instant,
+        id: ConnId,
+        notification: Notification,
+        detail: &str,
+    ) {
+        self.send_notification(id, &notification);
+        self.outputs.push_back(Output::Close(id));
+        self.drop_connection(
+            now,
+            id,
+            Reason::NotificationSent(notification, detail.to_owned()),
+        );
+    }
+
+    /// Forgets a connection, and goes on with what is left.
+    pub(super) fn drop_connection(&mut self, now: Instant, id: ConnId, reason: Reason) {
+        if !self.forget_connection(now, id) {
+            return;
+        }
+        // A connection that a peer ends by NOTIFICATION is closed by both ends.
+        if matches!(reason, Reason::NotificationReceived(_)) {
+            self.outputs.push_back(Output::Close(id));
+        }
+        self.note_error(now, &reason);
+        if !self.connections.is_empty() || self.dialling.is_some() {
+            let dropped = Event::ConnectionDropped {
+                conn: id,
+                reason: reason.clone(),
+            };
+            self.outputs.push_back(Output::Event(dropped));
+        }
+        self.enter_active(now, reason);
+    }
+
+    /// Takes a connection out; says whether it was there.
+    pub(super) fn forget_connection(&mut self, now: Instant, id: ConnId) -> bool {
+        let Some(index) = self.connections.iter().position(|c| c.id == id) else {
+            return false;
+        };
+        let connection = self.connections.remove(index);
+        if let Some(session) = connection.session() {
+            self.counters.sessions_lost += 1;
+            if now.saturating_duration_since(session.since) >= STABLE_AFTER {
+                self.backoff.reset();
+            }
+        }
+        true
+    }
+
+    pub(super) fn send_notification(&mut self, id: ConnId, notification: &Notification) {
+        self.send(id, notification.encode());
+    }
+
+    fn send(&mut self, id: ConnId, bytes: Vec<u8>) {
+        let Some(connection) = self.connection_mut(id) else {
+            return;
+        };
+        connection.unsent_octets += bytes.len();
+        self.counters.messages_sent += 1;
+        self.outputs.push_back(Output::Send { conn: id, bytes });
+    }
+
+    fn restart_hold_timer(&mut self, now: Instant, id: ConnId) {
+        if let Some(connection) = self.connection_mut(id) {
+            connection.restart_hold_timer(now);
+        }
+    }
+
+    fn restart_keepalive_timer(&mut self, now: Instant, id: ConnId) {
+        let keepalive = self
+            .connection(id)
+            .and_then(Connection::negotiated)
+            .map(|n| n.keepalive);
+        let interval = keepalive.filter(|interval| !interval.is_zero());
+        let deadline = interval.map(|interval| now + self.random.jitter(interval));
+        if let Some(connection) = self.connection_mut(id) {
+            connection.keepalive_deadline = deadline;
+        }
+    }
+}
