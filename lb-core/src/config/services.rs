@@ -1,0 +1,325 @@
+//! Services of the file: their names, VIPs, ports, health checks and endpoints, and what must hold between
+//! them and with the nodes.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+use serde_saphyr::Spanned;
+
+use super::{duration, error::Problem, names, schema};
+use crate::model::{
+    Announce, Endpoint, HealthCheck, Node, Port, Protocol, Service, ServicePort, WEIGHT_MAX,
+};
+
+const INTERVAL_DEFAULT: Duration = Duration::from_secs(1);
+const FAILURES_DEFAULT: u32 = 3;
+
+pub(super) fn services(
+    file: &schema::File,
+    nodes: &[Arc<Node>],
+    problems: &mut Vec<Problem>,
+) -> Vec<Arc<Service>> {
+    let mut made = Vec::with_capacity(file.services.len());
+    let mut claims = Claims::new(file, nodes);
+    for (index, service) in file.services.iter().enumerate() {
+        let mut maker = Maker {
+            path: format!("services[{index}]"),
+            has_bgp: file.bgp.is_some(),
+            nodes,
+            problems,
+        };
+        let item = maker.service(service);
+        claims.check(service, &item, &maker.path, maker.problems);
+        made.push(Arc::new(item));
+    }
+    made
+}
+
+/// What is taken: names, (VIP, protocol, port), and addresses that no VIP may be.
+struct Claims<'a> {
+    names: BTreeSet<&'a str>,
+    ports: BTreeMap<ServicePort, &'a str>,
+    addresses: BTreeMap<IpAddr, String>,
+}
+
+impl<'a> Claims<'a> {
+    fn new(file: &schema::File, nodes: &[Arc<Node>]) -> Self {
+        let endpoints = file.services.iter().flat_map(|service| {
+            let whose = format!("an endpoint of {}", service.name.value);
+            service
+                .endpoints
+                .iter()
+                .filter_map(move |e| Some((e.address.value.parse().ok()?, whose.clone())))
+        });
+        let nodes = nodes.iter().flat_map(|node| {
+            let whose = format!("node {}", node.name);
+            node.addresses
+                .iter()
+                .map(move |&address| (address, whose.clone()))
+        });
+        Self {
+            names: BTreeSet::new(),
+            ports: BTreeMap::new(),
+            addresses: endpoints.chain(nodes).collect(),
+        }
+    }
+
+    fn check(
+        &mut self,
+        service: &'a schema::Service,
+        made: &Service,
+        path: &str,
+        problems: &mut Vec<Problem>,
+    ) {
+        let name = service.name.value.as_str();
+        if !self.names.insert(name) {
+            let message = format!("there are two Services named {name}");
+            problems.push(Problem::at(
+                &service.name,
+                format_args!("{path}.name"),
+                &message,
+            ));
+        }
+        for (index, text) in service.addresses.value.iter().enumerate() {
+            let owner = text
+                .value
+                .parse()
+                .ok()
+                .and_then(|vip: IpAddr| self.addresses.get(&vip));
+            if let Some(owner) = owner {
+                let message = format!(
+                    "{} is the address of {owner}; a VIP must be nobody's own",
+                    text.value
+                );
+                problems.push(Problem::at(
+                    text,
+                    format_args!("{path}.addresses[{index}]"),
+                    &message,
+                ));
+            }
+        }
+        for (index, port) in made.ports.iter().enumerate() {
+            for &vip in &made.vips {
+                let key = ServicePort {
+                    vip,
+                    protocol: port.protocol,
+                    port: port.port,
+                };
+                if let Some(owner) = self.ports.insert(key, name) {
+                    let message = format!("{key} is served by {owner} already");
+                    let place = &service.ports.value[index].port;
+                    problems.push(Problem::at(
+                        place,
+                        format_args!("{path}.ports[{index}].port"),
+                        &message,
+                    ));
+                }
+            }
+        }
+    }
+}
+
+struct Maker<'a> {
+    path: String,
+    has_bgp: bool,
+    nodes: &'a [Arc<Node>],
+    problems: &'a mut Vec<Problem>,
+}
+
+impl Maker<'_> {
+    fn field(&self, name: &str) -> String {
+        format!("{}.{name}", self.path)
+    }
+
+    fn problem<T>(&mut self, place: &Spanned<T>, name: &str, message: &str) {
+        let field = self.field(name);
+        self.problems.push(Problem::at(place, field, message));
+    }
+
+    fn service(&mut self, service: &schema::Service) -> Service {
+        names::service_name(&service.name, self.field("name"), self.problems);
+        let vips = self.vips(&service.addresses);
+        let ports = self.ports(&service.ports);
+        Service {
+            name: service.name.value.as_str().into(),
+            announce: self.announce(service.announce.as_ref()),
+            health_check: service
+                .health_check
+                .as_ref()
+                .and_then(|check| self.health_check(check)),
+            endpoints: service
+                .endpoints
+                .iter()
+                .enumerate()
+                .filter_map(|(index, endpoint)| self.endpoint(index, endpoint, &vips, &ports))
+                .collect(),
+            vips,
+            ports,
+        }
+    }
+
+    fn announce(&mut self, announce: Option<&schema::Text>) -> Announce {
+        match announce {
+            Some(word) if !self.has_bgp && word.value == "bgp" => {
+                self.problem(
+                    word,
+                    "announce",
+                    "there is no `bgp` section to announce it with",
+                );
+                Announce::Bgp
+            }
+            None if !self.has_bgp => Announce::Nobody,
+            _ => Announce::Bgp,
+        }
+    }
+
+    fn vips(&mut self, addresses: &Spanned<Vec<schema::Text>>) -> Vec<IpAddr> {
+        if addresses.value.is_empty() {
+            self.problem(addresses, "addresses", "a Service needs at least one VIP");
+        }
+        let mut vips = Vec::new();
+        for (index, text) in addresses.value.iter().enumerate() {
+            let name = format!("addresses[{index}]");
+            let Some(vip) = names::address(text, self.field(&name), self.problems) else {
+                continue;
+            };
+            if vips.contains(&vip) {
+                self.problem(text, &name, &format!("{vip} is listed twice"));
+            } else {
+                vips.push(vip);
+            }
+        }
+        vips
+    }
+
+    fn ports(&mut self, ports: &Spanned<Vec<schema::Port>>) -> Vec<Port> {
+        if ports.value.is_empty() {
+            self.problem(ports, "ports", "a Service needs at least one port");
+        }
+        let mut seen = BTreeSet::new();
+        let mut made = Vec::new();
+        for (index, port) in ports.value.iter().enumerate() {
+            let name = format!("ports[{index}].name");
+            names::port_name(&port.name, self.field(&name), self.problems);
+            if !seen.insert(&port.name.value) {
+                self.problem(
+                    &port.name,
+                    &name,
+                    &format!("there are two ports named {}", port.name.value),
+                );
+            }
+            let number = self.field(&format!("ports[{index}].port"));
+            made.push(Port {
+                name: port.name.value.as_str().into(),
+                protocol: match port.protocol.as_ref().map(|text| text.value.as_str()) {
+                    Some("UDP") => Protocol::Udp,
+                    _ => Protocol::Tcp,
+                },
+                port: names::port(&port.port, number, self.problems),
+            });
+        }
+        made
+    }
+
+    fn health_check(&mut self, check: &Spanned<schema::HealthCheck>) -> Option<HealthCheck> {
+        let Some(tcp) = &check.value.tcp else {
+            self.problem(
+                check,
+                "healthCheck",
+                "it says nothing to check; write `tcp: {port: 8080}`",
+            );
+            return None;
+        };
+        let interval = check.value.interval.as_ref().and_then(|text| {
+            let interval =
+                duration::parse(&text.value).and_then(|interval| match interval.is_zero() {
+                    true => Err("probes need some time between them, like 1s".to_owned()),
+                    false => Ok(interval),
+                });
+            interval
+                .map_err(|why| self.problem(text, "healthCheck.interval", &why))
+                .ok()
+        });
+        let failures = check.value.failures.as_ref();
+        if let Some(zero) = failures.filter(|failures| failures.value == 0) {
+            self.problem(
+                zero,
+                "healthCheck.failures",
+                "at least one failure must be needed",
+            );
+        }
+        let port = self.field("healthCheck.tcp.port");
+        Some(HealthCheck {
+            tcp_port: names::port(&tcp.port, port, self.problems),
+            interval: interval.unwrap_or(INTERVAL_DEFAULT),
+            failures: failures.map_or(FAILURES_DEFAULT, |failures| failures.value),
+        })
+    }
+
+    fn endpoint(
+        &mut self,
+        index: usize,
+        endpoint: &schema::Endpoint,
+        vips: &[IpAddr],
+        ports: &[Port],
+    ) -> Option<Endpoint> {
+        let path = format!("endpoints[{index}]");
+        let node = self
+            .nodes
+            .iter()
+            .find(|node| *node.name == *endpoint.node.value);
+        if node.is_none() {
+            let message = format!("{} is not among the nodes", endpoint.node.value);
+            self.problem(&endpoint.node, &format!("{path}.node"), &message);
+        }
+        let weight = endpoint.weight.as_ref();
+        if let Some(weight) = weight.filter(|weight| !(1..=WEIGHT_MAX).contains(&weight.value)) {
+            let message = format!("a weight is a number from 1 to {WEIGHT_MAX}");
+            self.problem(weight, &format!("{path}.weight"), &message);
+        }
+        let field = self.field(&format!("{path}.address"));
+        let address = names::address(&endpoint.address, field, self.problems)?;
+        if !vips.is_empty() && !vips.iter().any(|vip| vip.is_ipv4() == address.is_ipv4()) {
+            let message = format!(
+                "no VIP of the Service has the family of {address}: nothing would reach it"
+            );
+            self.problem(&endpoint.address, &format!("{path}.address"), &message);
+        }
+        let ready = endpoint.ready.unwrap_or(true);
+        Some(Endpoint {
+            address,
+            node: endpoint.node.value.as_str().into(),
+            ports: self.endpoint_ports(&path, endpoint, ports),
+            ready,
+            serving: endpoint.serving.unwrap_or(ready),
+            terminating: endpoint.terminating,
+            weight: weight.map_or(1, |weight| weight.value),
+        })
+    }
+
+    fn endpoint_ports(
+        &mut self,
+        path: &str,
+        endpoint: &schema::Endpoint,
+        ports: &[Port],
+    ) -> BTreeMap<Arc<str>, u16> {
+        let mut made = BTreeMap::new();
+        for (name, number) in &endpoint.ports {
+            let field = format!("{path}.ports.{name}");
+            let Some(port) = ports.iter().find(|port| *port.name == **name) else {
+                self.problem(number, &field, "the Service has no port of this name");
+                continue;
+            };
+            let field = self.field(&field);
+            made.insert(
+                Arc::clone(&port.name),
+                names::port(number, field, self.problems),
+            );
+        }
+        made
+    }
+}

@@ -1,0 +1,229 @@
+//! The immutable result of planning: what this node shall do. Executors carry it out and decide nothing. What
+//! planning must remember (who was announced, which withdraw is under way, tables made before) is in here,
+//! as the previous state of the next plan.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::Arc,
+    time::Duration,
+};
+
+use crate::{
+    keys::ClusterKeys,
+    model::{Node, Peer, Protocol, Service, ServicePort},
+    probes::Probe,
+    snapshot::{DatapathFacts, Link},
+    table::Rows,
+};
+
+pub use crate::plan::announce::{Leaving, VipPlan, VipReason, Withdrawal};
+
+/// Everything that this node shall do.
+#[derive(Clone, Debug, Default)]
+pub struct DesiredState {
+    /// Grows whenever a plan for the data path changes; the data path reports it back.
+    pub generation: u64,
+    /// Nodes, links, keys; `None` only before the first plan.
+    pub cluster: Option<Arc<ClusterPlan>>,
+    /// Services by name; an unchanged one is the same `Arc` as in the state before.
+    pub services: BTreeMap<Arc<str>, Arc<ServicePlan>>,
+    /// Every VIP of `services`: whether it is announced, and why.
+    pub vips: BTreeMap<IpAddr, VipPlan>,
+    /// VIPs that are no more, but whose data path entries stay until the routers have forgotten them.
+    pub leaving: BTreeMap<IpAddr, Leaving>,
+    /// The speaker, if there is to be one.
+    pub bgp: Option<Arc<BgpPlan>>,
+    /// VIPs that the speaker shall announce: those of `vips` that say so.
+    pub routes: Arc<BTreeSet<IpAddr>>,
+    /// While the agent leaves: how far the withdraw of all routes is.
+    pub drain: Option<Withdrawal>,
+    /// When to plan again even if nothing happens.
+    pub replan_at: Option<Duration>,
+}
+
+impl DesiredState {
+    /// Every service port that the data path shall hold, by Service, those of leaving VIPs last.
+    pub fn ports(&self) -> impl Iterator<Item = &Arc<PortPlan>> {
+        let live = self.services.values().flat_map(|service| &service.ports);
+        live.chain(self.leaving.values().flat_map(|leaving| &leaving.ports))
+    }
+
+    /// Whether the routers have forgotten this node, after [`crate::Snapshot::draining`].
+    #[must_use]
+    pub fn is_drained(&self, now: Duration) -> bool {
+        self.drain
+            .as_ref()
+            .is_some_and(|withdrawal| withdrawal.is_over(now))
+    }
+}
+
+/// What all service plans share.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClusterPlan {
+    /// What service plans depend on.
+    pub view: Arc<ClusterView>,
+    /// Keys of the cluster.
+    pub keys: ClusterKeys,
+    /// Nodes by index in map `nodes`.
+    pub nodes: BTreeMap<u16, Arc<Node>>,
+    /// The uplinks.
+    pub links: Vec<Link>,
+    /// What the data path is.
+    pub datapath: DatapathFacts,
+    /// Why a node of the cluster is left out, by name.
+    pub left_out: BTreeMap<Arc<str>, String>,
+}
+
+impl ClusterPlan {
+    /// This node; `None` if the sources do not know it.
+    #[must_use]
+    pub fn own(&self) -> Option<&Arc<Node>> {
+        self.nodes.get(&self.view.own_index?)
+    }
+}
+
+/// What a service plan needs to know of the cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterView {
+    /// Index of this node; `None` if the sources do not know it.
+    pub own_index: Option<u16>,
+    /// Key of the tables.
+    pub seed: [u64; 2],
+    /// Indices of the nodes, the same on every node of the cluster.
+    pub indices: BTreeMap<Arc<str>, u16>,
+}
+
+/// What a Service comes to.
+#[derive(Clone, Debug)]
+pub struct ServicePlan {
+    /// The Service that was planned.
+    pub service: Arc<Service>,
+    /// The view that it was planned with.
+    pub view: Arc<ClusterView>,
+    /// Probes of its endpoints that were down.
+    pub down: BTreeSet<Probe>,
+    /// Its service ports.
+    pub ports: Vec<Arc<PortPlan>>,
+    /// What was decided of each endpoint and port, and why.
+    pub reasons: Vec<EndpointReason>,
+}
+
+/// A service port as the data path shall hold it.
+#[derive(Clone, Debug)]
+pub struct PortPlan {
+    /// What clients dial.
+    pub port: ServicePort,
+    /// Name of the Service.
+    pub service: Arc<str>,
+    /// Generation of the state that this plan first was part of.
+    pub generation: u64,
+    /// Who serves it, sorted by address and port; empty: nobody.
+    pub targets: Arc<[Target]>,
+    /// Rows that name places in `targets`.
+    pub rows: Arc<Rows>,
+}
+
+impl PortPlan {
+    /// Whether both mean the same for the data path, whenever they were planned.
+    #[must_use]
+    pub fn means_the_same(&self, other: &Self) -> bool {
+        self.port == other.port
+            && self.service == other.service
+            && (Arc::ptr_eq(&self.targets, &other.targets) || self.targets == other.targets)
+            && (Arc::ptr_eq(&self.rows, &other.rows) || self.rows == other.rows)
+    }
+}
+
+/// An endpoint as a row names it. Sorted by address and port, which are unique in a service port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Target {
+    /// The pod's address.
+    pub address: IpAddr,
+    /// The pod's port, host byte order.
+    pub port: u16,
+    /// Index of its node.
+    pub node: u16,
+    /// Its share.
+    pub weight: u16,
+}
+
+/// What was decided of one endpoint for one port of its Service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointReason {
+    /// The pod's address.
+    pub address: IpAddr,
+    /// Protocol and number of the Service's port.
+    pub port: (Protocol, u16),
+    /// The decision.
+    pub verdict: EndpointVerdict,
+}
+
+/// Whether an endpoint gets new connections, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EndpointVerdict {
+    /// It is ready.
+    Used,
+    /// None is ready; this one is terminating and still serves (KEP-1669).
+    UsedTerminating,
+    /// Neither ready nor terminating.
+    NotReady,
+    /// Terminating, while others are ready.
+    Terminating,
+    /// Terminating and no longer serving.
+    Gone,
+    /// Its health check fails.
+    FailsHealthCheck,
+    /// It does not serve this port of the Service.
+    NoSuchPort,
+    /// Its node is not known, or could not be given an index.
+    UnknownNode,
+    /// An endpoint with the same address and port is used already.
+    Duplicate,
+    /// The service port has as many endpoints as it can.
+    TooMany,
+}
+
+impl EndpointVerdict {
+    /// Whether rows may name it.
+    #[must_use]
+    pub const fn is_used(self) -> bool {
+        matches!(self, Self::Used | Self::UsedTerminating)
+    }
+}
+
+impl std::fmt::Display for EndpointVerdict {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Used => "used: it is ready",
+            Self::UsedTerminating => {
+                "used: no endpoint is ready, this one terminates but still serves"
+            }
+            Self::NotReady => "not used: it is not ready",
+            Self::Terminating => "not used: it terminates, and others are ready",
+            Self::Gone => "not used: it terminates and no longer serves",
+            Self::FailsHealthCheck => "not used: its health check fails",
+            Self::NoSuchPort => "not used: it does not serve this port",
+            Self::UnknownNode => "not used: its node is not among the nodes of the cluster",
+            Self::Duplicate => "not used: another endpoint has the same address and port",
+            Self::TooMany => "not used: the service port has 4096 endpoints already",
+        })
+    }
+}
+
+/// The BGP speaker of this node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BgpPlan {
+    /// Own autonomous system number.
+    pub asn: u32,
+    /// BGP identifier.
+    pub router_id: Ipv4Addr,
+    /// TCP port to listen on.
+    pub listen_port: u16,
+    /// Sessions to hold.
+    pub peers: Vec<Peer>,
+    /// Next hop of IPv4 VIPs: this node; `None`: they cannot be announced.
+    pub next_hop_v4: Option<Ipv4Addr>,
+    /// Next hop of IPv6 VIPs: this node; `None`: they cannot be announced.
+    pub next_hop_v6: Option<Ipv6Addr>,
+}

@@ -1,0 +1,205 @@
+//! What a cluster is, in our own words: nodes, Services, endpoints, BGP peers. Sources (a YAML file, the API
+//! server) are converted into these types; nothing here knows where a value came from. Ports are numbers in
+//! host byte order; only the image turns them around.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+    time::Duration,
+};
+
+/// Transport protocol of a service port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Protocol {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+impl Protocol {
+    /// IP protocol number (IANA).
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Tcp => lb_common::TCP,
+            Self::Udp => lb_common::UDP,
+        }
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tcp => "TCP",
+            Self::Udp => "UDP",
+        })
+    }
+}
+
+/// What a client dials; the key of every look-up, so that Services may share a VIP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServicePort {
+    /// The virtual address.
+    pub vip: IpAddr,
+    /// Transport protocol.
+    pub protocol: Protocol,
+    /// Port number, host byte order.
+    pub port: u16,
+}
+
+impl fmt::Display for ServicePort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let address = std::net::SocketAddr::new(self.vip, self.port);
+        write!(f, "{address}/{}", self.protocol)
+    }
+}
+
+/// A node of the cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// Its name, unique in the cluster.
+    pub name: Arc<str>,
+    /// Its own addresses, the preferred one of a family first.
+    pub addresses: Vec<IpAddr>,
+    /// Labels, for people and later for selectors.
+    pub labels: BTreeMap<String, String>,
+}
+
+impl Node {
+    /// Its first IPv4 address.
+    #[must_use]
+    pub fn ipv4(&self) -> Option<Ipv4Addr> {
+        self.addresses.iter().find_map(|address| match address {
+            IpAddr::V4(address) => Some(*address),
+            IpAddr::V6(_) => None,
+        })
+    }
+
+    /// Its first IPv6 address.
+    #[must_use]
+    pub fn ipv6(&self) -> Option<std::net::Ipv6Addr> {
+        self.addresses.iter().find_map(|address| match address {
+            IpAddr::V4(_) => None,
+            IpAddr::V6(address) => Some(*address),
+        })
+    }
+}
+
+/// Who makes a Service's VIPs known to the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Announce {
+    /// Nobody: the data path answers, routes are somebody else's.
+    Nobody,
+    /// The BGP speaker.
+    Bgp,
+}
+
+/// A Service of type `LoadBalancer`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// `namespace/name`.
+    pub name: Arc<str>,
+    /// Its VIPs, of either family.
+    pub vips: Vec<IpAddr>,
+    /// Who announces them.
+    pub announce: Announce,
+    /// What clients may dial on each VIP.
+    pub ports: Vec<Port>,
+    /// How every agent probes each endpoint; `None`: not at all.
+    pub health_check: Option<HealthCheck>,
+    /// Pods that may serve it, of either family.
+    pub endpoints: Vec<Endpoint>,
+}
+
+/// A port of a Service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Port {
+    /// By which endpoints name it.
+    pub name: Arc<str>,
+    /// Transport protocol.
+    pub protocol: Protocol,
+    /// Number that clients dial.
+    pub port: u16,
+}
+
+/// A TCP health check: an endpoint is up if a connection to it opens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HealthCheck {
+    /// Port of the pod that is dialled.
+    pub tcp_port: u16,
+    /// Time from one probe to the next, and the most that one may take.
+    pub interval: Duration,
+    /// Failures in a row that take an endpoint out.
+    pub failures: u32,
+}
+
+/// A pod address with what is known of it (Kubernetes' EndpointSlice conditions).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// The pod's address.
+    pub address: IpAddr,
+    /// Name of the node it is on.
+    pub node: Arc<str>,
+    /// The pod's port, by the name of the Service's port; a port that is not here is not served by this pod.
+    pub ports: BTreeMap<Arc<str>, u16>,
+    /// Gets new connections.
+    pub ready: bool,
+    /// Answers, ready or not.
+    pub serving: bool,
+    /// Is being deleted.
+    pub terminating: bool,
+    /// Share relative to the Service's other endpoints, from 1 to [`WEIGHT_MAX`].
+    pub weight: u16,
+}
+
+/// Largest weight of an endpoint (as in Gateway API implementations built on Maglev tables: above it, rows run out).
+pub const WEIGHT_MAX: u16 = 256;
+
+/// The BGP speaker of a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bgp {
+    /// Own autonomous system number.
+    pub asn: u32,
+    /// BGP identifier (RFC 6286).
+    pub router_id: Ipv4Addr,
+    /// TCP port to listen on.
+    pub listen_port: u16,
+    /// Routers to have sessions with.
+    pub peers: Vec<Peer>,
+}
+
+/// A BGP peer; routes to it carry this node as next hop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Its address.
+    pub address: IpAddr,
+    /// Its autonomous system number.
+    pub asn: u32,
+    /// TCP port to dial.
+    pub port: u16,
+    /// Hold time to propose, in whole seconds (RFC 4271 section 4.2).
+    pub hold_time: Duration,
+}
+
+/// A MAC address, as on the wire.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Mac(pub [u8; 6]);
+
+impl Mac {
+    /// The six bytes in the low end of a word, as the data path loads them from a frame.
+    #[must_use]
+    pub const fn word(self) -> u64 {
+        let [a, b, c, d, e, f] = self.0;
+        u64::from_le_bytes([a, b, c, d, e, f, 0, 0])
+    }
+}
+
+impl fmt::Display for Mac {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}

@@ -1,0 +1,331 @@
+//! Which VIPs are announced, and how one is given up. The gate: a VIP is first announced when the data path
+//! holds each of its service ports as planned, and stays while it holds one that has an endpoint. A VIP that
+//! is no more is withdrawn first; its data path entries stay until the routers have acknowledged the withdraw
+//! and [`WITHDRAW_LINGER`] has passed, [`WITHDRAW_MAX`] at the most.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    net::IpAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+use crate::{
+    DesiredState, Snapshot,
+    desired::{PortPlan, ServicePlan},
+    model::{Announce, ServicePort},
+    snapshot::PortFeedback,
+};
+
+/// How long a router may take to forget a route after it acknowledged the withdraw.
+pub const WITHDRAW_LINGER: Duration = Duration::from_secs(1);
+/// How long a withdraw may take in all: a router that is gone acknowledges nothing.
+pub const WITHDRAW_MAX: Duration = Duration::from_secs(5);
+
+/// A VIP: whether it is announced, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VipPlan {
+    /// Its service ports.
+    pub ports: Vec<ServicePort>,
+    /// What was decided, and why.
+    pub reason: VipReason,
+    /// Service ports that the data path could not take, with its reasons.
+    pub failed: BTreeMap<ServicePort, String>,
+}
+
+impl VipPlan {
+    /// Whether the routers shall have a route to it.
+    #[must_use]
+    pub fn is_announced(&self) -> bool {
+        self.reason == VipReason::Announced
+    }
+}
+
+/// Why a VIP is, or is not, announced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VipReason {
+    /// It is.
+    Announced,
+    /// Nobody asked for it.
+    NotWanted,
+    /// There is no BGP speaker.
+    NoSpeaker,
+    /// This node has no address of the VIP's family to be the next hop.
+    NoNextHop,
+    /// None of its service ports has an endpoint.
+    NoEndpoint,
+    /// The data path has not reported these service ports as planned yet.
+    WaitsForDatapath(Vec<ServicePort>),
+    /// The data path holds none of the service ports that have endpoints.
+    NotInDatapath,
+    /// This node is leaving.
+    Draining,
+}
+
+impl fmt::Display for VipReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Announced => f.write_str("announced"),
+            Self::NotWanted => f.write_str("not announced: its Service names no announcer"),
+            Self::NoSpeaker => f.write_str("not announced: BGP is not configured"),
+            Self::NoNextHop => f.write_str("not announced: this node has no address of its family"),
+            Self::NoEndpoint => {
+                f.write_str("not announced: none of its ports has an endpoint to use")
+            }
+            Self::WaitsForDatapath(ports) => {
+                let ports: Vec<_> = ports.iter().map(ToString::to_string).collect();
+                write!(
+                    f,
+                    "not announced yet: the data path has still to take {}",
+                    ports.join(", ")
+                )
+            }
+            Self::NotInDatapath => {
+                f.write_str("not announced: the data path took none of its ports")
+            }
+            Self::Draining => f.write_str("not announced: this node is leaving"),
+        }
+    }
+}
+
+/// A VIP whose data path entries outlive it.
+#[derive(Clone, Debug)]
+pub struct Leaving {
+    /// How far the withdraw is.
+    pub withdrawal: Withdrawal,
+    /// Its service ports as they were last.
+    pub ports: Vec<Arc<PortPlan>>,
+}
+
+/// A withdraw under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Withdrawal {
+    /// When it was decided.
+    pub since: Duration,
+    /// When all peers had acknowledged it.
+    pub acknowledged_at: Option<Duration>,
+}
+
+impl Withdrawal {
+    /// When the routers can be taken to have forgotten.
+    #[must_use]
+    pub fn ends_at(&self) -> Duration {
+        let at_most = self.since + WITHDRAW_MAX;
+        self.acknowledged_at
+            .map_or(at_most, |at| at_most.min(at + WITHDRAW_LINGER))
+    }
+
+    /// Whether that moment has come.
+    #[must_use]
+    pub fn is_over(&self, now: Duration) -> bool {
+        now >= self.ends_at()
+    }
+
+    fn started(now: Duration) -> Self {
+        Self {
+            since: now,
+            acknowledged_at: None,
+        }
+    }
+
+    /// The speaker needs one plan to hear of the withdraw: an acknowledgement counts from the next on.
+    fn observed(self, still_held: bool, now: Duration) -> Self {
+        let acknowledged = self.acknowledged_at.or((!still_held).then_some(now));
+        Self {
+            acknowledged_at: acknowledged,
+            ..self
+        }
+    }
+}
+
+pub(super) struct Announcements {
+    pub(super) vips: BTreeMap<IpAddr, VipPlan>,
+    pub(super) leaving: BTreeMap<IpAddr, Leaving>,
+    pub(super) routes: Arc<BTreeSet<IpAddr>>,
+    pub(super) drain: Option<Withdrawal>,
+    pub(super) replan_at: Option<Duration>,
+}
+
+pub(super) fn announce(
+    snapshot: &Snapshot,
+    previous: &DesiredState,
+    services: &BTreeMap<Arc<str>, Arc<ServicePlan>>,
+) -> Announcements {
+    let members = members(services);
+    let vips: BTreeMap<_, _> = members
+        .iter()
+        .map(|(&vip, member)| (vip, vip_plan(snapshot, previous, vip, member)))
+        .collect();
+    let leaving = leaving(snapshot, previous, &vips);
+    let routes: BTreeSet<_> = vips
+        .iter()
+        .filter(|(_, plan)| plan.is_announced())
+        .map(|(&vip, _)| vip)
+        .collect();
+    let routes = if routes == *previous.routes {
+        Arc::clone(&previous.routes)
+    } else {
+        Arc::new(routes)
+    };
+    let drain = drain(snapshot, previous);
+    let withdrawals = leaving
+        .values()
+        .map(|leaving| leaving.withdrawal)
+        .chain(drain);
+    let replan_at = withdrawals
+        .map(|withdrawal| withdrawal.ends_at())
+        .filter(|&at| at > snapshot.now)
+        .min();
+    Announcements {
+        vips,
+        leaving,
+        routes,
+        drain,
+        replan_at,
+    }
+}
+
+/// What the Services want of one VIP.
+#[derive(Default)]
+struct Member<'a> {
+    ports: Vec<&'a PortPlan>,
+    wants_bgp: bool,
+}
+
+fn members(services: &BTreeMap<Arc<str>, Arc<ServicePlan>>) -> BTreeMap<IpAddr, Member<'_>> {
+    let mut members: BTreeMap<IpAddr, Member<'_>> = BTreeMap::new();
+    for plan in services.values() {
+        let wants_bgp = plan.service.announce == Announce::Bgp;
+        for port in &plan.ports {
+            let member = members.entry(port.port.vip).or_default();
+            member.ports.push(port);
+            member.wants_bgp |= wants_bgp;
+        }
+    }
+    members
+}
+
+fn vip_plan(
+    snapshot: &Snapshot,
+    previous: &DesiredState,
+    vip: IpAddr,
+    member: &Member<'_>,
+) -> VipPlan {
+    let failed = member.ports.iter().filter_map(|plan| {
+        let feedback = snapshot.applied.get(&plan.port)?;
+        match feedback {
+            PortFeedback::Failed { reason } => Some((plan.port, reason.clone())),
+            PortFeedback::Applied { .. } => None,
+        }
+    });
+    VipPlan {
+        ports: member.ports.iter().map(|plan| plan.port).collect(),
+        failed: failed.collect(),
+        reason: reason(snapshot, previous, vip, member),
+    }
+}
+
+fn reason(
+    snapshot: &Snapshot,
+    previous: &DesiredState,
+    vip: IpAddr,
+    member: &Member<'_>,
+) -> VipReason {
+    if !member.wants_bgp {
+        return VipReason::NotWanted;
+    }
+    if snapshot.bgp.is_none() {
+        return VipReason::NoSpeaker;
+    }
+    if !has_next_hop(snapshot, vip) {
+        return VipReason::NoNextHop;
+    }
+    if snapshot.draining {
+        return VipReason::Draining;
+    }
+    if member.ports.iter().all(|plan| plan.targets.is_empty()) {
+        return VipReason::NoEndpoint;
+    }
+    let was_announced = previous.routes.contains(&vip);
+    gate(snapshot, member, was_announced)
+}
+
+fn has_next_hop(snapshot: &Snapshot, vip: IpAddr) -> bool {
+    let own = snapshot
+        .nodes
+        .iter()
+        .find(|node| node.name == snapshot.own_node);
+    own.is_some_and(|node| {
+        node.addresses
+            .iter()
+            .any(|address| address.is_ipv4() == vip.is_ipv4())
+    })
+}
+
+fn gate(snapshot: &Snapshot, member: &Member<'_>, was_announced: bool) -> VipReason {
+    let applied = |plan: &PortPlan| match snapshot.applied.get(&plan.port) {
+        Some(PortFeedback::Applied { generation }) => Some(*generation),
+        _ => None,
+    };
+    if was_announced {
+        let mut usable = member.ports.iter().filter(|plan| !plan.targets.is_empty());
+        return match usable.any(|plan| applied(plan).is_some()) {
+            true => VipReason::Announced,
+            false => VipReason::NotInDatapath,
+        };
+    }
+    let waits: Vec<_> = member
+        .ports
+        .iter()
+        .filter(|plan| applied(plan).is_none_or(|generation| generation < plan.generation))
+        .map(|plan| plan.port)
+        .collect();
+    match waits.is_empty() {
+        true => VipReason::Announced,
+        false => VipReason::WaitsForDatapath(waits),
+    }
+}
+
+fn leaving(
+    snapshot: &Snapshot,
+    previous: &DesiredState,
+    vips: &BTreeMap<IpAddr, VipPlan>,
+) -> BTreeMap<IpAddr, Leaving> {
+    let carried = previous.leaving.iter().map(|(&vip, leaving)| {
+        let still_held = snapshot.routes.held.contains(&vip);
+        let withdrawal = leaving.withdrawal.observed(still_held, snapshot.now);
+        let ports = leaving.ports.clone();
+        (vip, Leaving { withdrawal, ports })
+    });
+    let given_up = previous.routes.iter().filter(|vip| !vips.contains_key(vip));
+    let started = given_up.map(|&vip| (vip, started(snapshot, previous, vip)));
+    carried
+        .filter(|(vip, leaving)| {
+            !vips.contains_key(vip) && !leaving.withdrawal.is_over(snapshot.now)
+        })
+        .chain(started)
+        .collect()
+}
+
+fn started(snapshot: &Snapshot, previous: &DesiredState, vip: IpAddr) -> Leaving {
+    let ports = previous
+        .services
+        .values()
+        .flat_map(|service| &service.ports);
+    Leaving {
+        withdrawal: Withdrawal::started(snapshot.now),
+        ports: ports.filter(|plan| plan.port.vip == vip).cloned().collect(),
+    }
+}
+
+fn drain(snapshot: &Snapshot, previous: &DesiredState) -> Option<Withdrawal> {
+    if !snapshot.draining {
+        return None;
+    }
+    let held = !snapshot.routes.held.is_empty();
+    let drain = previous
+        .drain
+        .map(|drain| drain.observed(held, snapshot.now));
+    Some(drain.unwrap_or(Withdrawal::started(snapshot.now)))
+}

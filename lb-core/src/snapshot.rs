@@ -1,0 +1,166 @@
+//! All that the sources know at one instant. The agent keeps one, lets each source replace its part, and
+//! calls [`crate::plan()`]. Nothing here decides; nothing here is older than its source's last word.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+use lb_common::{flow::STATES, limits::Capacity};
+
+use crate::{
+    config::Config,
+    keys::ClusterKeys,
+    model::{Bgp, Mac, Node, Service, ServicePort},
+    probes::Probe,
+};
+
+/// What is known now.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// Monotonic time since an epoch of the agent's choice: the only clock.
+    pub now: Duration,
+    /// Name of the node that this agent runs on.
+    pub own_node: Arc<str>,
+    /// Keys of the cluster.
+    pub keys: ClusterKeys,
+    /// All nodes of the cluster, this one included.
+    pub nodes: Vec<Arc<Node>>,
+    /// All Services; names are unique.
+    pub services: Vec<Arc<Service>>,
+    /// The BGP speaker, if there is to be one.
+    pub bgp: Option<Arc<Bgp>>,
+    /// The uplinks.
+    pub links: Vec<Link>,
+    /// The ways to the other nodes. [`crate::plan()`] does not look at them: `image` joins them, so
+    /// that a new MAC needs no new plan.
+    pub neighbours: Neighbours,
+    /// Probes that have failed often enough ([`crate::probes::Probes::down`]).
+    pub down: BTreeSet<Probe>,
+    /// What the data path is.
+    pub datapath: DatapathFacts,
+    /// What the data path said of each service port, last.
+    pub applied: BTreeMap<ServicePort, PortFeedback>,
+    /// What the BGP speaker said, last.
+    pub routes: RouteFacts,
+    /// The agent was told to leave: nothing is announced, the data path stays.
+    pub draining: bool,
+}
+
+impl Snapshot {
+    /// Nothing but a configuration.
+    #[must_use]
+    pub fn new(config: &Config, keys: ClusterKeys, datapath: DatapathFacts) -> Self {
+        Self {
+            now: Duration::ZERO,
+            own_node: config.node.clone(),
+            keys,
+            nodes: config.nodes.clone(),
+            services: config.services.clone(),
+            bgp: config.bgp.clone(),
+            links: Vec::new(),
+            neighbours: Neighbours::default(),
+            down: BTreeSet::new(),
+            datapath,
+            applied: BTreeMap::new(),
+            routes: RouteFacts::default(),
+            draining: false,
+        }
+    }
+
+    /// Takes over a configuration that was read again. What did not change keeps its identity, so that
+    /// planning skips it.
+    pub fn set_config(&mut self, config: &Config) {
+        self.own_node = config.node.clone();
+        self.nodes = kept(&self.nodes, &config.nodes, |node| &node.name);
+        self.services = kept(&self.services, &config.services, |service| &service.name);
+        if self.bgp != config.bgp {
+            self.bgp.clone_from(&config.bgp);
+        }
+    }
+}
+
+/// The new list, with the old `Arc` wherever the value is the same.
+fn kept<T: PartialEq>(old: &[Arc<T>], new: &[Arc<T>], name: fn(&T) -> &Arc<str>) -> Vec<Arc<T>> {
+    let known: BTreeMap<_, _> = old.iter().map(|item| (name(item), item)).collect();
+    new.iter()
+        .map(|item| match known.get(name(item)) {
+            Some(old) if **old == *item => Arc::clone(old),
+            _ => Arc::clone(item),
+        })
+        .collect()
+}
+
+/// An uplink of this node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// Index in map `interfaces`; a constant of the program that is attached to it.
+    pub slot: u8,
+    /// The interface's name.
+    pub name: Arc<str>,
+    /// The kernel's index.
+    pub ifindex: u32,
+    /// Its MAC (its bridge's, its bond's).
+    pub mac: Mac,
+    /// Largest IP packet, in bytes.
+    pub mtu_bytes: u16,
+    /// Its addresses.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// The ways to the other nodes, by node name.
+pub type Neighbours = BTreeMap<Arc<str>, Neighbour>;
+
+/// The way to another node, as the kernel's routes and neighbour table have it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Neighbour {
+    /// MAC of the node, or of the gateway if it is not on-link; `None` while it is not resolved.
+    pub mac: Option<Mac>,
+    /// Slot of the uplink that leads there.
+    pub uplink: u8,
+    /// Whether the node itself is on that link.
+    pub on_link: bool,
+    /// This node's address as the node sees it: the outer source of GUE.
+    pub outer_source: IpAddr,
+    /// That node's address: the outer destination, of the same family.
+    pub outer_destination: IpAddr,
+    /// Largest IP packet on the way, in bytes.
+    pub mtu_bytes: u16,
+}
+
+/// What the loaded data path is, and what the kernel under it measures time by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DatapathFacts {
+    /// Sizes of the maps.
+    pub capacity: Capacity,
+    /// A tick of flow ages is `1 << tick_shift` jiffies.
+    pub tick_shift: u32,
+    /// Ticks that a flow outlives its last packet, by [`lb_common::flow::State`]; HZ and conntrack are folded in.
+    pub timeout_ticks: [u16; STATES],
+}
+
+/// What became of a service port in the data path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PortFeedback {
+    /// It is as a state of this generation planned it.
+    Applied {
+        /// [`crate::DesiredState::generation`] of the state that was applied.
+        generation: u64,
+    },
+    /// It is not there.
+    Failed {
+        /// Why, in words.
+        reason: String,
+    },
+}
+
+/// What the BGP speaker knows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RouteFacts {
+    /// Sessions by the peer's address; true if established.
+    pub sessions: BTreeMap<IpAddr, bool>,
+    /// VIPs that some peer may still have a route to: announced, or withdrawn but not acknowledged by TCP.
+    pub held: BTreeSet<IpAddr>,
+}
