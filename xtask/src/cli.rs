@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use crate::preflight::{self, Install, Purpose};
-use crate::{binaries, process, test, workspace};
+use crate::{binaries, process, test, tidy, workspace};
 
 /// The whole command line, for `--help` and for parsing.
 pub(crate) fn command() -> Command {
@@ -35,6 +35,7 @@ pub(crate) fn command() -> Command {
                         .value_name("TIER|FILTER")
                         .help("`unit`, `lab`, a test binary, or a part of a test's name"),
                 ),
+            Command::new("tidy").about("Checks the rules that no compiler knows"),
             Command::new("bench")
                 .about("Measures, against a floor of the same run")
                 .subcommand_required(true)
@@ -59,6 +60,7 @@ pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
         "demo" => binaries::demo(given.get_flag("keep"), install(given)),
         "lab" => binaries::lab(&["up"], Install::Yes),
         "test" => test::run(given.get_one::<String>("selection").map(String::as_str)),
+        "tidy" => tidy::run().map(|()| ExitCode::SUCCESS),
         "bench" => {
             let (bench, given) = given.subcommand().expect("clap requires it");
             binaries::bench(bench, path(given, "json").map(PathBuf::as_path))

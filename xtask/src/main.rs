@@ -10,6 +10,7 @@ mod preflight;
 mod privilege;
 mod process;
 mod test;
+mod tidy;
 mod workspace;
 
 use std::process::ExitCode;

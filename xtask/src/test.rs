@@ -12,7 +12,7 @@ use std::time::Instant;
 use crate::preflight::{self, Install, Purpose};
 use crate::test::binary::{TestBinary, Tier};
 use crate::test::summary::Summary;
-use crate::{process, workspace};
+use crate::{process, tidy, workspace};
 
 /// Runs everything, one tier, one binary, or the tests whose name contains the selection.
 pub(crate) fn run(selection: Option<&str>) -> anyhow::Result<ExitCode> {
@@ -77,6 +77,7 @@ impl std::fmt::Display for Selection {
 }
 
 fn check_source(summary: &mut Summary) {
+    timed(summary, "tidy", tidy::run);
     timed(summary, "fmt", || {
         process::run(workspace::cargo().args(["fmt", "--all", "--check"]))
     });

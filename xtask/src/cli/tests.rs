@@ -16,6 +16,7 @@ fn every_sub_command_parses_and_nonsense_is_refused() {
         "lab",
         "test",
         "test lab",
+        "tidy",
         "bench packet --json out.json",
     ] {
         let words = std::iter::once("xtask").chain(line.split(' '));
