@@ -17,7 +17,7 @@ fn expressions_are_evaluated() {
         "GPL-2.0",
         "MIT AND GPL-2.0",
         "(MIT OR Apache-2.0) AND AGPL-3.0",
-        "MIT OR",
+        "MIT AND",
         "(MIT",
         "",
     ] {
