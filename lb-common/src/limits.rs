@@ -57,6 +57,12 @@ impl Capacity {
         self.embryonic_flows + self.established_flows
     }
 
+    /// Lines of `flow_reverse`, eight entries each: half full at the most when every flow has its entry.
+    #[must_use]
+    pub const fn reverse_lines(&self) -> u32 {
+        (self.flows() / 4).next_power_of_two()
+    }
+
     /// Elements of a map of the image.
     #[must_use]
     pub const fn elements(&self, map: crate::abi::MapId) -> u32 {
