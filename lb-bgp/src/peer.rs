@@ -293,22 +293,21 @@ impl Peer {
         if is_due(self.connect_retry_deadline) {
             self.on_connect_retry(now);
         }
-        let expired = self
-            .connections
+        let expired = self.ids_of_connections(|c| is_due(c.hold_deadline));
+        expired
+            .into_iter()
+            .for_each(|id| self.on_hold_timer(now, id));
+        let due = self.ids_of_connections(|c| is_due(c.keepalive_deadline));
+        due.into_iter()
+            .for_each(|id| self.on_keepalive_timer(now, id));
+    }
+
+    fn ids_of_connections(&self, is_meant: impl Fn(&Connection) -> bool) -> Vec<ConnId> {
+        self.connections
             .iter()
-            .find(|c| is_due(c.hold_deadline))
-            .map(|c| c.id);
-        if let Some(id) = expired {
-            self.on_hold_timer(now, id);
-        }
-        let due = self
-            .connections
-            .iter()
-            .find(|c| is_due(c.keepalive_deadline))
-            .map(|c| c.id);
-        if let Some(id) = due {
-            self.on_keepalive_timer(now, id);
-        }
+            .filter(|c| is_meant(c))
+            .map(|c| c.id)
+            .collect()
     }
 
     fn on_connect_retry(&mut self, now: Instant) {

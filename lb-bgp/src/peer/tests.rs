@@ -115,9 +115,9 @@ impl Bench {
 
     /// The last NOTIFICATION sent on a connection.
     fn notification(&self, conn: ConnId) -> Option<Notification> {
-        let of_conn = self.sent.iter().filter(|(id, _)| *id == conn);
+        let mut of_conn = self.sent.iter().filter(|(id, _)| *id == conn);
         let last = of_conn
-            .last()
+            .next_back()
             .filter(|(_, b)| b[18] == MessageType::Notification as u8)?;
         Notification::decode(&last.1[19..])
     }

@@ -1,0 +1,297 @@
+//! Two peers on a virtual clock, with everything going wrong between them that a network can do.
+//!
+//! `FAIRLEAD_SEED=n` repeats one run, `FAIRLEAD_SEEDS=n` sets how many are made.
+
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a simulation takes any instant as its beginning"
+)]
+
+mod random;
+mod tcp;
+mod view;
+mod world;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use lb_bgp::{
+    Community, Family, Input, PeerConfig, PerFamily, Prefix, RouteAttributes, RouteSet, Shutdown,
+    State, wire,
+};
+use random::Random;
+use world::{Transitions, World};
+
+const SEEDS: u64 = 2000;
+
+/// A half-open connection may have to time out at each end, and dialling may have to back off twice.
+const CONVERGENCE_LIMIT: Duration = Duration::from_secs(15 * 60);
+
+#[test]
+fn converges_after_faults() {
+    let mut transitions = Transitions::new();
+    let mut slowest = Duration::ZERO;
+    for seed in seeds() {
+        let mut world = random_world(seed);
+        start(&mut world);
+        let calm_at = world.now + world.random.millis(20_000, 400_000);
+        while world.now < calm_at {
+            random_fault(&mut world);
+            let next = world.now + random_pause(&mut world.random);
+            world.run_until(next);
+        }
+        end_faults(&mut world);
+        slowest = slowest.max(world.run_until_converged(CONVERGENCE_LIMIT));
+        stays_up(&mut world);
+        for (transition, count) in std::mem::take(&mut world.transitions) {
+            *transitions.entry(transition).or_default() += count;
+        }
+    }
+    report(&transitions, slowest);
+    if std::env::var_os("FAIRLEAD_SEED").is_none() {
+        assert_all_taken(&transitions);
+    }
+}
+
+#[test]
+fn a_partition_expires_the_hold_timer_at_both_ends() {
+    for seed in seeds().take(500) {
+        let mut world = random_world(seed);
+        start(&mut world);
+        world.run_until_converged(CONVERGENCE_LIMIT);
+        if world.hold_time().is_zero() {
+            continue;
+        }
+        let jitter = world.random.millis(0, 20_000);
+        world.run_until(world.now + jitter);
+        world.partitioned = true;
+        world.run_until(world.now + world.hold_time());
+        for end in &world.ends {
+            let status = end.peer.status();
+            assert!(status.state < State::Established, "{}", world.describe());
+            let error = status.last_error.unwrap().reason.to_string();
+            assert!(error.contains("hold timer expired (4/0)"), "{error}");
+        }
+    }
+}
+
+#[test]
+fn simultaneous_dialling_leaves_one_connection() {
+    for seed in seeds().take(500) {
+        let mut random = Random::seeded(seed);
+        let configs = random_configs(&mut random, [false, false]);
+        let mut world = World::new(seed, random, configs);
+        start(&mut world);
+        let duration = world.run_until_converged(CONVERGENCE_LIMIT);
+        // Both see both OPENs before either is Established or not: then they may have to begin again.
+        assert!(duration < Duration::from_secs(60), "took {duration:?}");
+        stays_up(&mut world);
+    }
+}
+
+fn seeds() -> Box<dyn Iterator<Item = u64>> {
+    let number = |name: &str| {
+        std::env::var(name)
+            .ok()
+            .map(|text| text.parse().expect(name))
+    };
+    match number("FAIRLEAD_SEED") {
+        Some(seed) => Box::new(std::iter::once(seed)),
+        None => Box::new(1..=number("FAIRLEAD_SEEDS").unwrap_or(SEEDS)),
+    }
+}
+
+fn random_world(seed: u64) -> World {
+    let mut random = Random::seeded(seed);
+    let passive = *random.pick(&[[false, false], [false, false], [true, false], [false, true]]);
+    let configs = random_configs(&mut random, passive);
+    World::new(seed, random, configs)
+}
+
+fn random_configs(random: &mut Random, passive: [bool; 2]) -> [PeerConfig; 2] {
+    let asns = *random.pick(&[
+        [65000, 65001],
+        [65001, 65000],
+        [65000, 65000],
+        [4_200_000_000, 1],
+    ]);
+    let (low, high) = (Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(192, 168, 0, 1));
+    let mut ids = *random.pick(&[[low, high], [high, low], [low, low]]);
+    if asns[0] == asns[1] {
+        ids = [low, high];
+    }
+    let hold = *random.pick(&[[3, 3], [9, 90], [90, 9], [180, 30], [0, 9]]);
+    [0, 1].map(|end| PeerConfig {
+        hold_time_secs: hold[end],
+        passive: passive[end],
+        families: PerFamily::from_fn(|family| family == Family::Ipv4Unicast || random.chance(80)),
+        next_hop_v4: Some(Ipv4Addr::new(10, 0, 0, end as u8 + 1)),
+        next_hop_v6: Some(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, end as u16 + 1)),
+        jitter_seed: random.next(),
+        ..PeerConfig::new(asns[end], asns[1 - end], ids[end])
+    })
+}
+
+fn start(world: &mut World) {
+    for end in [0, 1] {
+        let routes = random_routes(&mut world.random);
+        world.set_routes(end, routes);
+        world.input(end, Input::Start);
+        let pause = world.random.millis(0, 200);
+        world.run_until(world.now + pause);
+    }
+}
+
+fn random_routes(random: &mut Random) -> Arc<RouteSet> {
+    let count = if random.chance(3) {
+        3000
+    } else {
+        random.below(30)
+    };
+    let route = |random: &mut Random| {
+        let host = random.below(4096) as u16;
+        let address: IpAddr = match random.below(2) {
+            0 => Ipv4Addr::new(198, 18, (host >> 8) as u8, host as u8).into(),
+            _ => Ipv6Addr::new(0x2001, 0xdb8, 0x99, 0, 0, 0, 0, host).into(),
+        };
+        let plain = RouteAttributes::default();
+        let attributes = match random.below(4) {
+            0 => plain.with_med(random.below(3) as u32),
+            1 => plain
+                .with_communities(vec![Community(random.below(3) as u32)])
+                .unwrap(),
+            _ => plain,
+        };
+        (Prefix::host(address), attributes)
+    };
+    Arc::new((0..count).map(|_| route(random)).collect())
+}
+
+fn random_pause(random: &mut Random) -> Duration {
+    match random.below(3) {
+        0 => random.millis(0, 100),
+        1 => random.millis(100, 5_000),
+        _ => random.millis(5_000, 60_000),
+    }
+}
+
+fn random_fault(world: &mut World) {
+    let end = world.random.below(2);
+    match world.random.below(12) {
+        // With hold time zero a partition is for TCP to notice, which is not simulated.
+        0 | 1 => world.partitioned = !world.partitioned && !world.hold_time().is_zero(),
+        2 => on_random_link(world, |world, link| world.reset_link(link)),
+        3 | 4 => {
+            let routes = random_routes(&mut world.random);
+            world.set_routes(end, routes);
+        }
+        5 => world.input(
+            end,
+            Input::Stop(Shutdown {
+                reason: "maintenance".into(),
+            }),
+        ),
+        6 => world.input(end, Input::Start),
+        7 => world.crash(end),
+        8 => on_random_link(world, |world, link| {
+            let family = *world.random.pick(&Family::ALL);
+            inject(world, link, wire::route_refresh(family));
+        }),
+        9 => on_random_link(world, |world, link| inject(world, link, vec![0x2a; 40])),
+        10 => world.ends[end].listening = !world.ends[end].listening,
+        _ => random_reconfiguration(world, end),
+    }
+}
+
+fn on_random_link(world: &mut World, act: impl FnOnce(&mut World, usize)) {
+    if !world.links.is_empty() {
+        let link = world.random.below(world.links.len());
+        act(world, link);
+    }
+}
+
+/// Towards an end that has the connection.
+fn inject(world: &mut World, link: usize, octets: Vec<u8>) {
+    let to = world.random.below(2);
+    if world.links[link].0.open[to] && world.links[link].0.open[1 - to] {
+        world.inject(link, to, octets);
+    }
+}
+
+fn random_reconfiguration(world: &mut World, end: usize) {
+    let mut config = world.ends[end].config.clone();
+    if world.random.chance(50) {
+        config.next_hop_v4 = Some(Ipv4Addr::new(10, 9, 0, world.random.below(9) as u8));
+    } else {
+        config.families[Family::Ipv6Unicast] = !config.families[Family::Ipv6Unicast];
+    }
+    world.reconfigure(end, config);
+}
+
+fn end_faults(world: &mut World) {
+    world.partitioned = false;
+    for end in [0, 1] {
+        world.ends[end].listening = true;
+        world.input(end, Input::Start);
+    }
+    // What was injected is still on its way.
+    world.run_until(world.now + Duration::from_secs(1));
+}
+
+/// Ten minutes without a fault: nothing may change but the clock.
+fn stays_up(world: &mut World) {
+    world.assert_settled();
+    let before = world.transitions.clone();
+    world.run_until(world.now + Duration::from_secs(600));
+    assert_eq!(world.transitions, before, "{}", world.describe());
+    assert!(world.has_converged());
+    world.assert_settled();
+}
+
+fn report(transitions: &Transitions, slowest: Duration) {
+    println!("slowest convergence {} s", slowest.as_secs());
+    for ((from, to, reason), count) in transitions {
+        println!("{count:8}  {from} -> {to}: {reason}");
+    }
+}
+
+fn assert_all_taken(transitions: &Transitions) {
+    use State::{Active, Connect, Established, Idle, OpenConfirm, OpenSent};
+    let required = [
+        (Idle, Connect, "Started"),
+        (Idle, Active, "Started"),
+        (Connect, Active, "ConnectFailed"),
+        (Connect, OpenSent, "Connected"),
+        (Connect, OpenSent, "Accepted"),
+        (Connect, Idle, "Stopped"),
+        (Active, Connect, "Dialling"),
+        (Active, OpenSent, "Accepted"),
+        (Active, Idle, "Stopped"),
+        (OpenSent, OpenConfirm, "OpenAccepted"),
+        (OpenSent, Active, "ConnectionLost"),
+        (OpenSent, Active, "NotificationReceived"),
+        (OpenSent, Active, "NotificationSent"),
+        (OpenSent, Connect, "ConnectionLost"),
+        (OpenSent, Idle, "Stopped"),
+        (OpenConfirm, Established, "KeepaliveReceived"),
+        (OpenConfirm, Active, "ConnectionLost"),
+        (OpenConfirm, Active, "NotificationReceived"),
+        (OpenConfirm, Active, "NotificationSent"),
+        (OpenConfirm, OpenSent, "NotificationReceived"),
+        (OpenConfirm, Idle, "Stopped"),
+        (Established, Active, "ConnectionLost"),
+        (Established, Active, "NotificationReceived"),
+        (Established, Active, "NotificationSent"),
+        (Established, Connect, "Reconfigured"),
+        (Established, Idle, "Stopped"),
+    ];
+    let taken = |(from, to, kind): &(State, State, &str)| {
+        transitions.contains_key(&(*from, *to, (*kind).to_owned()))
+    };
+    let missing: Vec<_> = required
+        .iter()
+        .filter(|transition| !taken(transition))
+        .collect();
+    assert!(missing.is_empty(), "transitions never taken: {missing:?}");
+}
