@@ -3,4 +3,12 @@
 //! [`engine`] plans, executors carry out what it publishes, and report back as one more source. Nothing here
 //! decides what is served or announced; that is `lb-core`.
 
+pub mod answers;
+pub mod api;
+pub mod capabilities;
+pub mod configuration;
 pub mod engine;
+pub mod failure;
+pub mod show;
+pub mod sources;
+pub mod uplinks;

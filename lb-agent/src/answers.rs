@@ -1,0 +1,229 @@
+//! From what the engine knows and the data path counts to the rows that people and programs see. Every reason
+//! is told in the words of the plan that decided it.
+
+use std::{
+    collections::BTreeMap,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use lb_common::counter::ServiceCounters;
+use lb_core::{
+    desired::{EndpointReason, PortPlan, ServicePlan},
+    model::{Node, ServicePort},
+    probes::Probe,
+    snapshot::PortFeedback,
+};
+
+use crate::{
+    api::rows::{Answer, BgpRow, EndpointRow, Health, Mode, NodeRow, ServiceRow},
+    engine::{feedback::SessionState, state::View},
+};
+
+/// What the data path has counted, by service port.
+pub type Counters = BTreeMap<ServicePort, ServiceCounters>;
+
+/// Service ports.
+#[must_use]
+pub fn services(view: &View, counters: &Counters) -> Answer<ServiceRow> {
+    let plans = view.desired.services.values();
+    let rows = plans.flat_map(|plan| {
+        plan.ports
+            .iter()
+            .map(|port| service_row(view, counters, plan, port))
+    });
+    answer(view, rows.collect())
+}
+
+/// Endpoints.
+#[must_use]
+pub fn endpoints(view: &View) -> Answer<EndpointRow> {
+    let plans = view.desired.services.values();
+    let rows = plans.flat_map(|plan| {
+        plan.reasons
+            .iter()
+            .map(|reason| endpoint_row(view, plan, reason))
+    });
+    answer(view, rows.collect())
+}
+
+/// Nodes.
+#[must_use]
+pub fn nodes(view: &View) -> Answer<NodeRow> {
+    let rows = view.snapshot.nodes.iter().map(|node| node_row(view, node));
+    answer(view, rows.collect())
+}
+
+/// BGP sessions.
+#[must_use]
+pub fn bgp(view: &View) -> Answer<BgpRow> {
+    let peers = view.snapshot.bgp.iter().flat_map(|bgp| &bgp.peers);
+    let rows = peers.map(|peer| {
+        let session = view.told.sessions.get(&peer.address);
+        BgpRow {
+            peer: peer.address,
+            asn: peer.asn,
+            state: session.map(|session| session.state),
+            since: session.map(|session| unix_seconds(session.since)),
+            hold_time_seconds: session.and_then(|session| Some(session.hold_time?.as_secs())),
+            routes_sent: session.map_or(0, |session| session.routes_sent),
+            last_error: session.and_then(|session| session.last_error.clone()),
+        }
+    });
+    answer(view, rows.collect())
+}
+
+fn answer<Row>(view: &View, rows: Vec<Row>) -> Answer<Row> {
+    Answer {
+        node: view.snapshot.own_node.to_string(),
+        generation: view.desired.generation,
+        warnings: warnings(view),
+        rows,
+    }
+}
+
+fn warnings(view: &View) -> Vec<String> {
+    let refused = view.told.config_refused.as_ref().map(|reason| {
+        format!(
+            "the configuration file was edited and is refused; what ran before goes on\n{reason}"
+        )
+    });
+    let left_out = view
+        .desired
+        .cluster
+        .iter()
+        .flat_map(|cluster| &cluster.left_out);
+    let left_out = left_out.map(|(node, reason)| format!("node {node} is left out: {reason}"));
+    refused
+        .into_iter()
+        .chain(view.told.listen_problem.clone())
+        .chain(left_out)
+        .collect()
+}
+
+fn service_row(
+    view: &View,
+    counters: &Counters,
+    plan: &ServicePlan,
+    port: &PortPlan,
+) -> ServiceRow {
+    let known = plan.reasons.iter().filter(|reason| {
+        reason.port == (port.port.protocol, port.port.port)
+            && reason.address.is_ipv4() == port.port.vip.is_ipv4()
+    });
+    let counted = counters.get(&port.port).copied().unwrap_or_default();
+    ServiceRow {
+        service: plan.service.name.to_string(),
+        vip: port.port.vip,
+        protocol: port.port.protocol.to_string(),
+        port: port.port.port,
+        endpoints_used: port.targets.len(),
+        endpoints_known: known.count(),
+        applied: is_applied(view, port),
+        announced_to: announced_to(view, port),
+        packets: counted.packets,
+        forwarded: counted.forwarded,
+        dropped: counted.dropped,
+        new_flows: counted.new_flows,
+        reply_packets: counted.reply_packets,
+        reasons: reasons(view, port),
+    }
+}
+
+fn is_applied(view: &View, port: &PortPlan) -> bool {
+    matches!(
+        view.snapshot.applied.get(&port.port),
+        Some(PortFeedback::Applied { generation }) if *generation >= port.generation
+    )
+}
+
+fn announced_to(view: &View, port: &PortPlan) -> Vec<std::net::IpAddr> {
+    if !view.desired.routes.contains(&port.port.vip) {
+        return Vec::new();
+    }
+    let sessions = view.told.sessions.values();
+    let established = sessions.filter(|session| session.state == SessionState::Established);
+    established.map(|session| session.peer).collect()
+}
+
+fn reasons(view: &View, port: &PortPlan) -> Vec<String> {
+    let mut reasons = Vec::new();
+    if let Some(vip) = view.desired.vips.get(&port.port.vip) {
+        if !vip.is_announced() {
+            reasons.push(vip.reason.to_string());
+        } else if announced_to(view, port).is_empty() {
+            reasons.push("no BGP session is established".to_owned());
+        }
+        reasons.extend(vip.failed.get(&port.port).cloned());
+    }
+    if port.targets.is_empty() {
+        reasons.push("no endpoint is used: see `show endpoints`".to_owned());
+    }
+    reasons
+}
+
+fn endpoint_row(view: &View, plan: &ServicePlan, reason: &EndpointReason) -> EndpointRow {
+    let service = &plan.service;
+    let endpoint = service
+        .endpoints
+        .iter()
+        .find(|endpoint| endpoint.address == reason.address);
+    let port = service
+        .ports
+        .iter()
+        .find(|port| (port.protocol, port.port) == reason.port);
+    let probe = service
+        .health_check
+        .as_ref()
+        .zip(endpoint)
+        .map(|(check, endpoint)| Probe::of(check, endpoint));
+    let since = probe.and_then(|probe| view.told.probes_since.get(&probe));
+    EndpointRow {
+        service: service.name.to_string(),
+        port: port.map(|port| port.name.to_string()).unwrap_or_default(),
+        address: reason.address,
+        target_port: endpoint
+            .zip(port)
+            .and_then(|(endpoint, port)| endpoint.ports.get(&port.name).copied()),
+        node: endpoint
+            .map(|endpoint| endpoint.node.to_string())
+            .unwrap_or_default(),
+        ready: endpoint.is_some_and(|endpoint| endpoint.ready),
+        health: match probe {
+            None => Health::Unchecked,
+            Some(probe) if view.snapshot.down.contains(&probe) => Health::Down,
+            Some(_) => Health::Up,
+        },
+        health_since: since.copied().map(unix_seconds),
+        used: reason.verdict.is_used(),
+        reason: reason.verdict.to_string(),
+    }
+}
+
+fn node_row(view: &View, node: &Node) -> NodeRow {
+    let way = view.snapshot.neighbours.get(&node.name);
+    let uplink = way.and_then(|way| {
+        view.snapshot
+            .links
+            .iter()
+            .find(|link| link.slot == way.uplink)
+    });
+    NodeRow {
+        node: node.name.to_string(),
+        addresses: node.addresses.clone(),
+        mode: match way {
+            _ if node.name == view.snapshot.own_node => Mode::Own,
+            None => Mode::Unreachable,
+            Some(way) if way.on_link => Mode::Direct,
+            Some(_) => Mode::Gue,
+        },
+        interface: uplink.map(|link| link.name.to_string()),
+        mac: way.and_then(|way| Some(way.mac?.to_string())),
+        mtu_bytes: way.map(|way| way.mtu_bytes),
+    }
+}
+
+fn unix_seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs()
+}

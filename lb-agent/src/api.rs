@@ -1,0 +1,9 @@
+//! The agent's answers over its Unix socket: HTTP with JSON, read only, open to the socket's owner alone
+//! (mode 0600). The types in [`rows`] are what programs may rely on; `show` prints the same.
+
+pub mod client;
+pub mod rows;
+pub mod server;
+
+#[cfg(test)]
+mod tests;

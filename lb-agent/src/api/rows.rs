@@ -1,0 +1,141 @@
+//! What the agent tells: one type a table. Addresses are text, times are seconds since the Unix epoch, and
+//! whatever can be wrong has a sentence beside it.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::engine::feedback::SessionState;
+
+/// An answer: which agent speaks, about what, and the rows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer<Row> {
+    /// Name of the node.
+    pub node: String,
+    /// Grows with every plan.
+    pub generation: u64,
+    /// What an operator must know before the rows: a refused file, a port that is taken.
+    pub warnings: Vec<String>,
+    /// The rows, sorted.
+    pub rows: Vec<Row>,
+}
+
+/// A service port.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceRow {
+    /// `namespace/name`.
+    pub service: String,
+    /// The VIP.
+    pub vip: IpAddr,
+    /// `TCP` or `UDP`.
+    pub protocol: String,
+    /// What clients dial.
+    pub port: u16,
+    /// Endpoints that get new connections.
+    pub endpoints_used: usize,
+    /// Endpoints that the configuration names for this port and family.
+    pub endpoints_known: usize,
+    /// Whether the maps hold it as planned.
+    pub applied: bool,
+    /// Peers that are told of the VIP.
+    pub announced_to: Vec<IpAddr>,
+    /// Packets from clients that this node saw first or by GUE.
+    pub packets: u64,
+    /// Of these, sent on to another node.
+    pub forwarded: u64,
+    /// Of these, dropped.
+    pub dropped: u64,
+    /// Flows created here.
+    pub new_flows: u64,
+    /// Packets from endpoints back to clients.
+    pub reply_packets: u64,
+    /// Why it is not, or not fully, announced and served; the same words everywhere.
+    pub reasons: Vec<String>,
+}
+
+/// An endpoint of a service port.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndpointRow {
+    /// `namespace/name`.
+    pub service: String,
+    /// Name of the Service's port.
+    pub port: String,
+    /// The pod's address.
+    pub address: IpAddr,
+    /// The pod's port; none: it does not serve this port of the Service.
+    pub target_port: Option<u16>,
+    /// The node it is on.
+    pub node: String,
+    /// Whether the configuration calls it ready.
+    pub ready: bool,
+    /// What the health check says.
+    pub health: Health,
+    /// When that became so, if it ever changed.
+    pub health_since: Option<u64>,
+    /// Whether it gets new connections.
+    pub used: bool,
+    /// Why, or why not; the same words everywhere.
+    pub reason: String,
+}
+
+/// What a health check says of an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Health {
+    /// Its Service has no health check.
+    Unchecked,
+    /// It answered, or was not yet asked.
+    Up,
+    /// It failed too often in a row.
+    Down,
+}
+
+/// A node, as the way to it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeRow {
+    /// Its name.
+    pub node: String,
+    /// Its addresses.
+    pub addresses: Vec<IpAddr>,
+    /// How packets get there.
+    pub mode: Mode,
+    /// The uplink that leads there.
+    pub interface: Option<String>,
+    /// The next hop's MAC; none: not resolved, packets for its endpoints are dropped and counted.
+    pub mac: Option<String>,
+    /// Largest IP packet on the way, in bytes.
+    pub mtu_bytes: Option<u16>,
+}
+
+/// How packets get to a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// It is this node.
+    Own,
+    /// On-link: by MAC rewrite.
+    Direct,
+    /// Behind a router: by GUE.
+    Gue,
+    /// No route is known.
+    Unreachable,
+}
+
+/// A BGP session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BgpRow {
+    /// The peer's address.
+    pub peer: IpAddr,
+    /// Its autonomous system number.
+    pub asn: u32,
+    /// Where the session is; none: the speaker has not said.
+    pub state: Option<SessionState>,
+    /// When it came there.
+    pub since: Option<u64>,
+    /// Negotiated hold time.
+    pub hold_time_seconds: Option<u64>,
+    /// Routes that the peer has.
+    pub routes_sent: usize,
+    /// Why the last attempt or session ended.
+    pub last_error: Option<String>,
+}

@@ -1,0 +1,134 @@
+//! Serves the API on a Unix socket. Takes the socket over from an agent that died, never from one that lives.
+//! Every answer is made when it is asked for, by whoever is behind [`Tell`]; the server keeps nothing.
+
+use std::{
+    fs, io,
+    os::unix::{fs::PermissionsExt, net::UnixListener as StdListener},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
+use tokio::net::UnixListener;
+
+use super::{
+    client,
+    rows::{Answer, BgpRow, EndpointRow, NodeRow, ServiceRow},
+};
+
+/// Who knows the answers; `None` while the agent is leaving.
+pub trait Tell: Send + Sync + 'static {
+    /// Service ports.
+    fn services(&self) -> impl Future<Output = Option<Answer<ServiceRow>>> + Send;
+    /// Endpoints.
+    fn endpoints(&self) -> impl Future<Output = Option<Answer<EndpointRow>>> + Send;
+    /// Nodes.
+    fn nodes(&self) -> impl Future<Output = Option<Answer<NodeRow>>> + Send;
+    /// BGP sessions.
+    fn bgp(&self) -> impl Future<Output = Option<Answer<BgpRow>>> + Send;
+}
+
+/// Why the socket cannot be had. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Another agent answers there.
+    #[error(
+        "another agent runs here: it listens on {}; stop it first, or give this one its own --socket and --pin-dir",
+        .0.display()
+    )]
+    Taken(PathBuf),
+    /// The path holds something that is no socket.
+    #[error("{} is not a socket; it stays as it is, choose another path with --socket", .0.display())]
+    NotASocket(PathBuf),
+    /// The kernel refuses.
+    #[error("cannot listen on {}: {source}", path.display())]
+    Io {
+        /// The socket.
+        path: PathBuf,
+        /// What the kernel says.
+        source: io::Error,
+    },
+}
+
+/// The bound socket; removed when dropped.
+#[derive(Debug)]
+pub struct Socket {
+    listener: StdListener,
+    path: PathBuf,
+}
+
+impl Socket {
+    /// Binds the socket, mode 0600, making its folder if there is none.
+    pub fn bind(path: &Path) -> Result<Self, Error> {
+        let io = |source| Error::Io {
+            path: path.to_owned(),
+            source,
+        };
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder).map_err(io)?;
+        }
+        make_way(path)?;
+        let listener = StdListener::bind(path).map_err(io)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(io)?;
+        listener.set_nonblocking(true).map_err(io)?;
+        Ok(Self {
+            listener,
+            path: path.to_owned(),
+        })
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Answers until dropped.
+pub async fn serve<T: Tell>(socket: Socket, tell: Arc<T>) -> io::Result<()> {
+    let listener = UnixListener::from_std(socket.listener.try_clone()?)?;
+    axum::serve(listener, router(tell)).await
+}
+
+fn router<T: Tell>(tell: Arc<T>) -> Router {
+    Router::new()
+        .route(
+            "/v1/services",
+            get(|State(tell): State<Arc<T>>| async move { reply(tell.services().await) }),
+        )
+        .route(
+            "/v1/endpoints",
+            get(|State(tell): State<Arc<T>>| async move { reply(tell.endpoints().await) }),
+        )
+        .route(
+            "/v1/nodes",
+            get(|State(tell): State<Arc<T>>| async move { reply(tell.nodes().await) }),
+        )
+        .route(
+            "/v1/bgp",
+            get(|State(tell): State<Arc<T>>| async move { reply(tell.bgp().await) }),
+        )
+        .with_state(tell)
+}
+
+fn reply<Row>(answer: Option<Answer<Row>>) -> Result<Json<Answer<Row>>, StatusCode> {
+    answer.map(Json).ok_or(StatusCode::SERVICE_UNAVAILABLE)
+}
+
+/// Removes the socket of an agent that is no more.
+fn make_way(path: &Path) -> Result<(), Error> {
+    use std::os::unix::fs::FileTypeExt;
+    let Ok(metadata) = fs::symlink_metadata(path) else {
+        return Ok(());
+    };
+    if !metadata.file_type().is_socket() {
+        return Err(Error::NotASocket(path.to_owned()));
+    }
+    if client::is_alive(path) {
+        return Err(Error::Taken(path.to_owned()));
+    }
+    fs::remove_file(path).map_err(|source| Error::Io {
+        path: path.to_owned(),
+        source,
+    })
+}

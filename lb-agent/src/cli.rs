@@ -1,0 +1,169 @@
+//! The command line. Parses the arguments, hands over to the command, and is the one place where an error
+//! becomes words on standard error and a number: 0 done, 1 the thing failed, 2 cannot run here.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::{commands, failure::Failure};
+
+/// Where maps and links are pinned unless told otherwise.
+pub const DEFAULT_PIN_DIR: &str = "/sys/fs/bpf/fairlead";
+/// Where the agent listens for `show` unless told otherwise.
+pub const DEFAULT_SOCKET: &str = "/run/fairlead/agent.sock";
+
+/// Load balancer for bare metal: one agent a node steers packets to pods by XDP and announces the VIPs.
+#[derive(Debug, Parser)]
+#[command(
+    name = "lb-agent",
+    version,
+    after_help = "Exit codes: 0 done, 1 the thing failed, 2 cannot run here."
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the agent of this node
+    Run(RunArgs),
+    /// Validate configuration files without touching anything; names the line of what is wrong
+    Check(CheckArgs),
+    /// Show what the running agent knows and does
+    Show(ShowArgs),
+    /// Take everything of ours off this node: links, programs, maps
+    #[command(after_help = "Stop the agent first. VIPs are no longer served here afterwards.")]
+    Cleanup(CleanupArgs),
+}
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Configuration file (YAML); watched, a good edit takes effect at once, a bad one is refused
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// Load, attach and pin what the file says, then leave; the data path goes on without an agent
+    #[arg(long)]
+    pub once: bool,
+    /// Folder on a BPF file system below which maps and links are pinned
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_PIN_DIR)]
+    pub pin_dir: PathBuf,
+    /// Unix socket that `show` asks
+    #[arg(long, value_name = "PATH", default_value = DEFAULT_SOCKET)]
+    pub socket: PathBuf,
+    /// How log lines look
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+    /// What SIGTERM and SIGINT mean
+    #[arg(long, value_enum, default_value_t = OnTerm::Withdraw)]
+    pub on_term: OnTerm,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+/// What SIGTERM and SIGINT mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OnTerm {
+    /// Withdraw every route, wait until the peers have heard, say goodbye; keep forwarding by the pins
+    Withdraw,
+}
+
+/// Arguments of `check`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// Configuration files (YAML)
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+}
+
+/// Arguments of `show`.
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    /// What to show
+    #[arg(value_enum)]
+    pub what: ShowWhat,
+    /// Output: a table for people, JSON for programs
+    #[arg(short, long, value_enum, default_value_t = OutputFormat::Table)]
+    pub output: OutputFormat,
+    /// Unix socket of the agent
+    #[arg(long, value_name = "PATH", default_value = DEFAULT_SOCKET)]
+    pub socket: PathBuf,
+    /// Pin folder, for `show maps`
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_PIN_DIR)]
+    pub pin_dir: PathBuf,
+}
+
+/// What `show` shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ShowWhat {
+    /// Service ports: endpoints, whether applied and announced, packets, and why not
+    Services,
+    /// Endpoints: on which node, ready, healthy
+    Endpoints,
+    /// Nodes: how packets get there
+    Nodes,
+    /// BGP sessions
+    Bgp,
+    /// Pinned BPF maps; needs no running agent
+    Maps,
+}
+
+/// How `show` prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OutputFormat {
+    /// For people
+    Table,
+    /// For programs
+    Json,
+}
+
+/// Arguments of `cleanup`.
+#[derive(Debug, Args)]
+pub struct CleanupArgs {
+    /// Pin folder to empty
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_PIN_DIR)]
+    pub pin_dir: PathBuf,
+    /// Unix socket of the agent that must not be running
+    #[arg(long, value_name = "PATH", default_value = DEFAULT_SOCKET)]
+    pub socket: PathBuf,
+}
+
+/// Parses the process's arguments, runs the command and reports.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version come this way as well, and are no failures.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 1 } else { 0 });
+        }
+    };
+    let result = match cli.command {
+        Command::Run(args) => commands::run::run(&args),
+        Command::Check(args) => commands::check::check(&args),
+        Command::Show(args) => commands::show::show(&args),
+        Command::Cleanup(args) => commands::cleanup::cleanup(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => report(&failure),
+    }
+}
+
+fn report(failure: &Failure) -> ExitCode {
+    eprintln!("lb-agent: {failure}");
+    failure.exit_code()
+}
+
+#[cfg(test)]
+mod tests;

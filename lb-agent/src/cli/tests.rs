@@ -1,0 +1,40 @@
+use clap::{CommandFactory, Parser};
+
+use super::{Cli, Command, DEFAULT_SOCKET, LogFormat, OutputFormat, ShowWhat};
+
+#[test]
+fn the_definition_is_sound() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn run_has_the_documented_defaults() {
+    let cli = Cli::parse_from(["lb-agent", "run", "--config", "a.yaml"]);
+    let Command::Run(args) = cli.command else {
+        panic!("not run: {cli:?}")
+    };
+    assert_eq!(args.socket.to_str(), Some(DEFAULT_SOCKET));
+    assert_eq!((args.once, args.log_format), (false, LogFormat::Text));
+}
+
+#[test]
+fn show_takes_json() {
+    let cli = Cli::parse_from(["lb-agent", "show", "bgp", "-o", "json"]);
+    let Command::Show(args) = cli.command else {
+        panic!("not show: {cli:?}")
+    };
+    assert_eq!((args.what, args.output), (ShowWhat::Bgp, OutputFormat::Json));
+}
+
+#[test]
+fn nothing_is_guessed() {
+    for wrong in [
+        &["lb-agent"][..],
+        &["lb-agent", "run"],
+        &["lb-agent", "check"],
+        &["lb-agent", "show", "flow"],
+        &["lb-agent", "run", "--config", "a", "--on-term", "stay"],
+    ] {
+        assert!(Cli::try_parse_from(wrong).is_err(), "{wrong:?} is taken");
+    }
+}

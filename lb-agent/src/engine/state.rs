@@ -1,0 +1,254 @@
+//! What the engine remembers between plans: the snapshot, the damped probes, and what only people want to see.
+//! No IO and no waiting; each change says what it calls for.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use lb_core::{
+    DesiredState, Snapshot, plan,
+    probes::{self, Probe, Probes},
+    snapshot::Neighbours,
+};
+
+use super::feedback::{Feedback, PeerSession, SessionState};
+use crate::sources::Change;
+
+/// The engine's memory.
+#[derive(Debug)]
+pub struct State {
+    snapshot: Snapshot,
+    desired: Arc<DesiredState>,
+    probes: Probes,
+    wanted: BTreeSet<Probe>,
+    heard_links: bool,
+    heard_neighbours: bool,
+    told: Told,
+}
+
+/// What nobody plans with, but people ask for.
+#[derive(Clone, Debug, Default)]
+pub struct Told {
+    /// BGP sessions by peer.
+    pub sessions: BTreeMap<IpAddr, PeerSession>,
+    /// Why BGP does not listen.
+    pub listen_problem: Option<String>,
+    /// Why the file as it is now is refused.
+    pub config_refused: Option<String>,
+    /// When a probe's result last changed.
+    pub probes_since: BTreeMap<Probe, SystemTime>,
+}
+
+/// Everything that can be shown.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// What is known.
+    pub snapshot: Snapshot,
+    /// What was decided.
+    pub desired: Arc<DesiredState>,
+    /// The rest.
+    pub told: Told,
+}
+
+/// What a change calls for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Effect {
+    /// A new plan.
+    pub plan: bool,
+    /// Another set of probes.
+    pub probes: bool,
+    /// Other ways to nodes.
+    pub neighbours: bool,
+}
+
+impl State {
+    /// Knows the configuration, and which endpoints the data path did without when the agent came back:
+    /// those count as down until they answer, so that a restart sends nobody to a dead pod.
+    #[must_use]
+    pub fn new(snapshot: Snapshot, found_down: &BTreeSet<Probe>) -> Self {
+        let mut probes = Probes::default();
+        for &probe in found_down {
+            for _ in 0..probe.failures {
+                probes.record(probe, false);
+            }
+        }
+        let mut state = Self {
+            wanted: probes::wanted(&snapshot.services),
+            snapshot,
+            desired: Arc::default(),
+            probes,
+            heard_links: false,
+            heard_neighbours: false,
+            told: Told::default(),
+        };
+        state.snapshot.down.clone_from(state.probes.down());
+        state
+    }
+
+    /// Puts a source's change into the snapshot.
+    pub fn take(&mut self, change: Change) -> Effect {
+        let plan = Effect {
+            plan: true,
+            ..Effect::default()
+        };
+        match change {
+            Change::Config(config) => {
+                self.told.config_refused = None;
+                self.snapshot.set_config(&config);
+                self.forget_unwanted_probes();
+                Effect {
+                    probes: true,
+                    ..plan
+                }
+            }
+            Change::ConfigRefused(reason) => {
+                self.told.config_refused = Some(reason);
+                Effect::default()
+            }
+            Change::Links(links) => {
+                let news = !self.heard_links || self.snapshot.links != links;
+                self.heard_links = true;
+                self.snapshot.links = links;
+                Effect {
+                    plan: news,
+                    ..Effect::default()
+                }
+            }
+            Change::Neighbours(neighbours) => {
+                let first = !self.heard_neighbours;
+                self.heard_neighbours = true;
+                self.snapshot.neighbours = neighbours;
+                Effect {
+                    plan: first,
+                    neighbours: true,
+                    ..Effect::default()
+                }
+            }
+            Change::Probed { probe, succeeded } => self.probed(probe, succeeded),
+            Change::Leave => {
+                self.snapshot.draining = true;
+                plan
+            }
+        }
+    }
+
+    /// Takes an executor's report. True if it calls for a plan.
+    pub fn hear(&mut self, feedback: Feedback) -> bool {
+        match feedback {
+            Feedback::Applied(applied) => {
+                let news = self.snapshot.applied != applied.ports;
+                self.snapshot.applied = applied.ports;
+                news
+            }
+            Feedback::Session(session) => {
+                let established = session.state == SessionState::Established;
+                let before = self
+                    .snapshot
+                    .routes
+                    .sessions
+                    .insert(session.peer, established);
+                self.told.sessions.insert(session.peer, session);
+                before != Some(established)
+            }
+            Feedback::SessionGone(peer) => {
+                self.told.sessions.remove(&peer);
+                self.snapshot.routes.sessions.remove(&peer).is_some()
+            }
+            Feedback::Held(vips) => {
+                let news = self.snapshot.routes.held != vips;
+                self.snapshot.routes.held = vips;
+                news
+            }
+            Feedback::Listening { problem, .. } => {
+                self.told.listen_problem = problem;
+                false
+            }
+        }
+    }
+
+    /// Whether every source that a plan needs has spoken.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.heard_links && self.heard_neighbours
+    }
+
+    /// Plans. True if this plan is the first of the drain.
+    pub fn plan(&mut self, now: Duration) -> bool {
+        self.snapshot.now = now;
+        let next = Arc::new(plan(&self.snapshot, &self.desired));
+        let drain_begins = next.drain.is_some() && self.desired.drain.is_none();
+        self.desired = next;
+        drain_begins
+    }
+
+    /// The last plan.
+    #[must_use]
+    pub fn desired(&self) -> Arc<DesiredState> {
+        Arc::clone(&self.desired)
+    }
+
+    /// When to plan again even if nothing happens.
+    #[must_use]
+    pub fn replan_at(&self) -> Option<Duration> {
+        self.desired.replan_at
+    }
+
+    /// Whether the routers have forgotten this node.
+    #[must_use]
+    pub fn is_drained(&self, now: Duration) -> bool {
+        self.desired.is_drained(now)
+    }
+
+    /// Health probes to run.
+    #[must_use]
+    pub fn wanted_probes(&self) -> &BTreeSet<Probe> {
+        &self.wanted
+    }
+
+    /// The ways to other nodes.
+    #[must_use]
+    pub fn neighbours(&self) -> Arc<Neighbours> {
+        Arc::new(self.snapshot.neighbours.clone())
+    }
+
+    /// A copy of everything.
+    #[must_use]
+    pub fn view(&self) -> View {
+        View {
+            snapshot: self.snapshot.clone(),
+            desired: self.desired(),
+            told: self.told.clone(),
+        }
+    }
+
+    fn probed(&mut self, probe: Probe, succeeded: bool) -> Effect {
+        // A result may come in after the Service that asked for it went.
+        let news = self.wanted.contains(&probe) && self.probes.record(probe, succeeded);
+        if news {
+            self.told.probes_since.insert(probe, SystemTime::now());
+            self.snapshot.down.clone_from(self.probes.down());
+            let health = if succeeded { "up" } else { "down" };
+            tracing::info!(endpoint = %probe.address, health, "health check changed");
+        }
+        Effect {
+            plan: news,
+            ..Effect::default()
+        }
+    }
+
+    fn forget_unwanted_probes(&mut self) {
+        self.wanted = probes::wanted(&self.snapshot.services);
+        if self.probes.retain(&self.wanted) {
+            self.snapshot.down.clone_from(self.probes.down());
+        }
+        self.told
+            .probes_since
+            .retain(|probe, _| self.wanted.contains(probe));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,221 @@
+//! Answers as tables for people: plain columns that survive a pipe and a narrow terminal, words instead of
+//! codes, and whatever is wrong said in a sentence below. Pure: rows and the time in, text out.
+
+use std::{
+    fmt::Write,
+    net::SocketAddr,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use comfy_table::{ContentArrangement, Table, TableStyle};
+
+use crate::api::rows::{Answer, BgpRow, EndpointRow, Health, Mode, NodeRow, ServiceRow};
+
+/// The table of `show services`.
+#[must_use]
+pub fn services(answer: &Answer<ServiceRow>) -> String {
+    let mut table = table(&[
+        "SERVICE",
+        "VIP",
+        "PORT",
+        "ENDPOINTS",
+        "APPLIED",
+        "ANNOUNCED TO",
+        "PACKETS",
+        "DROPPED",
+        "REASON",
+    ]);
+    for row in &answer.rows {
+        table.add_row([
+            row.service.clone(),
+            row.vip.to_string(),
+            format!("{}/{}", row.port, row.protocol),
+            format!("{}/{}", row.endpoints_used, row.endpoints_known),
+            yes_no(row.applied),
+            list(&row.announced_to),
+            row.packets.to_string(),
+            row.dropped.to_string(),
+            or_dash(row.reasons.join("; ")),
+        ]);
+    }
+    page(answer, &table, "no service is configured")
+}
+
+/// The table of `show endpoints`.
+#[must_use]
+pub fn endpoints(answer: &Answer<EndpointRow>, now: SystemTime) -> String {
+    let mut table = table(&[
+        "SERVICE", "PORT", "ENDPOINT", "NODE", "READY", "HEALTH", "STATE",
+    ]);
+    for row in &answer.rows {
+        table.add_row([
+            row.service.clone(),
+            row.port.clone(),
+            endpoint(row),
+            row.node.clone(),
+            yes_no(row.ready),
+            health(row, now),
+            row.reason.clone(),
+        ]);
+    }
+    page(answer, &table, "no endpoint is configured")
+}
+
+/// The table of `show nodes`.
+#[must_use]
+pub fn nodes(answer: &Answer<NodeRow>) -> String {
+    let mut table = table(&["NODE", "ADDRESSES", "WAY", "INTERFACE", "NEXT HOP", "MTU"]);
+    for row in &answer.rows {
+        table.add_row([
+            row.node.clone(),
+            list(&row.addresses),
+            way(row.mode).to_owned(),
+            or_dash(row.interface.clone().unwrap_or_default()),
+            next_hop(row),
+            or_dash(
+                row.mtu_bytes
+                    .map(|bytes| bytes.to_string())
+                    .unwrap_or_default(),
+            ),
+        ]);
+    }
+    page(answer, &table, "no node is configured")
+}
+
+/// The table of `show bgp`.
+#[must_use]
+pub fn bgp(answer: &Answer<BgpRow>, now: SystemTime) -> String {
+    let mut table = table(&[
+        "PEER",
+        "ASN",
+        "STATE",
+        "SINCE",
+        "HOLD",
+        "ROUTES SENT",
+        "LAST ERROR",
+    ]);
+    for row in &answer.rows {
+        table.add_row([
+            row.peer.to_string(),
+            row.asn.to_string(),
+            row.state
+                .map_or_else(|| "-".to_owned(), |state| format!("{state:?}")),
+            or_dash(row.since.map(|since| ago(since, now)).unwrap_or_default()),
+            or_dash(
+                row.hold_time_seconds
+                    .map(|seconds| format!("{seconds}s"))
+                    .unwrap_or_default(),
+            ),
+            row.routes_sent.to_string(),
+            or_dash(row.last_error.clone().unwrap_or_default()),
+        ]);
+    }
+    page(answer, &table, "no BGP peer is configured")
+}
+
+/// A table with this head, no lines and two spaces between columns.
+#[must_use]
+pub fn table(head: &[&str]) -> Table {
+    let mut table = Table::new();
+    table
+        .load_style(TableStyle::new())
+        .set_content_arrangement(ContentArrangement::Disabled)
+        .set_header(head);
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table
+}
+
+/// The rows, or the sentence that says there are none, then the warnings.
+fn page<Row>(answer: &Answer<Row>, table: &Table, none: &str) -> String {
+    let mut page = if answer.rows.is_empty() {
+        format!("{none} on {}\n", answer.node)
+    } else {
+        lines(table)
+    };
+    for warning in &answer.warnings {
+        let _ = write!(page, "\n! {warning}\n");
+    }
+    page
+}
+
+/// The table's text, without the blanks that columns leave at the ends of lines.
+#[must_use]
+pub fn lines(table: &Table) -> String {
+    let mut text = String::new();
+    for line in table.lines() {
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+fn endpoint(row: &EndpointRow) -> String {
+    match row.target_port {
+        Some(port) => SocketAddr::new(row.address, port).to_string(),
+        None => row.address.to_string(),
+    }
+}
+
+fn health(row: &EndpointRow, now: SystemTime) -> String {
+    let word = match row.health {
+        Health::Unchecked => return "-".to_owned(),
+        Health::Up => "up",
+        Health::Down => "down",
+    };
+    match row.health_since {
+        Some(since) => format!("{word} for {}", ago(since, now)),
+        None => word.to_owned(),
+    }
+}
+
+const fn way(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Own => "this node",
+        Mode::Direct => "direct",
+        Mode::Gue => "GUE",
+        Mode::Unreachable => "no route",
+    }
+}
+
+fn next_hop(row: &NodeRow) -> String {
+    match (&row.mac, row.mode) {
+        (_, Mode::Own) => "-".to_owned(),
+        (Some(mac), _) => mac.clone(),
+        (None, _) => "unresolved".to_owned(),
+    }
+}
+
+/// The two largest units of the time since then.
+fn ago(since_unix_seconds: u64, now: SystemTime) -> String {
+    let then = UNIX_EPOCH + Duration::from_secs(since_unix_seconds);
+    let seconds = now.duration_since(then).unwrap_or_default().as_secs();
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds}s"),
+        (0, 0, _) => format!("{minutes}m{:02}s", seconds % 60),
+        (0, _, _) => format!("{hours}h{minutes:02}m"),
+        _ => format!("{days}d{hours:02}h"),
+    }
+}
+
+fn yes_no(yes: bool) -> String {
+    if yes { "yes" } else { "no" }.to_owned()
+}
+
+fn list<T: ToString>(items: &[T]) -> String {
+    let items: Vec<_> = items.iter().map(ToString::to_string).collect();
+    or_dash(items.join(","))
+}
+
+fn or_dash(text: String) -> String {
+    if text.is_empty() {
+        "-".to_owned()
+    } else {
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,147 @@
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::{ago, bgp, endpoints, nodes, services};
+use crate::{
+    api::rows::{Answer, BgpRow, EndpointRow, Health, Mode, NodeRow, ServiceRow},
+    engine::feedback::SessionState,
+};
+
+fn answer<Row>(rows: Vec<Row>) -> Answer<Row> {
+    Answer {
+        node: "n1".to_owned(),
+        generation: 1,
+        warnings: vec![],
+        rows,
+    }
+}
+
+fn at(seconds: u64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(seconds)
+}
+
+#[test]
+fn services_say_what_serves_and_why_not() {
+    let row = ServiceRow {
+        service: "default/web".to_owned(),
+        vip: "10.99.0.1".parse().unwrap(),
+        protocol: "TCP".to_owned(),
+        port: 80,
+        endpoints_used: 5,
+        endpoints_known: 6,
+        applied: true,
+        announced_to: vec!["10.0.0.1".parse().unwrap(), "fd00::1".parse().unwrap()],
+        packets: 1200,
+        forwarded: 800,
+        dropped: 3,
+        new_flows: 4,
+        reply_packets: 1100,
+        reasons: vec![],
+    };
+    let silent = ServiceRow {
+        service: "default/dns".to_owned(),
+        applied: false,
+        announced_to: vec![],
+        reasons: vec![
+            "no endpoint is ready".to_owned(),
+            "nobody announces it".to_owned(),
+        ],
+        ..row.clone()
+    };
+    let text = services(&answer(vec![row, silent]));
+    let expected = "\
+SERVICE      VIP        PORT    ENDPOINTS  APPLIED  ANNOUNCED TO      PACKETS  DROPPED  REASON
+default/web  10.99.0.1  80/TCP  5/6        yes      10.0.0.1,fd00::1  1200     3        -
+default/dns  10.99.0.1  80/TCP  5/6        no       -                 1200     3        no endpoint is ready; nobody announces it
+";
+    assert_eq!(text, expected);
+}
+
+#[test]
+fn endpoints_say_since_when_they_are_down() {
+    let row = EndpointRow {
+        service: "default/web".to_owned(),
+        port: "http".to_owned(),
+        address: "fd01::2".parse().unwrap(),
+        target_port: Some(8080),
+        node: "n2".to_owned(),
+        ready: true,
+        health: Health::Down,
+        health_since: Some(1_000),
+        used: false,
+        reason: "not used: its health check fails".to_owned(),
+    };
+    let text = endpoints(&answer(vec![row]), at(1_125));
+    let expected = "\
+SERVICE      PORT  ENDPOINT        NODE  READY  HEALTH          STATE
+default/web  http  [fd01::2]:8080  n2    yes    down for 2m05s  not used: its health check fails
+";
+    assert_eq!(text, expected);
+}
+
+#[test]
+fn an_unresolved_node_is_told_apart_from_this_one() {
+    let other = NodeRow {
+        node: "n2".to_owned(),
+        addresses: vec!["10.0.0.12".parse().unwrap()],
+        mode: Mode::Gue,
+        interface: Some("eth0".to_owned()),
+        mac: None,
+        mtu_bytes: Some(1500),
+    };
+    let own = NodeRow {
+        node: "n1".to_owned(),
+        mode: Mode::Own,
+        interface: None,
+        ..other.clone()
+    };
+    let text = nodes(&answer(vec![own, other]));
+    assert_eq!(text.matches("unresolved").count(), 1, "{text}");
+    assert!(text.contains("this node"), "{text}");
+}
+
+#[test]
+fn a_session_shows_its_state_and_its_last_error() {
+    let row = BgpRow {
+        peer: "10.0.0.1".parse().unwrap(),
+        asn: 65001,
+        state: Some(SessionState::Active),
+        since: Some(10),
+        hold_time_seconds: None,
+        routes_sent: 0,
+        last_error: Some("connection refused".to_owned()),
+    };
+    let text = bgp(&answer(vec![row]), at(15));
+    assert!(
+        text.ends_with("10.0.0.1  65001  Active  5s     -     0            connection refused\n"),
+        "{text}"
+    );
+}
+
+#[test]
+fn warnings_stand_below_even_an_empty_table() {
+    let mut empty = answer(vec![]);
+    empty.warnings.push("the file is refused".to_owned());
+    let text = services(&empty);
+    assert_eq!(
+        text,
+        "no service is configured on n1\n\n! the file is refused\n"
+    );
+}
+
+#[test]
+fn times_have_two_units_at_the_most() {
+    let now = at(1_000_000);
+    for (seconds, text) in [
+        (0, "0s"),
+        (59, "59s"),
+        (61, "1m01s"),
+        (3_600, "1h00m"),
+        (90_000, "1d01h"),
+        (2_000_000, "0s"),
+    ] {
+        assert_eq!(
+            ago(1_000_000u64.wrapping_sub(seconds).min(2_000_000), now),
+            text
+        );
+    }
+}
