@@ -148,13 +148,17 @@ pub struct Flow {
     pub endpoint: Address,
     /// Row of the service's table that the flow hashes to, for alternates.
     pub row: u32,
+    /// Upper half of the reverse tuple's hash: an entry of the reverse index that says another is stale.
+    pub reverse_tag: u32,
     /// Zero.
-    pub reserved: [u32; 13],
+    pub reserved: [u32; 12],
 }
 
 impl Flow {
     /// The flow's packets come by GUE.
     pub const FROM_GUE: u8 = 1;
+    /// The pod has answered: the client's next packet makes the flow an established one.
+    pub const REPLIED: u8 = 2;
 }
 
 /// The index line of a flow with this hash: embryonic lines are `0..=embryonic_mask`, established ones follow.

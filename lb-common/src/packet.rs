@@ -1,1 +1,241 @@
-//! x
+//! Bounded header parsing over anything that holds a frame: packet memory in BPF, a slice on the host. Words
+//! are returned as they lie in the frame. Nothing is read that was not first found to be there, and nothing
+//! is concluded from a packet before its destination is known to be ours: the caller asks for the family and
+//! the destination, then whether it is a VIP, then for the rest.
+
+use crate::{Address, TCP, UDP, verdict::Verdict};
+
+/// Ethernet header without tags.
+pub const ETHERNET_BYTES: usize = 14;
+/// IPv4 header without options.
+pub const IPV4_BYTES: usize = 20;
+/// IPv6 header without extensions.
+pub const IPV6_BYTES: usize = 40;
+/// EtherType of IPv4 as it lies in the frame.
+pub const ETHERTYPE_IPV4: u16 = 0x0800_u16.to_be();
+/// EtherType of IPv6 as it lies in the frame.
+pub const ETHERTYPE_IPV6: u16 = 0x86dd_u16.to_be();
+
+const TCP_BYTES: usize = 20;
+const UDP_BYTES: usize = 8;
+/// More fragments, or an offset: everything of the field but "don't fragment" and the reserved bit (RFC 791).
+const FRAGMENT_MASK: u16 = 0x3fff_u16.to_be();
+
+/// A frame from its Ethernet header on.
+pub trait Packet {
+    /// Whether the frame is at least this long. Only after a `true` may bytes below be loaded.
+    fn has(&self, bytes: usize) -> bool;
+    /// The byte at `offset`.
+    fn load_u8(&self, offset: usize) -> u8;
+    /// The two bytes at `offset`.
+    fn load_u16(&self, offset: usize) -> u16;
+    /// The four bytes at `offset`.
+    fn load_u32(&self, offset: usize) -> u32;
+
+    /// The address at `offset`: one word of IPv4, four of IPv6.
+    #[inline(always)]
+    fn load_address<const V6: bool>(&self, offset: usize) -> Address {
+        if !V6 {
+            return [self.load_u32(offset), 0, 0, 0];
+        }
+        [
+            self.load_u32(offset),
+            self.load_u32(offset + 4),
+            self.load_u32(offset + 8),
+            self.load_u32(offset + 12),
+        ]
+    }
+}
+
+impl Packet for [u8] {
+    fn has(&self, bytes: usize) -> bool {
+        self.len() >= bytes
+    }
+
+    fn load_u8(&self, offset: usize) -> u8 {
+        self[offset]
+    }
+
+    fn load_u16(&self, offset: usize) -> u16 {
+        u16::from_ne_bytes([self[offset], self[offset + 1]])
+    }
+
+    fn load_u32(&self, offset: usize) -> u32 {
+        u32::from_ne_bytes([
+            self[offset],
+            self[offset + 1],
+            self[offset + 2],
+            self[offset + 3],
+        ])
+    }
+}
+
+/// Where things are, by family.
+#[derive(Clone, Copy, Debug)]
+pub struct Layout;
+
+impl Layout {
+    /// First byte of the transport header.
+    #[inline(always)]
+    #[must_use]
+    pub const fn transport(v6: bool) -> usize {
+        ETHERNET_BYTES + if v6 { IPV6_BYTES } else { IPV4_BYTES }
+    }
+
+    /// First byte of the source address.
+    #[inline(always)]
+    #[must_use]
+    pub const fn source(v6: bool) -> usize {
+        ETHERNET_BYTES + if v6 { 8 } else { 12 }
+    }
+
+    /// First byte of the destination address.
+    #[inline(always)]
+    #[must_use]
+    pub const fn destination(v6: bool) -> usize {
+        ETHERNET_BYTES + if v6 { 24 } else { 16 }
+    }
+
+    /// TTL or hop limit.
+    #[inline(always)]
+    #[must_use]
+    pub const fn hop_limit(v6: bool) -> usize {
+        ETHERNET_BYTES + if v6 { 7 } else { 8 }
+    }
+}
+
+/// Six bytes at the start of the frame: the destination MAC as a word ([`crate::interface::Interface::mac`]).
+/// The frame must have an Ethernet header.
+#[inline(always)]
+#[must_use]
+pub fn destination_mac<P: Packet + ?Sized>(packet: &P) -> u64 {
+    u64::from(packet.load_u32(0)) | u64::from(packet.load_u16(4)) << 32
+}
+
+/// The source MAC, as [`destination_mac`].
+#[inline(always)]
+#[must_use]
+pub fn source_mac<P: Packet + ?Sized>(packet: &P) -> u64 {
+    u64::from(packet.load_u16(6)) | u64::from(packet.load_u32(8)) << 16
+}
+
+/// What steering needs of a TCP or UDP packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// Source address.
+    pub source: Address,
+    /// Destination address.
+    pub destination: Address,
+    /// Source port in the first two bytes, destination port in the last two.
+    pub ports: u32,
+    /// [`TCP`] or [`UDP`].
+    pub protocol: u8,
+    /// TTL or hop limit.
+    pub hop_limit: u8,
+    /// Length of the IP packet by its own account, header included; the frame is no shorter.
+    pub ip_bytes: u16,
+}
+
+impl Header {
+    /// Source port, network byte order.
+    #[inline(always)]
+    #[must_use]
+    pub const fn source_port(&self) -> u16 {
+        u16::from_ne_bytes([self.ports.to_ne_bytes()[0], self.ports.to_ne_bytes()[1]])
+    }
+
+    /// Destination port, network byte order.
+    #[inline(always)]
+    #[must_use]
+    pub const fn destination_port(&self) -> u16 {
+        u16::from_ne_bytes([self.ports.to_ne_bytes()[2], self.ports.to_ne_bytes()[3]])
+    }
+}
+
+/// Both ports as one word, as they lie in the transport header.
+#[inline(always)]
+#[must_use]
+pub const fn ports(source: u16, destination: u16) -> u32 {
+    let (s, d) = (source.to_ne_bytes(), destination.to_ne_bytes());
+    u32::from_ne_bytes([s[0], s[1], d[0], d[1]])
+}
+
+/// The protocol byte of a packet without options or extensions, whose fixed header is known to be there.
+#[inline(always)]
+#[must_use]
+pub fn protocol<const V6: bool, P: Packet + ?Sized>(packet: &P) -> u8 {
+    packet.load_u8(ETHERNET_BYTES + if V6 { 6 } else { 9 })
+}
+
+/// Parses an IPv4 or IPv6 packet, whose fixed header is known to be there, up to the ports.
+///
+/// # Errors
+/// The verdict for this packet if it is addressed to a VIP.
+#[inline(always)]
+pub fn header<const V6: bool, P: Packet + ?Sized>(packet: &P) -> Result<Header, Verdict> {
+    let (protocol, ip_bytes) = if V6 {
+        fixed_v6(packet)?
+    } else {
+        fixed_v4(packet)?
+    };
+    let transport = Layout::transport(V6);
+    let transport_bytes = match protocol {
+        TCP => TCP_BYTES,
+        UDP => UDP_BYTES,
+        _ => return Err(Verdict::UnsupportedProtocol),
+    };
+    let least = transport + transport_bytes;
+    if !packet.has(least) || usize::from(ip_bytes) + ETHERNET_BYTES < least {
+        return Err(Verdict::Malformed);
+    }
+    Ok(Header {
+        source: packet.load_address::<V6>(Layout::source(V6)),
+        destination: packet.load_address::<V6>(Layout::destination(V6)),
+        ports: packet.load_u32(transport),
+        protocol,
+        hop_limit: packet.load_u8(Layout::hop_limit(V6)),
+        ip_bytes,
+    })
+}
+
+#[inline(always)]
+fn fixed_v4<P: Packet + ?Sized>(packet: &P) -> Result<(u8, u16), Verdict> {
+    let version_length = packet.load_u8(ETHERNET_BYTES);
+    if version_length != 0x45 {
+        let options = version_length >> 4 == 4 && version_length & 15 > 5;
+        return Err(if options {
+            Verdict::HeaderOptions
+        } else {
+            Verdict::Malformed
+        });
+    }
+    let total = u16::from_be(packet.load_u16(ETHERNET_BYTES + 2));
+    if !packet.has(ETHERNET_BYTES + usize::from(total)) {
+        return Err(Verdict::Malformed);
+    }
+    if packet.load_u16(ETHERNET_BYTES + 6) & FRAGMENT_MASK != 0 {
+        return Err(Verdict::Fragment);
+    }
+    Ok((packet.load_u8(ETHERNET_BYTES + 9), total))
+}
+
+#[inline(always)]
+fn fixed_v6<P: Packet + ?Sized>(packet: &P) -> Result<(u8, u16), Verdict> {
+    let payload = u16::from_be(packet.load_u16(ETHERNET_BYTES + 4));
+    let total = usize::from(payload) + IPV6_BYTES;
+    if packet.load_u8(ETHERNET_BYTES) >> 4 != 6
+        || !packet.has(ETHERNET_BYTES + total)
+        || total > 0xffff
+    {
+        return Err(Verdict::Malformed);
+    }
+    match packet.load_u8(ETHERNET_BYTES + 6) {
+        // Hop-by-hop, routing, ESP, AH, no next header, destination options, mobility (IANA).
+        0 | 43 | 50 | 51 | 59 | 60 | 135 => Err(Verdict::HeaderOptions),
+        44 => Err(Verdict::Fragment),
+        protocol => Ok((protocol, total as u16)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -71,4 +71,4 @@ verdicts! {
 /// Counters there is room for.
 pub const VERDICTS: usize = 64;
 
-const _: () = assert!(Verdict::ALL.len() <= VERDICTS);
+const _: () = assert!(Verdict::ALL.len() <= VERDICTS && VERDICTS.is_power_of_two());

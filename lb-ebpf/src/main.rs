@@ -1,1 +1,67 @@
+//! The XDP program on the uplinks' ingress and the tcx program on their egress. Everything is decided in the
+//! agent; here packets are matched against its maps. On the host this is an empty program, so that the whole
+//! workspace builds and is linted on a stable toolchain.
+#![cfg_attr(target_arch = "bpf", no_std, no_main, feature(core_intrinsics))]
+#![cfg_attr(
+    target_arch = "bpf",
+    allow(
+        internal_features,
+        reason = "the only way to a compare-and-swap on BPF"
+    )
+)]
+
+#[cfg(target_arch = "bpf")]
+mod count;
+#[cfg(target_arch = "bpf")]
+mod deliver;
+#[cfg(target_arch = "bpf")]
+mod egress;
+#[cfg(target_arch = "bpf")]
+mod flows;
+#[cfg(target_arch = "bpf")]
+mod forward;
+#[cfg(target_arch = "bpf")]
+mod ingress;
+#[cfg(target_arch = "bpf")]
+mod lookup;
+#[cfg(target_arch = "bpf")]
+mod maps;
+#[cfg(target_arch = "bpf")]
+mod ptr;
+#[cfg(target_arch = "bpf")]
+mod reverse;
+#[cfg(target_arch = "bpf")]
+mod tunnel;
+
+#[cfg(target_arch = "bpf")]
+mod programs {
+    use aya_ebpf::{
+        macros::{classifier, xdp},
+        programs::{TcContext, XdpContext},
+    };
+
+    /// Packets that come in on an uplink.
+    #[xdp]
+    pub(crate) fn fairlead_xdp(ctx: XdpContext) -> u32 {
+        crate::ingress::walk(&ctx)
+    }
+
+    /// Packets that leave by an uplink.
+    #[classifier]
+    pub(crate) fn fairlead_egress(ctx: TcContext) -> i32 {
+        crate::egress::walk(&ctx)
+    }
+
+    /// Licence of the object (`linux/module.h`): helpers for tracing and time want a GPL-compatible one.
+    #[unsafe(link_section = "license")]
+    #[unsafe(no_mangle)]
+    static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+    #[panic_handler]
+    fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+        loop {}
+    }
+}
+
+#[cfg(not(target_arch = "bpf"))]
 fn main() {}

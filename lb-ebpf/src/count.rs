@@ -1,0 +1,53 @@
+//! Counting: each CPU has its own lines, so no atomics. A verdict is counted where it falls.
+
+use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
+use lb_common::{
+    config::Config,
+    counter::ServiceCounters,
+    verdict::{VERDICTS, Verdict},
+};
+
+use crate::{maps, ptr};
+
+/// This CPU's line for a service, if the id is within the capacity.
+#[inline(always)]
+pub(crate) fn service(config: &Config, id: u16) -> Option<*mut ServiceCounters> {
+    maps::COUNTERS.get_ptr_mut(ptr::cpu() * config.services + u32::from(id))
+}
+
+/// Adds one to a verdict that is known where it is compiled.
+#[inline(always)]
+pub(crate) fn verdict(verdict: Verdict) {
+    add_at(verdict as usize);
+}
+
+/// Counts and drops.
+#[inline(always)]
+pub(crate) fn drop(reason: Verdict) -> u32 {
+    // The compiler knows the enum's range and would leave the mask out; the verifier does not.
+    add_at(ptr::opaque(reason as usize) & (VERDICTS - 1));
+    XDP_DROP
+}
+
+/// Counts, for the service as well, and drops.
+#[inline(always)]
+pub(crate) fn drop_of(config: &Config, service_id: u16, reason: Verdict) -> u32 {
+    if let Some(line) = service(config, service_id) {
+        ptr::by_mut(line).dropped += 1;
+    }
+    drop(reason)
+}
+
+#[inline(always)]
+fn add_at(index: usize) {
+    if let Some(line) = maps::VERDICTS.get_ptr_mut(ptr::cpu()) {
+        ptr::add(line.cast::<u64>().wrapping_add(index), 1);
+    }
+}
+
+/// Counts and passes into the stack.
+#[inline(always)]
+pub(crate) fn pass(reason: Verdict) -> u32 {
+    verdict(reason);
+    XDP_PASS
+}

@@ -1,0 +1,210 @@
+//! Replies on their way out of an uplink: the pod's address and port become the VIP's again, if the packet
+//! belongs to a flow of ours. Everything else goes on untouched; other programs of the chain run in any case.
+//! Writes go through the skb helpers, which know about partial checksums and GSO.
+
+use aya_ebpf::{
+    bindings::{BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, TC_ACT_UNSPEC},
+    helpers,
+    programs::TcContext,
+};
+use lb_common::{
+    Address, TCP, UDP,
+    config::Config,
+    filter,
+    flow::{Flow, State},
+    packet::{self, ETHERNET_BYTES, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Header, Layout, Packet as _},
+    verdict::Verdict,
+};
+
+use crate::{
+    count,
+    deliver::tcp,
+    flows::{self, Found},
+    maps,
+    ptr::{self, Frame},
+    reverse::{self, Tuple},
+};
+
+/// The next program of the chain decides (`TCX_NEXT`, linux/bpf.h).
+const NEXT: i32 = TC_ACT_UNSPEC;
+
+/// The tcx program.
+#[inline(always)]
+pub(crate) fn walk(ctx: &TcContext) -> i32 {
+    // The first word of the skb's protocol says the family before any packet byte is touched.
+    let protocol = ctx.skb.protocol() as u16;
+    let _ = match protocol {
+        ETHERTYPE_IPV4 => reply::<false>(ctx),
+        ETHERTYPE_IPV6 => reply::<true>(ctx),
+        _ => None,
+    };
+    NEXT
+}
+
+/// `None` wherever it turns out not to be a reply of ours.
+#[inline(always)]
+fn reply<const V6: bool>(ctx: &TcContext) -> Option<()> {
+    let config: &Config = ptr::by_ref(maps::CONFIG.get_ptr(0)?);
+    let transport = Layout::transport(V6);
+    let mut frame = Frame::skb(ctx);
+    if !frame.has(transport + 20) {
+        // UDP shorter than a TCP header, or headers outside the linear part.
+        ctx.pull_data(ctx.len().min(transport as u32 + 20)).ok()?;
+        frame = Frame::skb(ctx);
+        if !frame.has(transport + 8) {
+            return None;
+        }
+    }
+    let header = header::<V6>(frame)?;
+    let wanted = if V6 {
+        filter::endpoint_v6(
+            config.seed[0],
+            &header.source,
+            header.source_port(),
+            header.protocol,
+        )
+    } else {
+        filter::endpoint_v4(
+            config.seed[0],
+            header.source[0],
+            header.source_port(),
+            header.protocol,
+        )
+    };
+    if maps::ENDPOINT_FILTER.get(wanted.word)? & wanted.bits != wanted.bits {
+        return None;
+    }
+    translate::<V6>(ctx, frame, config, &header)
+}
+
+/// What the skb says, trusted as far as this node's own stack goes.
+#[inline(always)]
+fn header<const V6: bool>(frame: Frame) -> Option<Header> {
+    let protocol = frame.load_u8(ETHERNET_BYTES + if V6 { 6 } else { 9 });
+    let plain = V6
+        || (frame.load_u8(ETHERNET_BYTES) == 0x45
+            && frame.load_u16(ETHERNET_BYTES + 6) & 0x3fff_u16.to_be() == 0);
+    if !plain || (protocol != TCP && protocol != UDP) {
+        return None;
+    }
+    Some(Header {
+        source: frame.load_address::<V6>(Layout::source(V6)),
+        destination: frame.load_address::<V6>(Layout::destination(V6)),
+        ports: frame.load_u32(Layout::transport(V6)),
+        protocol,
+        hop_limit: 0,
+        ip_bytes: 0,
+    })
+}
+
+#[inline(always)]
+fn translate<const V6: bool>(
+    ctx: &TcContext,
+    frame: Frame,
+    config: &Config,
+    header: &Header,
+) -> Option<()> {
+    let tuple = Tuple {
+        endpoint: &header.source,
+        client: &header.destination,
+        ports: header.ports,
+        protocol: header.protocol,
+    };
+    let now = flows::now(config);
+    let hash = tuple.hash::<V6>(config);
+    let found = reverse::find::<V6>(config, &tuple, hash, now)?;
+    let flow = flows::record_mut(found.number)?;
+    if header.protocol == TCP {
+        if !frame.has(Layout::transport(V6) + 20) {
+            return None;
+        }
+        note_tcp::<V6>(frame, flow, found, now);
+    } else {
+        flow.flags |= Flow::REPLIED;
+        flows::touch(found, found.meta.state(), now);
+    }
+    rewrite::<V6>(ctx, header, flow)?;
+    if let Some(line) = count::service(config, flow.service) {
+        let line = ptr::by_mut(line);
+        line.reply_packets += 1;
+        line.reply_bytes += u64::from(ctx.len());
+    }
+    count::verdict(Verdict::Replied);
+    Some(())
+}
+
+/// What the pod's segment means for the flow: SYN-ACK says what must be acknowledged, FIN and RST shorten it.
+#[inline(always)]
+fn note_tcp<const V6: bool>(frame: Frame, flow: &mut Flow, found: Found, now: u32) {
+    let transport = Layout::transport(V6);
+    let flags = frame.load_u8(transport + tcp::FLAGS_AT);
+    let mut state = found.meta.state();
+    if flags & (tcp::SYN | tcp::ACK) == tcp::SYN | tcp::ACK {
+        flow.expected_ack =
+            u32::from_be(frame.load_u32(transport + tcp::SEQUENCE_AT)).wrapping_add(1);
+    }
+    if flags & tcp::RST != 0 {
+        state = State::Reset as u32;
+    } else {
+        flow.flags |= Flow::REPLIED;
+        if flags & tcp::FIN != 0 && state == State::Established as u32 {
+            state = State::Closing as u32;
+        }
+    }
+    flows::touch(found, state, now);
+}
+
+/// Source becomes the VIP, the client's port its own again.
+#[inline(always)]
+fn rewrite<const V6: bool>(ctx: &TcContext, header: &Header, flow: &Flow) -> Option<()> {
+    let transport = Layout::transport(V6);
+    let ports = packet::ports(flow.vip_port, flow.client_port);
+    let (checksum_at, flags) = if header.protocol == TCP {
+        (transport + 16, 0)
+    } else {
+        (transport + 6, u64::from(BPF_F_MARK_MANGLED_0))
+    };
+    if V6 {
+        let difference = difference(&header.source, &flow.vip)?;
+        let pseudo = flags | u64::from(BPF_F_PSEUDO_HDR);
+        ctx.l4_csum_replace(checksum_at, 0, difference, pseudo)
+            .ok()?;
+        ctx.l4_csum_replace(
+            checksum_at,
+            u64::from(header.ports),
+            u64::from(ports),
+            flags | 4,
+        )
+        .ok()?;
+        ctx.store(Layout::source(true), &flow.vip, 0).ok()?;
+    } else {
+        let (old, new) = (u64::from(header.source[0]), u64::from(flow.vip[0]));
+        ctx.l4_csum_replace(
+            checksum_at,
+            old,
+            new,
+            flags | u64::from(BPF_F_PSEUDO_HDR) | 4,
+        )
+        .ok()?;
+        ctx.l4_csum_replace(
+            checksum_at,
+            u64::from(header.ports),
+            u64::from(ports),
+            flags | 4,
+        )
+        .ok()?;
+        ctx.l3_csum_replace(ETHERNET_BYTES + 10, old, new, 4).ok()?;
+        ctx.store(Layout::source(false), &flow.vip[0], 0).ok()?;
+    }
+    ctx.store(transport, &ports, 0).ok()
+}
+
+/// What exchanging two addresses does to a checksum (`bpf_csum_diff`).
+#[inline(always)]
+fn difference(old: &Address, new: &Address) -> Option<u64> {
+    // SAFETY: both are sixteen bytes, aligned to four, as the helper wants.
+    let sum = unsafe {
+        helpers::bpf_csum_diff(old.as_ptr().cast_mut(), 16, new.as_ptr().cast_mut(), 16, 0)
+    };
+    u64::try_from(sum).ok()
+}

@@ -1,0 +1,231 @@
+//! The flow owner's table: find, claim, promote, age. Places are claimed by compare-and-swap on their index
+//! word; a record is written only by the run that holds the claim. Nothing here sweeps: an expired place is
+//! simply free.
+
+use lb_common::{
+    config::Config,
+    flow::{self, FLOWS_PER_LINE, Flow, IndexLine, Meta, State},
+    packet::{self, Layout, Packet as _},
+};
+
+use crate::{
+    lookup, maps,
+    ptr::{self, Frame},
+};
+
+/// Places in one line, for loops.
+const PLACES: u32 = FLOWS_PER_LINE;
+
+/// Tag collisions that a look-up goes past: at 24 bits and eight places one is rare, two in a line are not seen.
+const COLLISIONS: u32 = 2;
+
+/// The scans of a line. Global functions of numbers: the verifier walks each once, not once a caller and path.
+mod scan {
+    use super::{
+        Config, FLOWS_PER_LINE, Meta, PLACES, State, is_alive, is_expired, maps, metas, ptr, word,
+    };
+
+    /// First place from `from` on that holds a living flow with this tag; [`PLACES`] if none does.
+    #[unsafe(no_mangle)]
+    #[inline(never)]
+    extern "C" fn flow_find(line: u32, tag: u32, now: u32, from: u32) -> u32 {
+        let (Some(config), Some(metas)) = (maps::CONFIG.get_ptr(0), metas(line)) else {
+            return PLACES;
+        };
+        let config: &Config = ptr::by_ref(config);
+        for place in 0..PLACES {
+            let meta = Meta(ptr::load_word(word(metas, place)));
+            if place >= from && meta.tag() == tag && is_alive(config, meta, now) {
+                return place;
+            }
+        }
+        PLACES
+    }
+
+    /// Claims the first free or expired place; [`PLACES`] if there is none.
+    #[unsafe(no_mangle)]
+    #[inline(never)]
+    extern "C" fn flow_claim(line: u32, tag: u32, now: u32) -> u32 {
+        let (Some(config), Some(metas)) = (maps::CONFIG.get_ptr(0), metas(line)) else {
+            return PLACES;
+        };
+        let config: &Config = ptr::by_ref(config);
+        let claimed = Meta::new(State::Claimed as u32, tag, now);
+        for place in 0..PLACES {
+            let word = word(metas, place);
+            let meta = Meta(ptr::load_word(word));
+            let free = meta.state() == State::Free as u32 || is_expired(config, meta, now);
+            if free && ptr::swap_word(word, meta.0, claimed.0) {
+                return place;
+            }
+        }
+        PLACES
+    }
+
+    /// [`flow_find`] as a flow number.
+    #[inline(always)]
+    pub(super) fn find(line: u32, tag: u32, now: u32, from: u32) -> Option<u32> {
+        let place = flow_find(line, tag, now, from);
+        (place < PLACES).then_some(line * FLOWS_PER_LINE + place)
+    }
+
+    /// [`flow_claim`] as a flow number.
+    #[inline(always)]
+    pub(super) fn claim(line: u32, tag: u32, now: u32) -> Option<u32> {
+        let place = flow_claim(line, tag, now);
+        (place < PLACES).then_some(line * FLOWS_PER_LINE + place)
+    }
+}
+
+/// A flow found alive.
+#[derive(Clone, Copy)]
+pub(crate) struct Found {
+    /// Its number.
+    pub(crate) number: u32,
+    /// Its index word as it was.
+    pub(crate) meta: Meta,
+}
+
+/// Ticks since the kernel started, about one a second; wraps after a century.
+#[inline(always)]
+pub(crate) fn now(config: &Config) -> u32 {
+    (ptr::jiffies() >> (config.tick_shift & 31)) as u32
+}
+
+/// Whether a flow's index word counts: neither free, nor being written, nor too old.
+#[inline(always)]
+pub(crate) fn is_alive(config: &Config, meta: Meta, now: u32) -> bool {
+    meta.state() > State::Claimed as u32 && !is_expired(config, meta, now)
+}
+
+#[inline(always)]
+fn is_expired(config: &Config, meta: Meta, now: u32) -> bool {
+    let timeout = config.timeout_ticks[(meta.state() & 15) as usize];
+    now.wrapping_sub(meta.tick()) > u32::from(timeout)
+}
+
+/// The flow of a client's packet, established or embryonic. The frame has both ports.
+#[inline(always)]
+pub(crate) fn find<const V6: bool>(
+    config: &Config,
+    frame: Frame,
+    hash: u64,
+    now: u32,
+) -> Option<Found> {
+    find_in_line::<V6>(frame, hash, established_line(config, hash), now)
+        .or_else(|| find_in_line::<V6>(frame, hash, flow::line(hash, config.embryonic_mask), now))
+}
+
+/// The index line of an established flow.
+#[inline(always)]
+pub(crate) fn established_line(config: &Config, hash: u64) -> u32 {
+    config.embryonic_mask + 1 + flow::line(hash, config.established_mask)
+}
+
+/// Whether a flow number lies in the embryonic table.
+#[inline(always)]
+pub(crate) fn is_embryonic(config: &Config, number: u32) -> bool {
+    number / FLOWS_PER_LINE <= config.embryonic_mask
+}
+
+#[inline(always)]
+fn find_in_line<const V6: bool>(frame: Frame, hash: u64, line: u32, now: u32) -> Option<Found> {
+    let mut from = 0;
+    for _ in 0..COLLISIONS {
+        let number = scan::find(line, flow::tag(hash), now, from)?;
+        if is_client_tuple::<V6>(record(number)?, frame) {
+            return Some(Found {
+                number,
+                meta: meta(number)?,
+            });
+        }
+        from = number % FLOWS_PER_LINE + 1;
+    }
+    None
+}
+
+/// Compares with the packet itself: what is not held needs no stack.
+#[inline(always)]
+fn is_client_tuple<const V6: bool>(flow: &Flow, frame: Frame) -> bool {
+    packet::ports(flow.client_port, flow.vip_port) == frame.load_u32(Layout::transport(V6))
+        && flow.protocol == packet::protocol::<V6, _>(&frame)
+        && flow.family == if V6 { 6 } else { 4 }
+        && lookup::same_address::<V6>(&flow.client, &frame.load_address::<V6>(Layout::source(V6)))
+        && lookup::same_address::<V6>(
+            &flow.vip,
+            &frame.load_address::<V6>(Layout::destination(V6)),
+        )
+}
+
+/// Takes a free or expired place of a line; the number, if there is one.
+#[inline(always)]
+pub(crate) fn claim(line: u32, hash: u64, now: u32) -> Option<u32> {
+    scan::claim(line, flow::tag(hash), now)
+}
+
+/// Makes a claimed flow known, or gives its place back (`State::Free`).
+#[inline(always)]
+pub(crate) fn publish(number: u32, state: State, hash: u64, now: u32) {
+    if let Some(metas) = metas(number / FLOWS_PER_LINE) {
+        let word = word(metas, ptr::opaque(number));
+        ptr::store_word(word, Meta::new(state as u32, flow::tag(hash), now).0);
+    }
+}
+
+/// Notes a packet of a flow: its age starts anew, its state may change. Another CPU's note is as good.
+#[inline(always)]
+pub(crate) fn touch(found: Found, state: u32, now: u32) {
+    let new = Meta::new(state, found.meta.tag(), now);
+    if new == found.meta {
+        return;
+    }
+    if let Some(metas) = metas(found.number / FLOWS_PER_LINE) {
+        ptr::swap_word(word(metas, ptr::opaque(found.number)), found.meta.0, new.0);
+    }
+}
+
+/// The index word of a flow.
+#[inline(always)]
+pub(crate) fn meta(number: u32) -> Option<Meta> {
+    let metas = metas(number / FLOWS_PER_LINE)?;
+    Some(Meta(ptr::load_word(word(metas, ptr::opaque(number)))))
+}
+
+/// The record of a flow.
+#[inline(always)]
+pub(crate) fn record(number: u32) -> Option<&'static Flow> {
+    maps::FLOWS.get_ptr(number).map(ptr::by_ref)
+}
+
+/// The record of a flow, to write: claimed, or a field that any packet of the flow may set.
+#[inline(always)]
+pub(crate) fn record_mut(number: u32) -> Option<&'static mut Flow> {
+    maps::FLOWS.get_ptr_mut(number).map(ptr::by_mut)
+}
+
+/// Copies a record to a place that this run has claimed.
+#[inline(always)]
+pub(crate) fn copy_record(from: u32, to: u32) -> Option<()> {
+    let from = maps::FLOWS.get_ptr(from)?.cast::<u64>();
+    let to = maps::FLOWS.get_ptr_mut(to)?.cast::<u64>();
+    // Word by word: the compiler's memory copy is a loop over bytes.
+    for word in 0..size_of::<Flow>() / 8 {
+        ptr::store_word(
+            to.wrapping_add(word),
+            ptr::load_word(from.wrapping_add(word)),
+        );
+    }
+    Some(())
+}
+
+#[inline(always)]
+fn metas(line: u32) -> Option<*mut u64> {
+    maps::FLOW_INDEX
+        .get_ptr_mut(line)
+        .map(<*mut IndexLine>::cast)
+}
+
+#[inline(always)]
+fn word(metas: *mut u64, place: u32) -> *mut u64 {
+    metas.wrapping_add((place & (PLACES - 1)) as usize)
+}

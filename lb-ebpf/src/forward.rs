@@ -1,0 +1,328 @@
+//! To another node: a MAC rewrite where it is on-link and the packet comes from outside, GUE otherwise. The
+//! way there is one row of `nodes`; nothing is asked of the kernel but headroom.
+
+use aya_ebpf::{bindings::xdp_action::XDP_TX, programs::XdpContext};
+use lb_common::{
+    TCP, UDP,
+    checksum::{self, Delta},
+    config::Config,
+    filter,
+    flow::Flow,
+    gue::{self, GueHeader, OVERHEAD_V4_BYTES, OVERHEAD_V6_BYTES},
+    interface::Interface,
+    node::Node,
+    packet::{self, ETHERNET_BYTES, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Header, Layout, Packet as _},
+    verdict::Verdict,
+};
+
+use crate::{
+    count, lookup, maps,
+    ptr::{self, Frame},
+    tunnel::Arrival,
+};
+
+/// Whether a node has steered this packet already: it came by GUE, or from a node's MAC.
+#[inline(always)]
+pub(crate) fn steered_before(frame: Frame, interface: &Interface, arrival: Arrival) -> bool {
+    if arrival.by_gue {
+        return true;
+    }
+    let source = packet::source_mac(&frame);
+    interface.node_mac_filter & filter::mac_bit(source) != 0 && lookup::is_node_mac(source)
+}
+
+/// Where a packet goes on to, and what led here.
+pub(crate) struct Way {
+    /// Index of the node.
+    pub(crate) node: u16,
+    /// How the packet came.
+    pub(crate) arrival: Arrival,
+    /// A node has steered it already.
+    pub(crate) steered_before: bool,
+}
+
+/// Sends a packet on to another node.
+#[inline(always)]
+pub(crate) fn forward<const V6: bool>(
+    ctx: &XdpContext,
+    frame: Frame,
+    config: &Config,
+    interface: &Interface,
+    header: &Header,
+    hash: u64,
+    way: Way,
+) -> Result<u32, Verdict> {
+    const READY: u16 = Node::PRESENT | Node::RESOLVED;
+    if header.hop_limit <= 1 {
+        return Err(Verdict::TtlExpired);
+    }
+    let node = maps::NODES
+        .get_ptr(u32::from(way.node))
+        .ok_or(Verdict::TableInconsistent)?;
+    let node: &Node = ptr::by_ref(node);
+    if node.flags & READY != READY {
+        return Err(Verdict::NodeUnresolved);
+    }
+    let ip_bytes = u32::from(header.ip_bytes);
+    if !way.steered_before && node.flags & Node::DIRECT != 0 {
+        if ip_bytes > u32::from(node.mtu_bytes) {
+            return Err(Verdict::TooBig);
+        }
+        decrement_hop_limit::<V6>(frame);
+        store_macs(frame, node);
+        count::verdict(Verdict::ForwardedDirect);
+        return Ok(transmit(interface, node));
+    }
+    let hop = way
+        .arrival
+        .next_hop(way.steered_before)
+        .ok_or(Verdict::HopLimit)?;
+    let ingress = if way.arrival.by_gue {
+        way.arrival.ingress_node
+    } else {
+        config.own_id
+    };
+    let outer_v6 = node.flags & Node::OUTER_V6 != 0;
+    let overhead = if outer_v6 {
+        OVERHEAD_V6_BYTES
+    } else {
+        OVERHEAD_V4_BYTES
+    };
+    if ip_bytes + overhead as u32 > u32::from(node.mtu_bytes) {
+        return Err(Verdict::TooBig);
+    }
+    decrement_hop_limit::<V6>(frame);
+    let protocol = if V6 { GueHeader::IPV6 } else { GueHeader::IPV4 };
+    let gue = GueHeader::new(&config.gue_key, hash, protocol, hop, ingress);
+    if outer_v6 {
+        let checksum = udp_checksum::<V6>(frame, header, node, &gue, hash, config);
+        encapsulate::<true>(ctx, config, node, header, hash, &gue, 0, checksum)?;
+    } else {
+        let service_class = if V6 {
+            0
+        } else {
+            frame.load_u8(ETHERNET_BYTES + 1) & 0xfc
+        };
+        encapsulate::<false>(ctx, config, node, header, hash, &gue, service_class, 0)?;
+    }
+    count::verdict(Verdict::ForwardedGue);
+    Ok(transmit(interface, node))
+}
+
+#[inline(always)]
+fn transmit(interface: &Interface, node: &Node) -> u32 {
+    if node.egress_ifindex == interface.ifindex {
+        XDP_TX
+    } else {
+        ptr::redirect(node.egress_ifindex)
+    }
+}
+
+#[inline(always)]
+fn store_macs(frame: Frame, node: &Node) {
+    let macs = (&raw const node.macs).cast::<u32>();
+    // SAFETY: twelve bytes, aligned: `macs` is the first field of a 64-byte aligned row.
+    let words = unsafe { [macs.read(), macs.add(1).read(), macs.add(2).read()] };
+    frame.store_u32(0, words[0]);
+    frame.store_u32(4, words[1]);
+    frame.store_u32(8, words[2]);
+}
+
+#[inline(always)]
+fn decrement_hop_limit<const V6: bool>(frame: Frame) {
+    let at = Layout::hop_limit(V6);
+    let hop_limit = frame.load_u8(at);
+    frame.store_u8(at, hop_limit - 1);
+    if !V6 {
+        // RFC 1141: the word that TTL is the upper byte of shrinks by 0x0100.
+        let sum = u32::from(frame.load_u16(ETHERNET_BYTES + 10)) + u32::from(0x0100_u16.to_be());
+        frame.store_u16(ETHERNET_BYTES + 10, (sum + (sum >> 16)) as u16);
+    }
+}
+
+#[inline(always)]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "inlined; a struct would go through the stack"
+)]
+fn encapsulate<const OUTER_V6: bool>(
+    ctx: &XdpContext,
+    config: &Config,
+    node: &Node,
+    header: &Header,
+    hash: u64,
+    gue: &GueHeader,
+    service_class: u8,
+    checksum: u16,
+) -> Result<(), Verdict> {
+    let overhead = if OUTER_V6 {
+        OVERHEAD_V6_BYTES
+    } else {
+        OVERHEAD_V4_BYTES
+    };
+    if !ptr::move_head(ctx, -(overhead as i32)) {
+        return Err(Verdict::NoHeadroom);
+    }
+    let frame = Frame::xdp(ctx);
+    if !frame.has(ETHERNET_BYTES + overhead) {
+        return Err(Verdict::NoHeadroom);
+    }
+    store_macs(frame, node);
+    frame.store_u16(
+        12,
+        if OUTER_V6 {
+            ETHERTYPE_IPV6
+        } else {
+            ETHERTYPE_IPV4
+        },
+    );
+    let udp_bytes = header.ip_bytes + (8 + size_of::<GueHeader>()) as u16;
+    if OUTER_V6 {
+        store_outer_v6(frame, node, udp_bytes);
+    } else {
+        store_outer_v4(frame, node, udp_bytes, service_class);
+    }
+    let at = Layout::transport(OUTER_V6);
+    frame.store_u16(at, gue::source_port(hash));
+    frame.store_u16(at + 2, config.gue_port);
+    frame.store_u16(at + 4, udp_bytes.to_be());
+    frame.store_u16(at + 6, checksum);
+    store_gue(frame, at + 8, gue);
+    Ok(())
+}
+
+#[inline(always)]
+fn store_outer_v4(frame: Frame, node: &Node, udp_bytes: u16, service_class: u8) {
+    let at = ETHERNET_BYTES;
+    let total = (udp_bytes + 20).to_be();
+    let first = u16::from_ne_bytes([0x45, service_class]);
+    let class = u16::from_ne_bytes([0, service_class]);
+    frame.store_u16(at, first);
+    frame.store_u16(at + 2, total);
+    // Identification 0 and "don't fragment" (RFC 6864: an atomic datagram needs no identification).
+    frame.store_u32(at + 4, u32::from_ne_bytes([0, 0, 0x40, 0]));
+    frame.store_u16(at + 8, u16::from_ne_bytes([gue::OUTER_TTL, UDP]));
+    let sum = u64::from(node.outer_sum) + u64::from(total) + u64::from(class);
+    frame.store_u16(at + 10, !checksum::fold(sum));
+    frame.store_u32(at + 12, node.outer_source[0]);
+    frame.store_u32(at + 16, node.outer_destination[0]);
+}
+
+#[inline(always)]
+fn store_outer_v6(frame: Frame, node: &Node, udp_bytes: u16) {
+    let at = ETHERNET_BYTES;
+    frame.store_u32(at, u32::from_ne_bytes([0x60, 0, 0, 0]));
+    frame.store_u16(at + 4, udp_bytes.to_be());
+    frame.store_u16(at + 6, u16::from_ne_bytes([UDP, gue::OUTER_TTL]));
+    frame.store_address::<true>(at + 8, &node.outer_source);
+    frame.store_address::<true>(at + 24, &node.outer_destination);
+}
+
+#[inline(always)]
+fn store_gue(frame: Frame, at: usize, gue: &GueHeader) {
+    frame.store_u16(at, u16::from_ne_bytes([gue.variant_length, gue.protocol]));
+    frame.store_u16(at + 2, gue.flags);
+    frame.store_u16(at + 4, u16::from_ne_bytes([gue.version, gue.hop]));
+    frame.store_u16(
+        at + 6,
+        u16::from_ne_bytes([gue.private_flags, gue.reserved]),
+    );
+    frame.store_u32(at + 8, gue.ingress_node);
+    frame.store_u32(at + 12, gue.tag);
+}
+
+/// The outer UDP checksum over IPv6, without touching the payload: the inner transport's checksum already
+/// says what its bytes add up to. 0 (RFC 6936) where the inner packet has none.
+#[inline(always)]
+fn udp_checksum<const V6: bool>(
+    frame: Frame,
+    header: &Header,
+    node: &Node,
+    gue: &GueHeader,
+    hash: u64,
+    config: &Config,
+) -> u16 {
+    let transport = Layout::transport(V6);
+    if header.protocol == UDP && frame.load_u16(transport + 6) == 0 {
+        return 0;
+    }
+    let ip_header = if V6 { 40 } else { 20 };
+    let inner_bytes = header.ip_bytes - ip_header;
+    let protocol = u16::from(if header.protocol == TCP { TCP } else { UDP }).to_be();
+    let addresses = address_sum::<V6>(&header.source) + address_sum::<V6>(&header.destination);
+    // What a good checksum makes of segment and pseudo-header together is all ones.
+    let pseudo = checksum::fold(addresses + u64::from(inner_bytes.to_be()) + u64::from(protocol));
+    let segment = u64::from(!pseudo);
+    // An IPv4 header with a good checksum adds up to all ones: zero.
+    let ip = if V6 {
+        v6_header_sum(frame) + addresses
+    } else {
+        0
+    };
+    let udp_bytes = header.ip_bytes + (8 + size_of::<GueHeader>()) as u16;
+    let outer = address_sum::<true>(&node.outer_source)
+        + address_sum::<true>(&node.outer_destination)
+        + u64::from(u16::from(UDP).to_be())
+        + 2 * u64::from(udp_bytes.to_be());
+    let ports = u64::from(gue::source_port(hash)) + u64::from(config.gue_port);
+    match !checksum::fold(segment + ip + outer + ports + gue_sum(gue)) {
+        0 => 0xffff,
+        checksum => checksum,
+    }
+}
+
+#[inline(always)]
+fn address_sum<const V6: bool>(address: &lb_common::Address) -> u64 {
+    if !V6 {
+        return u64::from(address[0]);
+    }
+    u64::from(address[0]) + u64::from(address[1]) + u64::from(address[2]) + u64::from(address[3])
+}
+
+#[inline(always)]
+fn v6_header_sum(frame: Frame) -> u64 {
+    u64::from(frame.load_u32(ETHERNET_BYTES)) + u64::from(frame.load_u32(ETHERNET_BYTES + 4))
+}
+
+#[inline(always)]
+fn gue_sum(gue: &GueHeader) -> u64 {
+    u64::from(u16::from_ne_bytes([gue.variant_length, gue.protocol]))
+        + u64::from(u16::from_ne_bytes([gue.version, gue.hop]))
+        + u64::from(u16::from_ne_bytes([gue.private_flags, gue.reserved]))
+        + u64::from(gue.ingress_node)
+        + u64::from(gue.tag)
+}
+
+/// Rewrites destination address and ports for the pod, with the checksums they are under.
+#[inline(always)]
+pub(crate) fn translate_destination<const V6: bool>(frame: Frame, protocol: u8, flow: &Flow) {
+    let transport = Layout::transport(V6);
+    let destination = Layout::destination(V6);
+    let delta = if V6 {
+        Delta::new().address(&frame.load_address::<V6>(destination), &flow.endpoint)
+    } else {
+        let delta = Delta::new().word(frame.load_u32(destination), flow.endpoint[0]);
+        let at = ETHERNET_BYTES + 10;
+        frame.store_u16(at, delta.apply(frame.load_u16(at)));
+        delta
+    };
+    let ports = packet::ports(flow.mapped_port, flow.endpoint_port);
+    let delta = delta.word(frame.load_u32(transport), ports);
+    frame.store_address::<V6>(destination, &flow.endpoint);
+    frame.store_u32(transport, ports);
+    // The verifier does not connect the protocol with the length that was asked for: it is shown the offset.
+    let is_tcp = protocol == TCP;
+    let at = ptr::opaque(transport + if is_tcp { 16 } else { 6 }) & 127;
+    if !frame.has(at + 2) {
+        return;
+    }
+    let checksum = frame.load_u16(at);
+    frame.store_u16(
+        at,
+        if is_tcp {
+            delta.apply(checksum)
+        } else {
+            delta.apply_udp(checksum)
+        },
+    );
+}

@@ -1,0 +1,197 @@
+//! From a destination to a service, from a flow to an endpoint: array look-ups only, no hash map.
+
+use lb_common::{
+    Address,
+    config::Config,
+    endpoint::{ENDPOINTS_PER_LINE, Endpoint},
+    filter, hash,
+    node::{self, NodeLine},
+    packet::Header,
+    row::{LINES_PER_UNIT, RowLine, Shape},
+    service::{ServiceBucket, ServiceCold, ServiceKey, ServiceValue, ServicesHead},
+};
+
+use crate::{maps, ptr};
+
+/// Whether the filter lets an address through: all VIPs, and few others.
+#[inline(always)]
+pub(crate) fn may_be_vip<const V6: bool>(config: &Config, address: &Address) -> bool {
+    let wanted = if V6 {
+        filter::vip_v6(config.seed[0], address)
+    } else {
+        filter::vip_v4(config.seed[0], address[0])
+    };
+    match maps::VIP_FILTER.get(wanted.word) {
+        Some(word) => word & wanted.bits == wanted.bits,
+        None => false,
+    }
+}
+
+/// The current copy of the services.
+#[inline(always)]
+pub(crate) fn head() -> ServicesHead {
+    ServicesHead(maps::SERVICES_HEAD.get_ptr(0).map_or(0, ptr::load_word))
+}
+
+/// Whether the address is a VIP, exactly.
+#[inline(always)]
+pub(crate) fn is_vip<const V6: bool>(
+    config: &Config,
+    head: ServicesHead,
+    address: &Address,
+) -> bool {
+    find::<V6>(config, head, address, 0, 0).has(ServiceValue::VIP)
+}
+
+/// The service port of a packet; a zero value if there is none.
+#[inline(always)]
+pub(crate) fn service<const V6: bool>(
+    config: &Config,
+    head: ServicesHead,
+    header: &Header,
+) -> ServiceValue {
+    find::<V6>(
+        config,
+        head,
+        &header.destination,
+        header.destination_port(),
+        header.protocol,
+    )
+}
+
+#[inline(always)]
+fn find<const V6: bool>(
+    config: &Config,
+    head: ServicesHead,
+    address: &Address,
+    port: u16,
+    protocol: u8,
+) -> ServiceValue {
+    let key = if V6 {
+        ServiceKey::v6(config.seed[0], address, port, protocol)
+    } else {
+        ServiceKey::v4(address[0], port, protocol)
+    };
+    let (first, second) = head.buckets(key);
+    let mut value = in_bucket(first, key);
+    if value.0 == 0 {
+        value = in_bucket(second, key);
+    }
+    if V6 && value.0 != 0 && !is_whole_key(value, address, port, protocol) {
+        return ServiceValue(0);
+    }
+    value
+}
+
+#[inline(always)]
+fn in_bucket(index: u32, key: ServiceKey) -> ServiceValue {
+    let Some(bucket) = maps::SERVICES.get_ptr(index) else {
+        return ServiceValue(0);
+    };
+    let bucket: &ServiceBucket = ptr::by_ref(bucket);
+    let [a, b, c, d] = &bucket.entries;
+    let entry = if a.key == key.0 {
+        a
+    } else if b.key == key.0 {
+        b
+    } else if c.key == key.0 {
+        c
+    } else if d.key == key.0 {
+        d
+    } else {
+        return ServiceValue(0);
+    };
+    ServiceValue(ptr::load_word(&raw const entry.value))
+}
+
+/// An IPv6 entry is found by a tag; the cold line says whose it is.
+#[inline(always)]
+fn is_whole_key(value: ServiceValue, address: &Address, port: u16, protocol: u8) -> bool {
+    let Some(cold) = maps::SERVICE_COLD.get_ptr(u32::from(value.id())) else {
+        return false;
+    };
+    let cold: &ServiceCold = ptr::by_ref(cold);
+    cold.port == port && cold.protocol == protocol && same_address::<true>(&cold.vip, address)
+}
+
+/// The keyed hash of a flow.
+#[inline(always)]
+pub(crate) fn flow_hash<const V6: bool>(config: &Config, header: &Header) -> u64 {
+    if V6 {
+        hash::flow_v6(
+            &config.seed,
+            &header.source,
+            &header.destination,
+            header.ports,
+            header.protocol,
+        )
+    } else {
+        hash::flow_v4(
+            &config.seed,
+            header.source[0],
+            header.destination[0],
+            header.ports,
+            header.protocol,
+        )
+    }
+}
+
+/// The endpoint of the flow's row, and its index.
+#[inline(always)]
+pub(crate) fn endpoint(service: ServiceValue, flow_hash: u64) -> Option<(u32, &'static Endpoint)> {
+    let slot = match service.shape() {
+        Shape::Single => 0,
+        shape => slot(service.row_unit(), shape, flow_hash)?,
+    };
+    let index = service.endpoint_line() * ENDPOINTS_PER_LINE + slot;
+    let endpoint: &Endpoint = ptr::by_ref(maps::ENDPOINTS.get_ptr(index)?);
+    (endpoint.flags & Endpoint::IN_USE != 0).then_some((index, endpoint))
+}
+
+#[inline(always)]
+fn slot(unit: u32, shape: Shape, flow_hash: u64) -> Option<u32> {
+    let offset = shape.offset(flow_hash);
+    let line: &RowLine = ptr::by_ref(maps::ROWS.get_ptr(unit * LINES_PER_UNIT + (offset >> 6))?);
+    let low = line.slots[(offset & 63) as usize];
+    if matches!(shape, Shape::Narrow) {
+        return Some(u32::from(low));
+    }
+    let high = line.slots[(offset & 62 | 1) as usize];
+    Some(u32::from(high) << 8 | u32::from(low))
+}
+
+/// Whether a MAC is another node's.
+#[inline(always)]
+pub(crate) fn is_node_mac(mac: u64) -> bool {
+    let tag = node::mac_tag(mac);
+    let (first, second) = node::tag_lines(tag);
+    in_node_line(maps::NODE_MACS.get_ptr(first), tag).is_some()
+        || in_node_line(maps::NODE_MACS.get_ptr(second), tag).is_some()
+}
+
+/// Index of the node with this outer address.
+#[inline(always)]
+pub(crate) fn node_of_address(config: &Config, address: &Address) -> Option<u16> {
+    let tag = node::address_tag(config.seed[0], address);
+    let (first, second) = node::tag_lines(tag);
+    in_node_line(maps::NODE_ADDRESSES.get_ptr(first), tag)
+        .or_else(|| in_node_line(maps::NODE_ADDRESSES.get_ptr(second), tag))
+}
+
+#[inline(always)]
+fn in_node_line(line: Option<*const NodeLine>, tag: u64) -> Option<u16> {
+    let line: &NodeLine = ptr::by_ref(line?);
+    line.entries
+        .iter()
+        .find(|&&entry| entry >> 16 == tag)
+        .map(|&entry| entry as u16)
+}
+
+/// Compares addresses of one family.
+#[inline(always)]
+pub(crate) fn same_address<const V6: bool>(a: &Address, b: &Address) -> bool {
+    if !V6 {
+        return a[0] == b[0];
+    }
+    (a[0] ^ b[0]) | (a[1] ^ b[1]) | (a[2] ^ b[2]) | (a[3] ^ b[3]) == 0
+}

@@ -1,0 +1,77 @@
+//! The maps. Sizes given here are placeholders: the loader sets those of the data path's capacity. All are
+//! plain arrays that the agent maps into its memory.
+
+use aya_ebpf::{btf_maps::Array, macros::btf_map};
+use lb_common::{
+    config::Config,
+    counter::{Beat, ServiceCounters, VerdictCounters},
+    endpoint::Endpoint,
+    flow::{Flow, IndexLine, ReverseLine},
+    interface::Interface,
+    node::{Node, NodeLine},
+    row::RowLine,
+    service::{ServiceBucket, ServiceCold},
+};
+
+/// `BPF_F_MMAPABLE` (linux/bpf.h).
+const MMAPABLE: usize = 1 << 10;
+
+macro_rules! arrays {
+    ($($(#[$doc:meta])* $name:ident: $symbol:literal, $type:ty;)*) => {
+        $(
+            $(#[$doc])*
+            #[btf_map(name = $symbol)]
+            pub(crate) static $name: Array<$type, 1, MMAPABLE> = Array::new();
+        )*
+    };
+}
+
+arrays! {
+    /// What the data path knows of itself.
+    CONFIG: "config", Config;
+    /// Which copy of the services counts.
+    SERVICES_HEAD: "services_head", u64;
+    /// Which addresses may be VIPs.
+    VIP_FILTER: "vip_filter", u64;
+    /// Service ports, two copies.
+    SERVICES: "services", ServiceBucket;
+    /// What only few packets ask of a service, by id.
+    SERVICE_COLD: "service_cold", ServiceCold;
+    /// Rows, in units.
+    ROWS: "rows", RowLine;
+    /// Endpoints, in extents.
+    ENDPOINTS: "endpoints", Endpoint;
+    /// Which tuples may be endpoints here.
+    ENDPOINT_FILTER: "endpoint_filter", u64;
+    /// The way to each node.
+    NODES: "nodes", Node;
+    /// Which MACs are nodes'.
+    NODE_MACS: "node_macs", NodeLine;
+    /// Which addresses send GUE.
+    NODE_ADDRESSES: "node_addresses", NodeLine;
+    /// The uplinks.
+    INTERFACES: "interfaces", Interface;
+    /// Tags, states and ages of flows.
+    FLOW_INDEX: "flow_index", IndexLine;
+    /// Records of flows.
+    FLOWS: "flows", Flow;
+    /// From a pod's tuple to a flow.
+    FLOW_REVERSE: "flow_reverse", ReverseLine;
+    /// Per CPU and service.
+    COUNTERS: "counters", ServiceCounters;
+    /// Per CPU.
+    VERDICTS: "verdicts", VerdictCounters;
+    /// The agent's sign of life.
+    BEAT: "beat", Beat;
+}
+
+/// Slot of the uplink that this instance of the program is attached to; the loader sets it.
+#[unsafe(no_mangle)]
+static UPLINK_SLOT: u32 = 0;
+
+/// [`UPLINK_SLOT`] as the loader left it.
+#[inline(always)]
+pub(crate) fn uplink_slot() -> u32 {
+    // SAFETY: a static of this object; volatile, since the compiler would fold the value it has here.
+    unsafe { core::ptr::read_volatile(&raw const UPLINK_SLOT) }
+}

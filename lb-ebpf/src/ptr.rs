@@ -1,0 +1,192 @@
+//! The only raw reads and writes: packet memory, map words that other CPUs write too, and the context. Packet
+//! loads are single aligned-typed loads: byte by byte they would cost a third of the program, and the BPF
+//! machine takes them at any address.
+
+use aya_ebpf::{
+    EbpfContext as _,
+    bindings::xdp_md,
+    helpers,
+    programs::{TcContext, XdpContext},
+};
+use lb_common::packet::Packet;
+
+/// The linear part of a packet, from its Ethernet header on.
+#[derive(Clone, Copy)]
+pub(crate) struct Frame {
+    start: usize,
+    end: usize,
+}
+
+impl Frame {
+    /// The frame as XDP has it now; stale after the head was moved.
+    ///
+    /// Volatile: a compiler that loads these in a caller and hands them on as 32 bits loses what the verifier
+    /// knows about them.
+    #[inline(always)]
+    pub(crate) fn xdp(ctx: &XdpContext) -> Self {
+        // SAFETY: the context is the one that the kernel passed to this run.
+        unsafe {
+            Self {
+                start: (&raw const (*ctx.ctx).data).read_volatile() as usize,
+                end: (&raw const (*ctx.ctx).data_end).read_volatile() as usize,
+            }
+        }
+    }
+
+    /// The linear part of an skb; stale after a helper that writes it.
+    #[inline(always)]
+    pub(crate) fn skb(ctx: &TcContext) -> Self {
+        // SAFETY: as `xdp`.
+        unsafe {
+            Self {
+                start: (&raw const (*ctx.skb.skb).data).read_volatile() as usize,
+                end: (&raw const (*ctx.skb.skb).data_end).read_volatile() as usize,
+            }
+        }
+    }
+
+    /// Bytes of the frame.
+    #[inline(always)]
+    pub(crate) fn len(&self) -> u64 {
+        (self.end - self.start) as u64
+    }
+
+    /// Writes two bytes; the frame must have them.
+    #[inline(always)]
+    pub(crate) fn store_u16(&self, offset: usize, value: u16) {
+        // SAFETY: the caller asked `has` for these bytes, and the verifier proves it at load.
+        unsafe { ((self.start + offset) as *mut u16).write(value) }
+    }
+
+    /// Writes four bytes; the frame must have them.
+    #[inline(always)]
+    pub(crate) fn store_u32(&self, offset: usize, value: u32) {
+        // SAFETY: as `store_u16`.
+        unsafe { ((self.start + offset) as *mut u32).write(value) }
+    }
+
+    /// Writes one byte; the frame must have it.
+    #[inline(always)]
+    pub(crate) fn store_u8(&self, offset: usize, value: u8) {
+        // SAFETY: as `store_u16`.
+        unsafe { ((self.start + offset) as *mut u8).write(value) }
+    }
+
+    /// Writes an address; the frame must have it.
+    #[inline(always)]
+    pub(crate) fn store_address<const V6: bool>(
+        &self,
+        offset: usize,
+        address: &lb_common::Address,
+    ) {
+        self.store_u32(offset, address[0]);
+        if V6 {
+            self.store_u32(offset + 4, address[1]);
+            self.store_u32(offset + 8, address[2]);
+            self.store_u32(offset + 12, address[3]);
+        }
+    }
+}
+
+impl Packet for Frame {
+    #[inline(always)]
+    fn has(&self, bytes: usize) -> bool {
+        self.start + bytes <= self.end
+    }
+
+    #[inline(always)]
+    fn load_u8(&self, offset: usize) -> u8 {
+        // SAFETY: the caller asked `has` for these bytes, and the verifier proves it at load.
+        unsafe { ((self.start + offset) as *const u8).read() }
+    }
+
+    #[inline(always)]
+    fn load_u16(&self, offset: usize) -> u16 {
+        // SAFETY: as `load_u8`.
+        unsafe { ((self.start + offset) as *const u16).read() }
+    }
+
+    #[inline(always)]
+    fn load_u32(&self, offset: usize) -> u32 {
+        // SAFETY: as `load_u8`.
+        unsafe { ((self.start + offset) as *const u32).read() }
+    }
+}
+
+/// A number of which neither compiler nor verifier knows more than its type: for indices whose mask must
+/// stay, and where paths that differ only in a number should become one for the verifier.
+#[inline(always)]
+pub(crate) fn opaque<T>(value: T) -> T {
+    core::hint::black_box(value)
+}
+
+/// Moves the start of the frame: negative makes room. False if the driver left no headroom.
+#[inline(always)]
+pub(crate) fn move_head(ctx: &XdpContext, bytes: i32) -> bool {
+    // SAFETY: the context is the one that the kernel passed to this run.
+    unsafe { helpers::bpf_xdp_adjust_head(ctx.as_ptr().cast::<xdp_md>(), bytes) == 0 }
+}
+
+/// Sends the frame out of another interface.
+#[inline(always)]
+pub(crate) fn redirect(ifindex: u32) -> u32 {
+    // SAFETY: the helper takes plain numbers.
+    unsafe { helpers::bpf_redirect(ifindex, 0) as u32 }
+}
+
+/// `jiffies64`, inlined by the verifier.
+#[inline(always)]
+pub(crate) fn jiffies() -> u64 {
+    // SAFETY: the helper has no arguments and no effect.
+    unsafe { helpers::bpf_jiffies64() }
+}
+
+/// The CPU this run is on, inlined by the verifier.
+#[inline(always)]
+pub(crate) fn cpu() -> u32 {
+    // SAFETY: the helper has no arguments and no effect.
+    unsafe { helpers::bpf_get_smp_processor_id() }
+}
+
+/// Reads a map word that other CPUs or the agent may write meanwhile.
+#[inline(always)]
+pub(crate) fn load_word(word: *const u64) -> u64 {
+    // SAFETY: `word` points into a map value, aligned; aligned 64-bit loads are whole.
+    unsafe { word.read_volatile() }
+}
+
+/// Writes a map word whole.
+#[inline(always)]
+pub(crate) fn store_word(word: *mut u64, value: u64) {
+    // SAFETY: as `load_word`.
+    unsafe { word.write_volatile(value) }
+}
+
+/// Replaces `old` by `new`; false if another CPU was first.
+#[inline(always)]
+pub(crate) fn swap_word(word: *mut u64, old: u64, new: u64) -> bool {
+    use core::intrinsics::{AtomicOrdering::SeqCst, atomic_cxchg};
+    // SAFETY: as `load_word`; BPF_CMPXCHG on a map value.
+    unsafe { atomic_cxchg::<u64, { SeqCst }, { SeqCst }>(word, old, new).1 }
+}
+
+/// Adds to a counter that only this CPU writes.
+#[inline(always)]
+pub(crate) fn add(counter: *mut u64, amount: u64) {
+    // SAFETY: `counter` points into a map value, aligned; programs do not migrate between CPUs.
+    unsafe { *counter += amount }
+}
+
+/// A map value that only this run can see, or whose fields are read as they come.
+#[inline(always)]
+pub(crate) fn by_ref<'a, T>(value: *const T) -> &'a T {
+    // SAFETY: array values live as long as the map, which outlives every run; fields are plain integers.
+    unsafe { &*value }
+}
+
+/// As [`by_ref`], for a record that this run has claimed.
+#[inline(always)]
+pub(crate) fn by_mut<'a, T>(value: *mut T) -> &'a mut T {
+    // SAFETY: as `by_ref`; the claim keeps other CPUs away.
+    unsafe { &mut *value }
+}

@@ -1,0 +1,256 @@
+//! The reverse index: from (endpoint, client) as the pod's packets say it to the flow. Entries are inserted
+//! without overwriting a living one: two service ports, or two VIPs, can give a pod the same 4-tuple.
+
+use lb_common::{
+    Address,
+    config::Config,
+    flow::{Flow, ReverseLine},
+    hash, packet,
+    verdict::Verdict,
+};
+
+use crate::{
+    flows::{self, Found},
+    lookup, maps, ptr,
+};
+
+const ENTRIES: u32 = 8;
+
+/// Tag collisions that a look-up goes past: at 32 bits and eight entries one is rare, two in a line are not seen.
+const COLLISIONS: u32 = 2;
+
+/// The scans of a line, as those of [`crate::flows`].
+mod scan {
+    use super::{Config, ENTRIES, entries, is_stale, maps, ptr, tag};
+
+    /// First entry from `from` on with this tag; [`ENTRIES`] if there is none.
+    #[unsafe(no_mangle)]
+    #[inline(never)]
+    extern "C" fn reverse_find(line: u32, wanted: u32, from: u32) -> u32 {
+        let Some(entries) = entries(line) else {
+            return ENTRIES;
+        };
+        for place in 0..ENTRIES {
+            let entry = ptr::load_word(entries.wrapping_add(place as usize));
+            if place >= from && entry != 0 && tag(entry) == wanted {
+                return place;
+            }
+        }
+        ENTRIES
+    }
+
+    /// First entry that is free, or names a flow that is gone or another; [`ENTRIES`] if there is none.
+    #[unsafe(no_mangle)]
+    #[inline(never)]
+    extern "C" fn reverse_free(line: u32, now: u32) -> u32 {
+        let (Some(config), Some(entries)) = (maps::CONFIG.get_ptr(0), entries(line)) else {
+            return ENTRIES;
+        };
+        let config: &Config = ptr::by_ref(config);
+        for place in 0..ENTRIES {
+            if is_stale(
+                config,
+                ptr::load_word(entries.wrapping_add(place as usize)),
+                now,
+            ) {
+                return place;
+            }
+        }
+        ENTRIES
+    }
+
+    /// [`reverse_find`] as an address.
+    #[inline(always)]
+    pub(super) fn find(line: u32, wanted: u32, from: u32) -> Option<(u32, *mut u64)> {
+        at(line, reverse_find(line, wanted, from))
+    }
+
+    /// [`reverse_free`] as an address.
+    #[inline(always)]
+    pub(super) fn free(line: u32, now: u32) -> Option<(u32, *mut u64)> {
+        at(line, reverse_free(line, now))
+    }
+
+    #[inline(always)]
+    fn at(line: u32, place: u32) -> Option<(u32, *mut u64)> {
+        if place >= ENTRIES {
+            return None;
+        }
+        Some((
+            place,
+            entries(line)?.wrapping_add((ptr::opaque(place) & (ENTRIES - 1)) as usize),
+        ))
+    }
+}
+
+/// A packet's tuple in the pod's direction.
+pub(crate) struct Tuple<'a> {
+    /// The pod.
+    pub(crate) endpoint: &'a Address,
+    /// The client.
+    pub(crate) client: &'a Address,
+    /// The pod's port, then the client's as the pod sees it.
+    pub(crate) ports: u32,
+    /// IP protocol number.
+    pub(crate) protocol: u8,
+}
+
+impl<'a> Tuple<'a> {
+    /// The tuple that a flow's replies have.
+    #[inline(always)]
+    pub(crate) fn of(flow: &'a Flow) -> Self {
+        Self {
+            endpoint: &flow.endpoint,
+            client: &flow.client,
+            ports: packet::ports(flow.endpoint_port, flow.mapped_port),
+            protocol: flow.protocol,
+        }
+    }
+
+    /// Its keyed hash.
+    #[inline(always)]
+    pub(crate) fn hash<const V6: bool>(&self, config: &Config) -> u64 {
+        if V6 {
+            hash::flow_v6(
+                &config.seed,
+                self.endpoint,
+                self.client,
+                self.ports,
+                self.protocol,
+            )
+        } else {
+            hash::flow_v4(
+                &config.seed,
+                self.endpoint[0],
+                self.client[0],
+                self.ports,
+                self.protocol,
+            )
+        }
+    }
+
+    #[inline(always)]
+    fn is_of<const V6: bool>(&self, flow: &Flow) -> bool {
+        packet::ports(flow.endpoint_port, flow.mapped_port) == self.ports
+            && flow.protocol == self.protocol
+            && flow.family == if V6 { 6 } else { 4 }
+            && lookup::same_address::<V6>(&flow.endpoint, self.endpoint)
+            && lookup::same_address::<V6>(&flow.client, self.client)
+    }
+}
+
+/// The living flow whose replies have this tuple.
+#[inline(always)]
+pub(crate) fn find<const V6: bool>(
+    config: &Config,
+    tuple: &Tuple<'_>,
+    hash: u64,
+    now: u32,
+) -> Option<Found> {
+    let mut from = 0;
+    for _ in 0..COLLISIONS {
+        let (place, entry) = scan::find(line(config, hash), (hash >> 32) as u32, from)?;
+        let living = living::<V6>(config, tuple, ptr::load_word(entry), now);
+        if living.is_some() {
+            return living;
+        }
+        from = place + 1;
+    }
+    None
+}
+
+/// Leads the tuple to a flow.
+///
+/// # Errors
+/// `ReverseClash` if it leads to another living flow, `FlowsFull` if the line has no room.
+#[inline(always)]
+pub(crate) fn insert<const V6: bool>(
+    config: &Config,
+    tuple: &Tuple<'_>,
+    hash: u64,
+    number: u32,
+    now: u32,
+) -> Result<(), Verdict> {
+    if find::<V6>(config, tuple, hash, now).is_some() {
+        return Err(Verdict::ReverseClash);
+    }
+    let (_, entry) = scan::free(line(config, hash), now).ok_or(Verdict::FlowsFull)?;
+    let old = ptr::load_word(entry);
+    if ptr::swap_word(entry, old, leads_to(hash, number)) {
+        Ok(())
+    } else {
+        Err(Verdict::FlowsFull)
+    }
+}
+
+/// Leads the tuple from one number of a flow to another.
+#[inline(always)]
+pub(crate) fn redirect(config: &Config, hash: u64, from: u32, to: u32) {
+    let mut start = 0;
+    for _ in 0..COLLISIONS {
+        let Some((place, entry)) = scan::find(line(config, hash), (hash >> 32) as u32, start)
+        else {
+            return;
+        };
+        if ptr::swap_word(entry, leads_to(hash, from), leads_to(hash, to)) {
+            return;
+        }
+        start = place + 1;
+    }
+}
+
+#[inline(always)]
+fn leads_to(hash: u64, number: u32) -> u64 {
+    hash >> 32 << 32 | u64::from(number + 1)
+}
+
+#[inline(always)]
+fn living<const V6: bool>(
+    config: &Config,
+    tuple: &Tuple<'_>,
+    entry: u64,
+    now: u32,
+) -> Option<Found> {
+    let number = number(entry)?;
+    let meta = flows::meta(number)?;
+    if !flows::is_alive(config, meta, now) || !tuple.is_of::<V6>(flows::record(number)?) {
+        return None;
+    }
+    Some(Found { number, meta })
+}
+
+/// Free, or naming a place whose flow is gone or another.
+#[inline(always)]
+fn is_stale(config: &Config, entry: u64, now: u32) -> bool {
+    let Some(number) = number(entry) else {
+        return true;
+    };
+    match (flows::meta(number), flows::record(number)) {
+        (Some(meta), Some(flow)) => {
+            !flows::is_alive(config, meta, now) || flow.reverse_tag != tag(entry)
+        }
+        _ => true,
+    }
+}
+
+#[inline(always)]
+fn line(config: &Config, hash: u64) -> u32 {
+    hash as u32 & config.reverse_mask
+}
+
+#[inline(always)]
+fn entries(line: u32) -> Option<*mut u64> {
+    maps::FLOW_REVERSE
+        .get_ptr_mut(line)
+        .map(<*mut ReverseLine>::cast)
+}
+
+#[inline(always)]
+fn tag(entry: u64) -> u32 {
+    (entry >> 32) as u32
+}
+
+#[inline(always)]
+fn number(entry: u64) -> Option<u32> {
+    (entry as u32).checked_sub(1)
+}
