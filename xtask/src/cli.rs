@@ -14,6 +14,7 @@ pub(crate) fn command() -> Command {
         .about("Builds, tests and shows Fairlead")
         .subcommand_required(true)
         .arg_required_else_help(true)
+        .disable_help_subcommand(true)
         .subcommands([
             Command::new("setup")
                 .about("Checks this machine and installs what is missing")

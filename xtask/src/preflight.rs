@@ -10,7 +10,7 @@ mod version;
 use std::fmt;
 
 use crate::failure::CannotRunHere;
-use crate::privilege;
+use crate::{privilege, process};
 
 /// What the machine is about to be used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,64 +41,80 @@ pub(crate) fn prepare(purpose: Purpose, install: Install) -> anyhow::Result<()> 
         return Ok(());
     }
     println!("xtask: missing on this machine:");
-    missing.iter().for_each(|item| println!("  {item}"));
+    missing
+        .iter()
+        .flat_map(Step::items)
+        .for_each(|item| println!("  {item}"));
     if install == Install::PrintCommands {
         println!("xtask: these commands install it:");
         missing
             .iter()
-            .for_each(|item| println!("  {}", item.source.command()));
+            .for_each(|step| println!("  {}", step.command()));
         return Err(CannotRunHere(
             "not everything is installed, and --no-install was given".into(),
         )
         .into());
     }
-    missing.iter().try_for_each(|item| item.source.install())
+    missing.iter().try_for_each(Step::install)
+}
+
+/// One command that installs some of what is missing.
+enum Step {
+    Packages(Vec<debian::Package>),
+    Components(Vec<rust::Component>),
+    Linker,
 }
 
 /// Something to install: its name, what it costs, why it is needed.
-struct Missing {
-    name: String,
+struct Item {
+    name: &'static str,
     cost: &'static str,
     reason: &'static str,
-    source: Source,
 }
 
-impl fmt::Display for Missing {
+impl fmt::Display for Item {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{:<14} {:<28} {}", self.name, self.cost, self.reason)
+        write!(out, "{:<14} {:<30} {}", self.name, self.cost, self.reason)
     }
 }
 
-/// Where a missing thing comes from.
-enum Source {
-    Debian(debian::Package),
-    Component(rust::Component),
-    BpfLinker,
-}
+impl Step {
+    fn items(&self) -> Vec<Item> {
+        match self {
+            Self::Packages(packages) => packages.iter().map(debian::Package::item).collect(),
+            Self::Components(components) => components.iter().map(rust::Component::item).collect(),
+            Self::Linker => vec![rust::linker_item()],
+        }
+    }
 
-impl Source {
     fn command(&self) -> String {
         match self {
-            Self::Debian(package) => package.command(),
-            Self::Component(component) => component.command(),
-            Self::BpfLinker => rust::linker_command(),
+            Self::Packages(packages) => debian::command(packages),
+            Self::Components(components) => process::shown(&rust::component_command(components)),
+            Self::Linker => process::shown(&rust::linker_command()),
         }
     }
 
     fn install(&self) -> anyhow::Result<()> {
         println!("xtask: installing: {}", self.command());
         match self {
-            Self::Debian(package) => package.install(),
-            Self::Component(component) => component.install(),
-            Self::BpfLinker => rust::install_linker(),
+            Self::Packages(packages) => debian::install(packages),
+            Self::Components(components) => process::run(&mut rust::component_command(components)),
+            Self::Linker => process::run(&mut rust::linker_command()),
         }
+        .map_err(|error| CannotRunHere(format!("{error:#}")).into())
     }
 }
 
-fn missing(purpose: Purpose) -> anyhow::Result<Vec<Missing>> {
-    let mut missing = rust::missing()?;
+fn missing(purpose: Purpose) -> anyhow::Result<Vec<Step>> {
+    let mut steps = Vec::new();
     if purpose == Purpose::Run {
-        missing.extend(debian::missing()?);
+        steps.push(Step::Packages(debian::missing()?));
     }
-    Ok(missing)
+    steps.push(Step::Components(rust::missing_components()?));
+    if !rust::has_linker() {
+        steps.push(Step::Linker);
+    }
+    steps.retain(|step| !step.items().is_empty());
+    Ok(steps)
 }

@@ -4,11 +4,11 @@
 use std::ffi::OsStr;
 use std::path::Path;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 
 use crate::failure::CannotRunHere;
-use crate::preflight::{Missing, Source};
-use crate::{privilege, process, workspace};
+use crate::preflight::Item;
+use crate::{privilege, workspace};
 
 /// Every package that is used, and nothing else.
 const PACKAGES: [Package; 5] = [
@@ -16,7 +16,7 @@ const PACKAGES: [Package; 5] = [
         debian: "bird2",
         ubuntu: "bird2",
         program: "bird",
-        daemon: "bird.service",
+        daemon: Some("bird"),
         cost: "2 MB",
         reason: "the real BGP router of the labs",
     },
@@ -24,7 +24,7 @@ const PACKAGES: [Package; 5] = [
         debian: "nftables",
         ubuntu: "nftables",
         program: "nft",
-        daemon: "",
+        daemon: None,
         cost: "1 MB",
         reason: "firewall rules of the hostile node",
     },
@@ -32,7 +32,7 @@ const PACKAGES: [Package; 5] = [
         debian: "iproute2",
         ubuntu: "iproute2",
         program: "ip",
-        daemon: "",
+        daemon: None,
         cost: "4 MB",
         reason: "looking into a lab's namespaces",
     },
@@ -40,7 +40,7 @@ const PACKAGES: [Package; 5] = [
         debian: "ethtool",
         ubuntu: "ethtool",
         program: "ethtool",
-        daemon: "",
+        daemon: None,
         cost: "1 MB",
         reason: "offloads of a lab's interfaces",
     },
@@ -48,7 +48,7 @@ const PACKAGES: [Package; 5] = [
         debian: "bpftool",
         ubuntu: "linux-tools-common",
         program: "bpftool",
-        daemon: "",
+        daemon: None,
         cost: "3 MB",
         reason: "reading the pinned maps, for people",
     },
@@ -62,55 +62,64 @@ pub(crate) struct Package {
     debian: &'static str,
     ubuntu: &'static str,
     program: &'static str,
-    /// The unit that the package would enable; empty if it has none.
-    daemon: &'static str,
+    /// The service that the package would start and enable.
+    daemon: Option<&'static str>,
     cost: &'static str,
     reason: &'static str,
 }
 
 /// The packages whose program is not found.
-pub(crate) fn missing() -> anyhow::Result<Vec<Missing>> {
-    let absent: Vec<Package> = PACKAGES
-        .into_iter()
-        .filter(|package| workspace::find_program(package.program).is_none())
-        .collect();
+pub(crate) fn missing() -> anyhow::Result<Vec<Package>> {
+    let is_absent = |package: &Package| workspace::find_program(package.program).is_none();
+    let absent: Vec<Package> = PACKAGES.into_iter().filter(is_absent).collect();
     if !absent.is_empty() && workspace::find_program("apt-get").is_none() {
         let programs: Vec<&str> = absent.iter().map(|package| package.program).collect();
-        let sentence = format!(
-            "this machine has no apt-get; install these programs yourself: {}",
-            programs.join(", ")
-        );
-        return Err(CannotRunHere(sentence).into());
+        let programs = programs.join(", ");
+        return Err(CannotRunHere(format!(
+            "there is no apt-get here: install {programs} yourself"
+        ))
+        .into());
     }
-    Ok(absent.into_iter().map(Package::into_missing).collect())
+    Ok(absent)
+}
+
+/// What a person would type.
+pub(crate) fn command(packages: &[Package]) -> String {
+    let names: Vec<&str> = packages.iter().map(Package::name).collect();
+    format!(
+        "sudo apt-get install --no-install-recommends {}",
+        names.join(" ")
+    )
+}
+
+/// Installs them as root; the script says what is left alone.
+pub(crate) fn install(packages: &[Package]) -> anyhow::Result<()> {
+    let daemons: Vec<&str> = packages
+        .iter()
+        .filter_map(|package| package.daemon)
+        .collect();
+    let daemons = daemons.join(" ");
+    let shell = workspace::find_program("sh").context("there is no sh")?;
+    let mut script = privilege::raised(&shell, &[("DAEMONS", OsStr::new(&daemons))]);
+    script
+        .args(["-c", INSTALL_SCRIPT, "install.sh"])
+        .args(packages.iter().map(Package::name));
+    let status = script.status().context("cannot start sh as root")?;
+    ensure!(
+        status.success(),
+        "the packages could not be installed ({status}), see above"
+    );
+    Ok(())
 }
 
 impl Package {
-    /// What a person would type.
-    pub(crate) fn command(&self) -> String {
-        format!(
-            "sudo apt-get install --no-install-recommends {}",
-            self.name()
-        )
-    }
-
-    /// Installs it as root; see the script for what is left alone.
-    pub(crate) fn install(&self) -> anyhow::Result<()> {
-        privilege::ensure()?;
-        let shell = workspace::find_program("sh").context("there is no sh")?;
-        let mut command = privilege::raised(&shell, &[("DAEMON", OsStr::new(self.daemon))]);
-        command.args(["-c", INSTALL_SCRIPT, "install.sh", self.name()]);
-        let installed = command
-            .status()
-            .with_context(|| format!("cannot start {}", process::shown(&command)))?;
-        if installed.success() {
-            return Ok(());
+    /// How it is listed.
+    pub(crate) fn item(&self) -> Item {
+        Item {
+            name: self.name(),
+            cost: self.cost,
+            reason: self.reason,
         }
-        Err(CannotRunHere(format!(
-            "package {} could not be installed, see above",
-            self.name()
-        ))
-        .into())
     }
 
     fn name(&self) -> &'static str {
@@ -118,15 +127,6 @@ impl Package {
             self.ubuntu
         } else {
             self.debian
-        }
-    }
-
-    fn into_missing(self) -> Missing {
-        Missing {
-            name: self.name().to_owned(),
-            cost: self.cost,
-            reason: self.reason,
-            source: Source::Debian(self),
         }
     }
 }

@@ -4,9 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::failure::CannotRunHere;
+use crate::preflight::Item;
 use crate::preflight::version::Version;
-use crate::preflight::{Missing, Source};
 use crate::{process, workspace};
 
 /// The version that is installed where none is found.
@@ -41,67 +40,52 @@ pub(crate) struct Component {
 }
 
 impl Component {
-    /// What a person would type.
-    pub(crate) fn command(&self) -> String {
-        format!("rustup component add {}", self.name)
-    }
-
-    /// Adds it to the toolchain that builds this workspace.
-    pub(crate) fn install(&self) -> anyhow::Result<()> {
-        process::run(Command::new("rustup").current_dir(workspace::root()).args([
-            "component",
-            "add",
-            self.name,
-        ]))
-        .map_err(|error| {
-            CannotRunHere(format!(
-                "{error:#}; Fairlead is built with rustup's toolchain"
-            ))
-            .into()
-        })
+    /// How it is listed.
+    pub(crate) fn item(&self) -> Item {
+        Item {
+            name: self.name,
+            cost: "under 50 MB",
+            reason: self.reason,
+        }
     }
 }
 
-/// The components and the linker, as far as they are missing.
-pub(crate) fn missing() -> anyhow::Result<Vec<Missing>> {
-    let asked = process::output_of(
-        Command::new("rustc")
+/// The components that the toolchain of this workspace lacks.
+pub(crate) fn missing_components() -> anyhow::Result<Vec<Component>> {
+    let mut rustc = Command::new("rustc");
+    let sysroot = process::output_of(
+        rustc
             .current_dir(workspace::root())
             .args(["--print", "sysroot"]),
     )?;
-    let sysroot = Path::new(asked.trim());
-    let mut missing: Vec<Missing> = COMPONENTS
+    let sysroot = Path::new(sysroot.trim());
+    Ok(COMPONENTS
         .into_iter()
         .filter(|component| !sysroot.join(component.file).exists())
-        .map(|component| Missing {
-            name: component.name.to_owned(),
-            cost: "under 50 MB",
-            reason: component.reason,
-            source: Source::Component(component),
-        })
-        .collect();
-    if !has_linker() {
-        missing.push(Missing {
-            name: format!("bpf-linker {LINKER_VERSION}"),
-            cost: "200 MB, compiled in 2 minutes",
-            reason: "links the BPF object",
-            source: Source::BpfLinker,
-        });
+        .collect())
+}
+
+/// Adds components to the toolchain of this workspace.
+pub(crate) fn component_command(components: &[Component]) -> Command {
+    let mut command = Command::new("rustup");
+    command
+        .current_dir(workspace::root())
+        .args(["component", "add"]);
+    command.args(components.iter().map(|component| component.name));
+    command
+}
+
+/// How the linker is listed.
+pub(crate) fn linker_item() -> Item {
+    Item {
+        name: "bpf-linker",
+        cost: "50 MB, compiled in 1 to 3 min",
+        reason: "links the BPF object",
     }
-    Ok(missing)
 }
 
-/// What a person would type.
-pub(crate) fn linker_command() -> String {
-    process::shown(&linker_install())
-}
-
-/// Compiles bpf-linker into the cache.
-pub(crate) fn install_linker() -> anyhow::Result<()> {
-    process::run(&mut linker_install())
-}
-
-fn linker_install() -> Command {
+/// Compiles the linker into the cache.
+pub(crate) fn linker_command() -> Command {
     let mut command = Command::new("cargo");
     command
         .current_dir(workspace::root())
@@ -112,8 +96,9 @@ fn linker_install() -> Command {
     command
 }
 
-/// The same places in the same order as the build script of lb-datapath.
-fn has_linker() -> bool {
+/// Whether a new enough linker is found, in the same places in the same order as by the build script of
+/// lb-datapath.
+pub(crate) fn has_linker() -> bool {
     let given = std::env::var_os("FAIRLEAD_BPF_LINKER").map(PathBuf::from);
     let cached = tools_dir().join("bin/bpf-linker");
     given

@@ -1,5 +1,5 @@
-# Installs the Debian package $1. As root; run by `cargo xtask`, by way of `sh -c`.
-# $DAEMON is the unit that the package would enable, or empty.
+# Installs the Debian packages "$@". As root; run by `cargo xtask`, by way of `sh -c`.
+# $DAEMONS names the services that they would start and enable.
 set -eu
 export LC_ALL=C DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1
 
@@ -15,22 +15,22 @@ trap finish EXIT
 trap 'exit 130' HUP INT TERM
 
 # No daemon starts: maintainer scripts ask policy-rc.d, and 101 is "forbidden" (invoke-rc.d(8)).
-if [ -n "$DAEMON" ]; then
-    if [ ! -e "$policy" ]; then
-        made_policy=yes
-        printf '#!/bin/sh\nexit 101\n' >"$policy"
-        chmod 755 "$policy"
-    fi
+if [ -n "$DAEMONS" ] && [ ! -e "$policy" ]; then
+    made_policy=yes
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod 755 "$policy"
+fi
+for daemon in $DAEMONS; do
     answer=0
-    "$policy" "${DAEMON%.service}" start || answer=$?
+    "$policy" "$daemon" start || answer=$?
     if [ "$answer" -ne 101 ]; then
-        echo "$policy of this host lets $DAEMON start; install $1 yourself, as you want it" >&2
+        echo "$policy of this host lets $daemon start: install $* yourself, as you want it" >&2
         exit 1
     fi
-fi
+done
 
-install_package() {
-    apt-get -q -y -o "DPkg::Lock::Timeout=$lock_wait_seconds" --no-install-recommends install "$1"
+install_packages() {
+    apt-get -q -y -o "DPkg::Lock::Timeout=$lock_wait_seconds" --no-install-recommends install "$@"
 }
 
 # The option above covers dpkg's lock, not the one on the lists.
@@ -46,10 +46,12 @@ update_lists() {
     done
 }
 
-# The lists are fetched only if the package is not found by those at hand, or has moved on since.
-install_package "$1" || { update_lists && install_package "$1"; }
+# The lists are fetched only if those at hand do not know a package, or name a version that is gone.
+install_packages "$@" || { update_lists && install_packages "$@"; }
 
 # Nor at the next boot.
-if [ -n "$DAEMON" ] && command -v systemctl >/dev/null; then
-    systemctl disable --quiet "$DAEMON" 2>/dev/null || true
+if command -v systemctl >/dev/null; then
+    for daemon in $DAEMONS; do
+        systemctl disable --quiet "$daemon.service" 2>/dev/null || true
+    done
 fi
