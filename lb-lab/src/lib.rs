@@ -1,1 +1,35 @@
-//! Test support: namespaces, topologies, processes, real peers; the demo.
+//! Test support: labs of network namespaces with a client, a router, nodes and pods; processes and real peers in them;
+//! raw frames; and the demo. It depends on nothing of ours: agents are processes, seen from outside, as an operator sees
+//! them. A lab needs root and leaves nothing behind but its folder of logs, however it ends.
+
+mod agent;
+mod bird;
+mod builder;
+mod client;
+mod firewall;
+mod frame;
+mod lab;
+mod namespace;
+mod netlink;
+mod offload;
+mod pod;
+mod process;
+mod sysctl;
+pub mod topology;
+mod wait;
+mod xdp_pass;
+
+pub use agent::{Agent, AgentOptions};
+pub use bird::{Bird, BirdPeer, NODE_ASN, NODE_BGP_PORT, ROUTER_ASN};
+pub use builder::{
+    ROUTER_WAN_LINK, UPLINK, node_name, pod_link, pod_name, router_link, switch_port,
+};
+pub use client::{Client, Load, Record, Request, failures, per_pod};
+pub use frame::FrameSocket;
+pub use lab::{Lab, Node};
+pub use namespace::Namespace;
+pub use netlink::{Mac, Netlink, Prefix, Route};
+pub use pod::{Pod, Seen};
+pub use process::{Process, output};
+pub use topology::{Pair, Profile, Segments};
+pub use wait::wait_until;

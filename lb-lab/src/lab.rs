@@ -1,0 +1,213 @@
+//! A lab: client, router, switch, nodes and pods of a [`Profile`], with the pods serving. Building it starts no agent and
+//! no routing daemon; those are asked for one by one. All of it goes with the value, or with the process.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use std::{env, fs, process};
+
+use anyhow::{Context, Result};
+
+use crate::builder::{self, Network};
+use crate::client::Client;
+use crate::firewall;
+use crate::namespace::Namespace;
+use crate::netlink::{Netlink, Prefix, Route};
+use crate::pod::Pod;
+use crate::topology::{self, NODES, PODS_PER_NODE, Pair, Profile};
+
+/// A lab that is up.
+pub struct Lab {
+    profile: Profile,
+    folder: PathBuf,
+    // Pods before their namespaces: servers end first.
+    pods: Vec<Vec<Pod>>,
+    network: Network,
+    build_time: Duration,
+}
+
+impl Lab {
+    /// Builds a lab; when this returns, packets flow and pods answer.
+    pub fn build(profile: &Profile) -> Result<Self> {
+        let started = Instant::now();
+        let network = builder::build(profile).context("building the lab")?;
+        let pods = (1..=NODES)
+            .map(|node| start_pods(&network, node))
+            .collect::<Result<_>>()?;
+        Ok(Self {
+            profile: *profile,
+            folder: make_folder()?,
+            pods,
+            network,
+            build_time: started.elapsed(),
+        })
+    }
+
+    /// What was built.
+    pub fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    /// How long building took.
+    pub fn build_time(&self) -> Duration {
+        self.build_time
+    }
+
+    /// The folder for this lab's logs and captures; it stays.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The client.
+    pub fn client(&self) -> Client {
+        Client::new(&self.network.client)
+    }
+
+    /// The client's namespace.
+    pub fn client_namespace(&self) -> &Arc<Namespace> {
+        &self.network.client
+    }
+
+    /// The router's namespace.
+    pub fn router_namespace(&self) -> &Arc<Namespace> {
+        &self.network.router
+    }
+
+    /// The namespace of the bridges, with a port for each node.
+    pub fn switch_namespace(&self) -> &Arc<Namespace> {
+        &self.network.switch
+    }
+
+    /// A node, numbered from 1.
+    pub fn node(&self, number: u8) -> Node<'_> {
+        assert!((1..=NODES).contains(&number), "no node {number}");
+        Node { lab: self, number }
+    }
+
+    /// All nodes, node 1 first.
+    pub fn nodes(&self) -> impl Iterator<Item = Node<'_>> {
+        (1..=NODES).map(|number| self.node(number))
+    }
+
+    /// A pod, by the numbers of node and pod from 1.
+    pub fn pod(&self, node: u8, pod: u8) -> &Pod {
+        &self.pods[usize::from(node) - 1][usize::from(pod) - 1]
+    }
+
+    /// A pod, to stop or start its servers.
+    pub fn pod_mut(&mut self, node: u8, pod: u8) -> &mut Pod {
+        &mut self.pods[usize::from(node) - 1][usize::from(pod) - 1]
+    }
+
+    /// All pods, those of node 1 first.
+    pub fn pods(&self) -> impl Iterator<Item = &Pod> {
+        self.pods.iter().flatten()
+    }
+
+    /// The router's main table.
+    pub fn router_routes(&self) -> Result<Vec<Route>> {
+        self.network.router.run(|| Ok(Netlink::open()?.routes()?))
+    }
+
+    /// The gateways of the router's route to exactly this destination, sorted; none if it has no such route.
+    pub fn router_gateways(&self, (address, prefix_len): Prefix) -> Result<Vec<IpAddr>> {
+        let routes = self.router_routes()?;
+        let route = routes
+            .into_iter()
+            .find(|route| route.destination == (address, prefix_len));
+        let mut gateways = route.map(|route| route.gateways).unwrap_or_default();
+        gateways.sort();
+        Ok(gateways)
+    }
+
+    /// Gives the router a static route over nodes, in place of what a routing protocol would bring.
+    pub fn route_by_nodes(&self, destination: Prefix, nodes: &[u8]) -> Result<()> {
+        let gateway = |&node: &u8| self.node(node).addresses().like(destination.0);
+        let gateways: Vec<IpAddr> = nodes.iter().map(gateway).collect();
+        self.network
+            .router
+            .run(|| Ok(Netlink::open()?.add_multipath_route(destination, &gateways)?))
+    }
+}
+
+/// A node of a lab.
+#[derive(Clone, Copy)]
+pub struct Node<'a> {
+    lab: &'a Lab,
+    number: u8,
+}
+
+impl<'a> Node<'a> {
+    /// Its number, from 1.
+    pub fn number(self) -> u8 {
+        self.number
+    }
+
+    /// Its name, as in the agent's configuration.
+    pub fn name(self) -> String {
+        builder::node_name(self.number)
+    }
+
+    /// Its addresses on its segment.
+    pub fn addresses(self) -> Pair {
+        topology::node(self.lab.profile.segments, self.number)
+    }
+
+    /// The router's addresses on its segment.
+    pub fn router(self) -> Pair {
+        topology::router(self.lab.profile.segments.of_node(self.number))
+    }
+
+    /// Its namespace.
+    pub fn namespace(self) -> &'a Arc<Namespace> {
+        &self.lab.network.nodes[usize::from(self.number) - 1]
+    }
+
+    /// Plugs the node's cable into the switch, or pulls it: both ends see the carrier go.
+    pub fn set_plugged(self, plugged: bool) -> Result<()> {
+        let port = builder::switch_port(self.number);
+        self.lab
+            .network
+            .switch
+            .run(|| Ok(Netlink::open()?.set_up(&port, plugged)?))
+    }
+
+    /// On a hostile node: adds the firewall rules that accept forwarded traffic of pods, as its operator would.
+    pub fn accept_forwarding(self) -> Result<()> {
+        self.namespace().run(firewall::accept_forwarding)
+    }
+}
+
+fn start_pods(network: &Network, node: u8) -> Result<Vec<Pod>> {
+    let namespaces = &network.pods[usize::from(node) - 1];
+    let start = |pod: u8| {
+        let namespace = &namespaces[usize::from(pod) - 1];
+        Pod::start_new(
+            builder::pod_name(node, pod),
+            topology::pod(node, pod),
+            Arc::clone(namespace),
+        )
+    };
+    (1..=PODS_PER_NODE).map(start).collect()
+}
+
+/// A fresh folder below `FAIRLEAD_ARTIFACTS`, or below `artifacts` at the root of the workspace.
+fn make_folder() -> Result<PathBuf> {
+    static LABS: AtomicUsize = AtomicUsize::new(0);
+    let number = LABS.fetch_add(1, Ordering::Relaxed);
+    let root = env::var_os("FAIRLEAD_ARTIFACTS")
+        .map_or_else(default_artifacts, |folder| Ok(folder.into()))?;
+    let folder = root.join(format!("lab-{}-{number}", process::id()));
+    fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
+    Ok(folder)
+}
+
+fn default_artifacts() -> Result<PathBuf> {
+    let here = env::current_dir()?;
+    let root = here
+        .ancestors()
+        .find(|folder| folder.join("Cargo.lock").exists());
+    Ok(root.unwrap_or(&here).join("artifacts"))
+}

@@ -1,0 +1,154 @@
+//! Anonymous namespaces, held by file descriptors and nothing else: no name under `/run`, no `ip` process. The kernel
+//! takes them away with the last descriptor, so a killed lab leaves nothing behind. A namespace never moves the calling
+//! thread: [`Namespace::run`] works on a thread of its own, and children enter in `pre_exec`. A node's namespace also
+//! has mounts of its own: `/sys` shows its own links, `/run` and the bpffs at `/sys/fs/bpf` are empty and die with it.
+
+use std::ffi::CStr;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::panic::resume_unwind;
+use std::thread;
+
+use anyhow::{Context, Result};
+
+/// A network namespace, with or without a mount namespace, under a name for people.
+pub struct Namespace {
+    name: String,
+    net: OwnedFd,
+    mounts: Option<OwnedFd>,
+}
+
+impl Namespace {
+    /// A network namespace that shares the caller's mounts.
+    pub fn new(name: &str) -> Result<Self> {
+        Self::create(name, false)
+    }
+
+    /// A network namespace with its own `/sys`, an empty `/run` and an empty bpffs at `/sys/fs/bpf`.
+    pub fn with_mounts(name: &str) -> Result<Self> {
+        Self::create(name, true)
+    }
+
+    /// The name that logs and messages use.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The descriptor of the network namespace.
+    pub fn net(&self) -> BorrowedFd<'_> {
+        self.net.as_fd()
+    }
+
+    /// The descriptor of the mount namespace, if it has one.
+    pub fn mounts(&self) -> Option<BorrowedFd<'_>> {
+        self.mounts.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Runs `work` on a thread inside the namespace and returns what it returns. Sockets made there stay in the
+    /// namespace for as long as they live, wherever they are used.
+    pub fn run<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+        thread::scope(|scope| {
+            let worker = scope.spawn(|| {
+                self.enter()
+                    .with_context(|| format!("entering the namespace of {}", self.name))?;
+                work()
+            });
+            worker.join().unwrap_or_else(|panic| resume_unwind(panic))
+        })
+    }
+
+    /// The arguments with which `nsenter` gets here, while this process lives.
+    pub fn nsenter_arguments(&self) -> String {
+        let pid = std::process::id();
+        let net = format!("--net=/proc/{pid}/fd/{}", self.net.as_raw_fd());
+        match &self.mounts {
+            Some(mounts) => format!("{net} --mount=/proc/{pid}/fd/{}", mounts.as_raw_fd()),
+            None => net,
+        }
+    }
+
+    /// Another handle on the same namespace.
+    pub(crate) fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self {
+            name: self.name.clone(),
+            net: self.net.try_clone()?,
+            mounts: self.mounts.as_ref().map(OwnedFd::try_clone).transpose()?,
+        })
+    }
+
+    /// Moves the calling thread or freshly forked child into the namespace; it allocates nothing, so it is safe
+    /// between fork and exec. Never to be called on a thread that goes on to other work.
+    pub(crate) fn enter(&self) -> io::Result<()> {
+        set_namespace(self.net.as_fd(), libc::CLONE_NEWNET)?;
+        let Some(mounts) = &self.mounts else {
+            return Ok(());
+        };
+        // setns(2): a thread that shares its root and working directory cannot change its mounts.
+        unshare(libc::CLONE_FS)?;
+        set_namespace(mounts.as_fd(), libc::CLONE_NEWNS)
+    }
+
+    fn create(name: &str, own_mounts: bool) -> Result<Self> {
+        let created = thread::scope(|scope| {
+            scope
+                .spawn(|| unshare_here(own_mounts))
+                .join()
+                .unwrap_or_else(|panic| resume_unwind(panic))
+        });
+        let (net, mounts) =
+            created.with_context(|| format!("making a namespace for {name} (are you root?)"))?;
+        Ok(Self {
+            name: name.to_owned(),
+            net,
+            mounts,
+        })
+    }
+}
+
+fn unshare_here(own_mounts: bool) -> Result<(OwnedFd, Option<OwnedFd>)> {
+    unshare(libc::CLONE_NEWNET)?;
+    let net = File::open("/proc/thread-self/ns/net")?.into();
+    if !own_mounts {
+        return Ok((net, None));
+    }
+    unshare(libc::CLONE_NEWNS)?;
+    mount(c"none", c"/", c"none", libc::MS_REC | libc::MS_PRIVATE)
+        .context("making the mounts private")?;
+    mount(c"sysfs", c"/sys", c"sysfs", 0).context("mounting /sys")?;
+    mount(c"tmpfs", c"/run", c"tmpfs", 0).context("mounting /run")?;
+    mount(c"bpf", c"/sys/fs/bpf", c"bpf", 0).context("mounting /sys/fs/bpf")?;
+    let mounts = File::open("/proc/thread-self/ns/mnt")?.into();
+    Ok((net, Some(mounts)))
+}
+
+fn unshare(flags: libc::c_int) -> io::Result<()> {
+    // SAFETY: unshare takes no pointers; it changes only the calling thread.
+    succeeded(unsafe { libc::unshare(flags) })
+}
+
+fn set_namespace(namespace: BorrowedFd<'_>, kind: libc::c_int) -> io::Result<()> {
+    // SAFETY: the descriptor is open for the call; setns changes only the calling thread.
+    succeeded(unsafe { libc::setns(namespace.as_raw_fd(), kind) })
+}
+
+fn mount(source: &CStr, target: &CStr, kind: &CStr, flags: libc::c_ulong) -> io::Result<()> {
+    // SAFETY: all strings end in NUL and outlive the call; no file system here takes data.
+    succeeded(unsafe {
+        libc::mount(
+            source.as_ptr(),
+            target.as_ptr(),
+            kind.as_ptr(),
+            flags,
+            std::ptr::null(),
+        )
+    })
+}
+
+fn succeeded(code: libc::c_int) -> io::Result<()> {
+    if code == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}

@@ -1,0 +1,271 @@
+//! What runs in a pod: an HTTP server over TCP and a UDP echo on port 8080, in IPv4 and IPv6. Each answer says which pod
+//! gave it and which addresses it saw, so that a test can compare them with those of the client. The server is a thread
+//! of the lab's process; it knows nothing of services or VIPs.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+use socket2::SockRef;
+
+use crate::namespace::Namespace;
+use crate::topology::{POD_PORT, Pair};
+
+/// What a pod saw of a request; the JSON of its answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    /// The pod that answered.
+    pub pod: String,
+    /// The client's address and port, as the pod's socket saw them.
+    pub client: SocketAddr,
+    /// The pod's own address and port.
+    pub local: SocketAddr,
+    /// Bytes of request body received (of the datagram, for UDP).
+    pub received: usize,
+    /// As many characters as the path `/pad/N` asked for.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub padding: String,
+}
+
+/// A pod with its servers.
+pub struct Pod {
+    name: String,
+    addresses: Pair,
+    namespace: Arc<Namespace>,
+    servers: Option<Servers>,
+}
+
+struct Servers {
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Pod {
+    /// A pod whose servers are listening.
+    pub(crate) fn start_new(
+        name: String,
+        addresses: Pair,
+        namespace: Arc<Namespace>,
+    ) -> Result<Self> {
+        let mut pod = Self {
+            name,
+            addresses,
+            namespace,
+            servers: None,
+        };
+        pod.start()?;
+        Ok(pod)
+    }
+
+    /// Its name, `pod1-2` for the second of node 1.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its addresses.
+    pub fn addresses(&self) -> Pair {
+        self.addresses
+    }
+
+    /// Its address and port in the family of `like`.
+    pub fn socket(&self, like: IpAddr) -> SocketAddr {
+        (self.addresses.like(like), POD_PORT).into()
+    }
+
+    /// Its namespace, for traffic that starts in the pod.
+    pub fn namespace(&self) -> &Arc<Namespace> {
+        &self.namespace
+    }
+
+    /// Starts the servers; they listen when this returns.
+    pub fn start(&mut self) -> Result<()> {
+        if self.servers.is_some() {
+            return Ok(());
+        }
+        let stop = Arc::new(AtomicBool::new(false));
+        let sockets = self
+            .namespace
+            .run(|| self.open())
+            .with_context(|| format!("listening in {}", self.name))?;
+        let mut threads = Vec::new();
+        for (listener, datagrams) in sockets {
+            let serving = (self.name.clone(), Arc::clone(&stop));
+            threads.push(thread::spawn(move || {
+                accept(&listener, &serving.0, &serving.1)
+            }));
+            let echoing = (self.name.clone(), Arc::clone(&stop));
+            threads.push(thread::spawn(move || {
+                echo(&datagrams, &echoing.0, &echoing.1)
+            }));
+        }
+        self.servers = Some(Servers { stop, threads });
+        Ok(())
+    }
+
+    /// Stops the servers, as if the process in the pod had ended: new connections are refused, open ones are closed.
+    pub fn stop(&mut self) {
+        let Some(servers) = self.servers.take() else {
+            return;
+        };
+        servers.stop.store(true, Ordering::Relaxed);
+        for thread in servers.threads {
+            // A server that panicked has said so; there is nothing more to stop.
+            let _ = thread.join();
+        }
+    }
+
+    fn open(&self) -> Result<Vec<(TcpListener, UdpSocket)>> {
+        let mut sockets = Vec::new();
+        for address in self.addresses.both() {
+            let listener = TcpListener::bind((address, POD_PORT))?;
+            SockRef::from(&listener).set_read_timeout(Some(STOP_CHECK))?;
+            let datagrams = UdpSocket::bind((address, POD_PORT))?;
+            datagrams.set_read_timeout(Some(STOP_CHECK))?;
+            sockets.push((listener, datagrams));
+        }
+        Ok(sockets)
+    }
+}
+
+impl Drop for Pod {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn accept(listener: &TcpListener, pod: &str, stop: &Arc<AtomicBool>) {
+    while !stop.load(Ordering::Relaxed) {
+        // socket(7): a receive time-out holds for accept too, so that the flag is looked at again.
+        let Ok((stream, client)) = listener.accept() else {
+            continue;
+        };
+        let (pod, stop) = (pod.to_owned(), Arc::clone(stop));
+        // A client that goes away in the middle is its own affair.
+        thread::spawn(move || serve(&stream, &pod, client, &stop));
+    }
+}
+
+fn serve(stream: &TcpStream, pod: &str, client: SocketAddr, stop: &AtomicBool) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(STOP_CHECK))?;
+    let local = stream.local_addr()?;
+    let mut reader = BufReader::new(Patient { stream, stop });
+    while let Some(request) = read_request(&mut reader)? {
+        let seen = Seen {
+            pod: pod.to_owned(),
+            client,
+            local,
+            received: request.body_bytes,
+            padding: "x".repeat(request.padding),
+        };
+        let body = serde_json::to_string(&seen)?;
+        let connection = if request.close { "close" } else { "keep-alive" };
+        let length = body.len();
+        let answer = format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nConnection: {connection}\r\n\r\n{body}"
+        );
+        (&mut &*stream).write_all(answer.as_bytes())?;
+        if request.close {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// A stream whose reads wait on, but end with the server.
+struct Patient<'a> {
+    stream: &'a TcpStream,
+    stop: &'a AtomicBool,
+}
+
+impl Read for Patient<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let mut stream = self.stream;
+            match stream.read(buffer) {
+                Err(error) if is_timeout(&error) && !self.stop.load(Ordering::Relaxed) => {}
+                other => return other,
+            }
+        }
+    }
+}
+
+struct Request {
+    padding: usize,
+    body_bytes: usize,
+    close: bool,
+}
+
+/// Reads one request with its body; `None` if the client has closed.
+fn read_request(reader: &mut impl BufRead) -> io::Result<Option<Request>> {
+    let mut line = String::new();
+    if reader.read_line(&mut line)? == 0 {
+        return Ok(None);
+    }
+    let path = line.split(' ').nth(1).unwrap_or_default();
+    let padding = path
+        .strip_prefix("/pad/")
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(0);
+    let mut request = Request {
+        padding,
+        body_bytes: 0,
+        close: false,
+    };
+    loop {
+        line.clear();
+        reader.read_line(&mut line)?;
+        let header = line.trim().to_ascii_lowercase();
+        if header.is_empty() {
+            break;
+        }
+        if let Some(length) = header.strip_prefix("content-length:") {
+            request.body_bytes = length.trim().parse().map_err(io::Error::other)?;
+        }
+        request.close |= header == "connection: close";
+    }
+    let length = request.body_bytes as u64;
+    let read = io::copy(&mut reader.take(length), &mut io::sink())?;
+    if read < length {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(Some(request))
+}
+
+fn echo(socket: &UdpSocket, pod: &str, stop: &AtomicBool) {
+    let mut datagram = vec![0; usize::from(u16::MAX)];
+    while !stop.load(Ordering::Relaxed) {
+        let Ok((received, client)) = socket.recv_from(&mut datagram) else {
+            continue;
+        };
+        let Ok(local) = socket.local_addr() else {
+            continue;
+        };
+        let seen = Seen {
+            pod: pod.to_owned(),
+            client,
+            local,
+            received,
+            padding: String::new(),
+        };
+        if let Ok(answer) = serde_json::to_vec(&seen) {
+            // A client that is gone is noticed where it matters: there.
+            let _ = socket.send_to(&answer, client);
+        }
+    }
+}
+
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+    )
+}
+
+/// How often a waiting server looks whether it shall end.
+const STOP_CHECK: Duration = Duration::from_millis(100);

@@ -1,0 +1,29 @@
+//! Waiting for a condition with a deadline, the only way in which labs wait.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+/// Polls until `check` gives a value, at most for `limit`; the error says what was awaited and what was seen last. An
+/// error of `check` counts as *not yet* and is what was seen.
+pub fn wait_until<T>(
+    limit: Duration,
+    what: &str,
+    mut check: impl FnMut() -> Result<Option<T>>,
+) -> Result<T> {
+    let deadline = Instant::now() + limit;
+    loop {
+        let seen = match check() {
+            Ok(Some(value)) => return Ok(value),
+            Ok(None) => "not yet".to_owned(),
+            Err(error) => format!("{error:#}"),
+        };
+        if Instant::now() >= deadline {
+            bail!("{what}: not within {limit:?}; last seen: {seen}");
+        }
+        thread::sleep(POLL_INTERVAL);
+    }
+}
+
+const POLL_INTERVAL: Duration = Duration::from_millis(20);

@@ -1,0 +1,87 @@
+//! The smallest XDP program there is, `return XDP_PASS`, loaded with the raw bpf(2) system call. A veth sends what its
+//! peer returns with `XDP_TX` only if that peer has an XDP program itself (`drivers/net/veth.c`, `veth_xdp_xmit`), so
+//! every bridge port that faces a node gets this one, as a real NIC's port would need nothing.
+
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+/// An attached program; it goes when this is dropped.
+pub(crate) struct XdpPass {
+    _link: OwnedFd,
+}
+
+/// Attaches the program to the link with this index in the namespace of the calling thread, in native mode.
+pub(crate) fn attach(interface_index: u32) -> io::Result<XdpPass> {
+    let program = load()?;
+    let request = LinkCreate {
+        program: program.as_raw_fd().cast_unsigned(),
+        interface_index,
+        attach_type: ATTACH_TYPE_XDP,
+        flags: XDP_FLAGS_NATIVE,
+    };
+    let link = bpf(COMMAND_LINK_CREATE, &request)?;
+    Ok(XdpPass { _link: link })
+}
+
+fn load() -> io::Result<OwnedFd> {
+    let instructions = [MOVE_XDP_PASS_TO_R0, EXIT];
+    let license = c"Dual MIT/GPL";
+    let request = ProgramLoad {
+        program_type: PROGRAM_TYPE_XDP,
+        instruction_count: 2,
+        instructions: instructions.as_ptr().addr() as u64,
+        license: license.as_ptr().addr() as u64,
+    };
+    bpf(COMMAND_PROGRAM_LOAD, &request)
+}
+
+/// Calls bpf(2) for a command that returns a descriptor.
+fn bpf<Request>(command: libc::c_long, request: &Request) -> io::Result<OwnedFd> {
+    // SAFETY: the request is a prefix of `union bpf_attr` with its size given; what it points to outlives the call.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            command,
+            std::ptr::from_ref(request),
+            size_of::<Request>(),
+        )
+    };
+    let Ok(descriptor) = i32::try_from(result) else {
+        return Err(io::Error::other("bpf(2) returned no descriptor"));
+    };
+    if descriptor < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just made this descriptor for us alone.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+/// The head of `BPF_PROG_LOAD`'s part of `union bpf_attr` (include/uapi/linux/bpf.h).
+#[repr(C)]
+struct ProgramLoad {
+    program_type: u32,
+    instruction_count: u32,
+    instructions: u64,
+    license: u64,
+}
+
+/// The head of `BPF_LINK_CREATE`'s part of `union bpf_attr`.
+#[repr(C)]
+struct LinkCreate {
+    program: u32,
+    interface_index: u32,
+    attach_type: u32,
+    flags: u32,
+}
+
+const COMMAND_PROGRAM_LOAD: libc::c_long = 5;
+const COMMAND_LINK_CREATE: libc::c_long = 28;
+const PROGRAM_TYPE_XDP: u32 = 6;
+const ATTACH_TYPE_XDP: u32 = 37;
+/// `XDP_FLAGS_DRV_MODE` of include/uapi/linux/if_link.h.
+const XDP_FLAGS_NATIVE: u32 = 1 << 2;
+
+/// `BPF_ALU64 | BPF_MOV | BPF_K` with destination r0 and the immediate 2, `XDP_PASS`.
+const MOVE_XDP_PASS_TO_R0: u64 = 0xb7 | (2 << 32);
+/// `BPF_JMP | BPF_EXIT`.
+const EXIT: u64 = 0x95;

@@ -1,0 +1,237 @@
+//! The lab itself, before any steering: every profile comes up, clients and pods reach each other directly, and the lab
+//! sees the faults that it is there to see. Needs root.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use etherparse::PacketBuilder;
+use lb_lab::topology::{self, POD_PORT};
+use lb_lab::{FrameSocket, Lab, Profile, Request, Segments, UPLINK, failures, per_pod, wait_until};
+
+const UDP_LIMIT: Duration = Duration::from_secs(2);
+
+#[test]
+fn every_profile_comes_up_and_forwards() -> Result<()> {
+    for segments in [Segments::OneLan, Segments::Node3Routed, Segments::AllRouted] {
+        for underlay_mtu in [1500, 1600] {
+            let profile = Profile {
+                segments,
+                underlay_mtu,
+                hostile: false,
+            };
+            let lab = Lab::build(&profile)?;
+            println!("{profile:?}: up in {:?}", lab.build_time());
+            client_reaches_every_pod(&lab)?;
+            pods_reach_each_other(&lab)?;
+        }
+    }
+    Ok(())
+}
+
+fn client_reaches_every_pod(lab: &Lab) -> Result<()> {
+    let client = lab.client();
+    for pod in lab.pods() {
+        for address in pod.addresses().both() {
+            let target = SocketAddr::new(address, POD_PORT);
+            let record = client.http(&Request::to(target).from_port(20_001));
+            ensure!(record.address_kept(), "{target}: {record:?}");
+            ensure!(record.result?.pod == pod.name());
+            let (source, seen) = client.udp(target, 20_001, 100, UDP_LIMIT)?;
+            ensure!(
+                (seen.client, seen.local, seen.received) == (source, target, 100),
+                "{target}: {seen:?}"
+            );
+        }
+    }
+    Ok(())
+}
+
+fn pods_reach_each_other(lab: &Lab) -> Result<()> {
+    let from = lb_lab::Client::new(lab.pod(1, 1).namespace());
+    for pod in lab.pods().filter(|pod| pod.name() != "pod1-1") {
+        for address in pod.addresses().both() {
+            let seen = from.http_get((address, POD_PORT).into())?;
+            ensure!(
+                seen.client.ip() == lab.pod(1, 1).addresses().like(address),
+                "{seen:?}"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Bodies of many full-size segments both ways, in both families.
+#[test]
+fn full_size_packets_pass() -> Result<()> {
+    let lab = Lab::build(&Profile::default())?;
+    for address in lab.pod(3, 2).addresses().both() {
+        let request = Request {
+            upload_bytes: 300_000,
+            download_bytes: 300_000,
+            ..Request::to((address, POD_PORT).into())
+        };
+        let seen = lab.client().http(&request).result?;
+        ensure!((seen.received, seen.padding.len()) == (300_000, 300_000));
+    }
+    Ok(())
+}
+
+#[test]
+fn many_requests_keep_their_source_ports() -> Result<()> {
+    let lab = Lab::build(&Profile::default())?;
+    let target = lab.pod(2, 1).socket(topology::client().v4.into());
+    let records = lab.client().http_from_ports(target, 20_000..20_200, 8)?;
+    ensure!(failures(&records).is_empty(), "{:?}", failures(&records));
+    ensure!(records.iter().all(lb_lab::Record::address_kept));
+    ensure!(
+        records
+            .iter()
+            .map(|record| record.source.port())
+            .eq(20_000..20_200)
+    );
+    ensure!(per_pod(&records) == [("pod2-1".to_owned(), 200)].into());
+    Ok(())
+}
+
+#[test]
+fn hostile_nodes_block_pods_until_the_rule_is_added() -> Result<()> {
+    let lab = Lab::build(&Profile {
+        hostile: true,
+        ..Profile::default()
+    })?;
+    let pod = lab.pod(1, 1);
+    for address in pod.addresses().both() {
+        let request = Request {
+            time_limit: Duration::from_millis(300),
+            ..Request::to((address, POD_PORT).into())
+        };
+        ensure!(
+            lab.client().http(&request).result.is_err(),
+            "{address} answered through FORWARD policy DROP"
+        );
+    }
+    for node in lab.nodes() {
+        node.accept_forwarding()?;
+    }
+    client_reaches_every_pod(&lab)?;
+    // The masquerade is there too: what a pod starts leaves the pod network under its node's address.
+    let from = lb_lab::Client::new(pod.namespace());
+    let _receiver = lab
+        .client_namespace()
+        .run(|| Ok(std::net::UdpSocket::bind("198.51.100.2:9")?))?;
+    let capture = FrameSocket::open(lab.client_namespace(), UPLINK)?;
+    let target = (topology::client().v4, 9).into();
+    ensure!(
+        from.udp(target, 20_002, 10, Duration::from_millis(50))
+            .is_err()
+    );
+    let expected = lab.node(1).addresses().v4.octets();
+    let frame = capture.receive(UDP_LIMIT, |frame| {
+        frame.get(12..14) == Some(&[8, 0]) && frame[23] == 17
+    })?;
+    ensure!(
+        frame.is_some_and(|frame| frame[26..30] == expected),
+        "not masqueraded"
+    );
+    Ok(())
+}
+
+/// The lab's floor under every checksum canary: a wrong transport checksum ends at the pod, a right one is answered.
+#[test]
+fn a_wrong_checksum_is_seen() -> Result<()> {
+    let lab = Lab::build(&Profile::default())?;
+    let link = FrameSocket::open(lab.client_namespace(), UPLINK)?;
+    for (port, corrupt) in [(30_001, false), (30_002, true)] {
+        link.send(&udp_frame(lab.pod(1, 1).addresses(), port, corrupt)?)?;
+        let limit = if corrupt {
+            Duration::from_millis(300)
+        } else {
+            UDP_LIMIT
+        };
+        let answer = link.receive(limit, |frame| is_udp_to(frame, port))?;
+        ensure!(
+            answer.is_some() != corrupt,
+            "corrupt: {corrupt}, answered: {}",
+            answer.is_some()
+        );
+    }
+    Ok(())
+}
+
+/// Frames that reach a node's uplink carry whole checksums, whoever made them, so that XDP sees what real wires carry.
+#[test]
+fn frames_reach_nodes_with_whole_checksums() -> Result<()> {
+    let lab = Lab::build(&Profile::default())?;
+    let uplink = FrameSocket::open(lab.node(1).namespace(), UPLINK)?;
+    let target = lab.pod(1, 1).socket(topology::client().v4.into());
+    lab.client().udp(target, 30_003, 40, UDP_LIMIT)?;
+    let pod_port = POD_PORT.to_be_bytes();
+    let frame = uplink.receive(UDP_LIMIT, |frame| {
+        frame.get(36..38) == Some(&pod_port) && frame[23] == 17
+    })?;
+    let Some(frame) = frame else {
+        anyhow::bail!("the request was not captured");
+    };
+    let packet = etherparse::PacketHeaders::from_ethernet_slice(&frame)?;
+    let (Some(etherparse::NetHeaders::Ipv4(ip, _)), Some(etherparse::TransportHeader::Udp(udp))) =
+        (packet.net, packet.transport)
+    else {
+        anyhow::bail!("captured something else");
+    };
+    let whole = udp.calc_checksum_ipv4(&ip, packet.payload.slice())?;
+    ensure!(
+        udp.checksum == whole,
+        "checksum {:#x} instead of {whole:#x}",
+        udp.checksum
+    );
+    Ok(())
+}
+
+#[test]
+fn a_pulled_cable_cuts_a_node_off_and_back() -> Result<()> {
+    let lab = Lab::build(&Profile::default())?;
+    let target = lab.pod(1, 1).socket(topology::client().v4.into());
+    let request = Request {
+        time_limit: Duration::from_millis(300),
+        ..Request::to(target)
+    };
+    lab.node(1).set_plugged(false)?;
+    ensure!(
+        lab.client().http(&request).result.is_err(),
+        "a node without a cable answered"
+    );
+    lab.node(1).set_plugged(true)?;
+    let back = || Ok(lab.client().http(&request).result.ok());
+    wait_until(Duration::from_secs(5), "the node answers again", back)?;
+    Ok(())
+}
+
+#[test]
+fn a_stopped_pod_refuses_and_comes_back() -> Result<()> {
+    let mut lab = Lab::build(&Profile::default())?;
+    let target = lab.pod(1, 1).socket(topology::client().v6.into());
+    lab.pod_mut(1, 1).stop();
+    ensure!(lab.client().http_get(target).is_err());
+    lab.pod_mut(1, 1).start()?;
+    ensure!(lab.client().http_get(target)?.pod == "pod1-1");
+    Ok(())
+}
+
+/// A UDP datagram from the client to a pod, by way of the router.
+fn udp_frame(pod: lb_lab::Pair, source_port: u16, corrupt: bool) -> Result<Vec<u8>> {
+    let builder = PacketBuilder::ethernet2(topology::CLIENT_MAC, topology::ROUTER_WAN_MAC)
+        .ipv4(topology::client().v4.octets(), pod.v4.octets(), 64)
+        .udp(source_port, POD_PORT);
+    let mut frame = Vec::new();
+    builder.write(&mut frame, b"checksum")?;
+    if corrupt {
+        // Ethernet 14, IPv4 20, then source port, destination port, length and checksum of UDP.
+        frame[40] ^= 0x55;
+    }
+    Ok(frame)
+}
+
+fn is_udp_to(frame: &[u8], port: u16) -> bool {
+    frame.get(36..38) == Some(&port.to_be_bytes()) && frame[23] == 17
+}
