@@ -105,8 +105,21 @@ pub struct ServicePlan {
     pub down: BTreeSet<Probe>,
     /// Its service ports.
     pub ports: Vec<Arc<PortPlan>>,
+    /// All its endpoints on this node, used or not: existing flows live as long as these.
+    pub local: BTreeSet<LocalEndpoint>,
     /// What was decided of each endpoint and port, and why.
     pub reasons: Vec<EndpointReason>,
+}
+
+/// An endpoint on this node, as the source of replies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LocalEndpoint {
+    /// The pod's address.
+    pub address: IpAddr,
+    /// The pod's port, host byte order.
+    pub port: u16,
+    /// Transport protocol.
+    pub protocol: Protocol,
 }
 
 /// A service port as the data path shall hold it.

@@ -34,7 +34,7 @@ pub struct Snapshot {
     pub bgp: Option<Arc<Bgp>>,
     /// The uplinks.
     pub links: Vec<Link>,
-    /// The ways to the other nodes. [`crate::plan()`] does not look at them: `image` joins them, so
+    /// The ways to the other nodes. [`crate::plan()`] does not look at them: [`crate::image()`] joins them, so
     /// that a new MAC needs no new plan.
     pub neighbours: Neighbours,
     /// Probes that have failed often enough ([`crate::probes::Probes::down`]).

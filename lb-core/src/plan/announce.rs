@@ -13,7 +13,7 @@ use std::{
 
 use crate::{
     DesiredState, Snapshot,
-    desired::{PortPlan, ServicePlan},
+    desired::{ClusterPlan, LocalEndpoint, PortPlan, ServicePlan},
     model::{Announce, ServicePort},
     snapshot::PortFeedback,
 };
@@ -96,6 +96,24 @@ pub struct Leaving {
     pub withdrawal: Withdrawal,
     /// Its service ports as they were last.
     pub ports: Vec<Arc<PortPlan>>,
+}
+
+impl Leaving {
+    /// Its endpoints on this node.
+    pub fn local<'a>(
+        &'a self,
+        cluster: &'a ClusterPlan,
+    ) -> impl Iterator<Item = LocalEndpoint> + 'a {
+        self.ports.iter().flat_map(move |plan| {
+            let targets = plan.targets.iter();
+            let local = targets.filter(|target| Some(target.node) == cluster.view.own_index);
+            local.map(|target| LocalEndpoint {
+                address: target.address,
+                port: target.port,
+                protocol: plan.port.protocol,
+            })
+        })
+    }
 }
 
 /// A withdraw under way.

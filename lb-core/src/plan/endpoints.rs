@@ -2,7 +2,7 @@
 //! terminate but still serve (KEP-1669); never one that terminates and does not serve, never one whose health
 //! check fails. Existing flows are not asked: they live in the flow table by value.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 use lb_common::limits::ENDPOINTS_PER_SERVICE_MAX;
 
@@ -30,7 +30,7 @@ pub(super) fn choose(
     let any_ready = candidates
         .iter()
         .any(|(endpoint, verdict)| *verdict == EndpointVerdict::Used && serves(endpoint));
-    let mut targets = std::collections::BTreeMap::new();
+    let mut targets = BTreeMap::new();
     let mut reasons = Vec::with_capacity(candidates.len());
     for (endpoint, verdict) in candidates {
         let target = target(endpoint, port, view);
@@ -40,11 +40,9 @@ pub(super) fn choose(
             (verdict, _) => verdict,
         };
         if let (true, Ok(target)) = (verdict.is_used(), target) {
-            let key = (target.address, target.port);
-            if targets.contains_key(&key) {
-                verdict = EndpointVerdict::Duplicate;
-            } else {
-                targets.insert(key, target);
+            match targets.entry((target.address, target.port)) {
+                Entry::Vacant(place) => _ = place.insert(target),
+                Entry::Occupied(_) => verdict = EndpointVerdict::Duplicate,
             }
         }
         reasons.push(EndpointReason {

@@ -5,8 +5,8 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use super::endpoints;
 use crate::{
-    desired::{ClusterView, PortPlan, ServicePlan, Target},
-    model::{Service, ServicePort},
+    desired::{ClusterView, LocalEndpoint, PortPlan, ServicePlan, Target},
+    model::{Endpoint, Port, Service, ServicePort},
     probes::Probe,
     table,
 };
@@ -62,8 +62,34 @@ pub(super) fn plan_service(
         view: Arc::clone(view),
         down,
         ports: made.ports,
+        local: local(service, view),
         reasons,
     })
+}
+
+/// The Service's endpoints on this node. None is left out for what it is not: a flow to an endpoint that
+/// terminates or fails its health check goes on, and so must the replies.
+fn local(service: &Service, view: &ClusterView) -> BTreeSet<LocalEndpoint> {
+    let own = |endpoint: &&Endpoint| {
+        let index = view.indices.get(&endpoint.node);
+        index.is_some() && index.copied() == view.own_index
+    };
+    let of_endpoint = |endpoint| {
+        service.ports.iter().filter_map(move |port: &Port| {
+            let endpoint: &Endpoint = endpoint;
+            Some(LocalEndpoint {
+                address: endpoint.address,
+                port: *endpoint.ports.get(&port.name)?,
+                protocol: port.protocol,
+            })
+        })
+    };
+    service
+        .endpoints
+        .iter()
+        .filter(own)
+        .flat_map(of_endpoint)
+        .collect()
 }
 
 /// The failed probes of this Service's endpoints.

@@ -15,7 +15,7 @@ pub(super) fn negative_log2(hash: u32) -> u32 {
     let index = (mantissa >> (32 - INDEX_BITS)) as usize;
     let rest = u64::from(mantissa << INDEX_BITS >> INDEX_BITS);
     let (low, high) = (u64::from(LOG2[index]), u64::from(LOG2[index + 1]));
-    let log = low + ((high - low) * rest >> (32 - INDEX_BITS));
+    let log = low + (((high - low) * rest) >> (32 - INDEX_BITS));
     (32 << FRACTION_BITS) - ((exponent << FRACTION_BITS) + log as u32)
 }
 
@@ -42,7 +42,7 @@ const fn log2_of(x: u64) -> u32 {
     let mut log = 0;
     let mut bit = 0;
     while bit < FRACTION_BITS {
-        y = y * y >> 31;
+        y = (y * y) >> 31;
         log <<= 1;
         if y >= 2 * ONE {
             y >>= 1;

@@ -1,0 +1,248 @@
+//! The services' buckets: where a key is, where it can go, and the rebuild of the spare copy when it can go
+//! nowhere. Publishing is the last step up: a value is one word, stored after all that it points to.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lb_common::{
+    abi::MapId,
+    service::{ENTRIES_PER_BUCKET, ServiceKey, ServiceValue, ServicesHead},
+};
+
+use super::{
+    NoRoom, Unplaced,
+    draft::Draft,
+    encode,
+    placement::{Entry, Placements, Wanted},
+    ports::Change,
+};
+
+const MAP: MapId = MapId::Services;
+/// Words of an entry: key, value.
+const ENTRY_WORDS: usize = 2;
+/// Words of a bucket.
+const BUCKET_WORDS: usize = ENTRIES_PER_BUCKET * ENTRY_WORDS;
+/// Seeds that a rebuild tries. At half load one fails less than once in a million times.
+const SEEDS: u16 = 64;
+
+/// Brings the values of the services to those of the change, and to zero what is not wanted.
+pub(super) fn publish(
+    draft: &mut Draft<'_>,
+    wanted: &Wanted<'_>,
+    placements: &mut Placements,
+    change: &mut Change,
+    unplaced: &mut BTreeMap<Unplaced, NoRoom>,
+) {
+    let seed = wanted.cluster.keys.seed[0];
+    change.removed = placements
+        .by_entry
+        .keys()
+        .filter(|entry| !wanted.has(entry))
+        .copied()
+        .collect();
+    let values = std::mem::take(&mut change.values);
+    for (index, &(entry, value)) in values.iter().enumerate() {
+        match set(draft, placements, encode::key(seed, &entry), value) {
+            Ok(()) => {}
+            Err(NoRoom::Buckets) => {
+                rebuild(draft, seed, placements, change, &values[index..], unplaced);
+                break;
+            }
+            Err(why) => undo(placements, change, entry, why, unplaced),
+        }
+    }
+    take_away(draft, seed, placements, change);
+}
+
+/// Zeroes the values of what is removed. An entry that was refused for another's key has none of its own.
+fn take_away(draft: &mut Draft<'_>, seed: u64, placements: &Placements, change: &mut Change) {
+    for entry in &change.removed {
+        let Some(at) = find(draft, head(draft), encode::key(seed, entry)) else {
+            continue;
+        };
+        let id = placements.by_entry.get(entry).map(|placement| placement.id);
+        if id == Some(ServiceValue(draft.word(MAP, at + 1)).id()) {
+            draft.store(MAP, at + 1, &[0]);
+            change.keys.push(at);
+        }
+    }
+}
+
+/// The current copy.
+pub(super) fn head(draft: &Draft<'_>) -> ServicesHead {
+    ServicesHead(draft.word(MapId::ServicesHead, 0))
+}
+
+/// Word of the key's entry in the current copy.
+pub(super) fn find(draft: &Draft<'_>, head: ServicesHead, key: ServiceKey) -> Option<usize> {
+    let (first, second) = head.buckets(key);
+    let mut places = places(first).chain(places(second));
+    places.find(|&at| at + 1 < draft.words(MAP) && draft.word(MAP, at) == key.0)
+}
+
+/// All entries of the current copy, by word; none before the first rebuild.
+pub(super) fn all(draft: &Draft<'_>) -> std::iter::StepBy<std::ops::Range<usize>> {
+    let head = head(draft);
+    let buckets = if is_built(draft, head) {
+        head.mask() as usize + 1
+    } else {
+        0
+    };
+    let start = head.base() as usize * BUCKET_WORDS;
+    (start..start + buckets * BUCKET_WORDS).step_by(ENTRY_WORDS)
+}
+
+fn places(bucket: u32) -> std::iter::StepBy<std::ops::Range<usize>> {
+    let start = bucket as usize * BUCKET_WORDS;
+    (start..start + BUCKET_WORDS).step_by(ENTRY_WORDS)
+}
+
+fn is_built(draft: &Draft<'_>, head: ServicesHead) -> bool {
+    let buckets = draft.capacity().buckets_per_copy();
+    head.mask() + 1 == buckets && (head.base() == 0 || head.base() == buckets)
+}
+
+fn set(
+    draft: &mut Draft<'_>,
+    placements: &mut Placements,
+    key: ServiceKey,
+    value: ServiceValue,
+) -> Result<(), NoRoom> {
+    let head = head(draft);
+    if !is_built(draft, head) {
+        return Err(NoRoom::Buckets);
+    }
+    if let Some(at) = find(draft, head, key) {
+        let now = ServiceValue(draft.word(MAP, at + 1));
+        if now.0 != 0 && now.id() != value.id() {
+            return Err(NoRoom::SameKey);
+        }
+        draft.store(MAP, at + 1, &[value.0]);
+        return Ok(());
+    }
+    let free = |draft: &Draft<'_>, bucket| {
+        let free = places(bucket).filter(|&at| draft.word(MAP, at) == 0);
+        free.collect::<Vec<_>>()
+    };
+    let (first, second) = head.buckets(key);
+    let (first, second) = (free(draft, first), free(draft, second));
+    let emptier = if second.len() > first.len() {
+        second
+    } else {
+        first
+    };
+    let rested = emptier.iter().find(|at| !placements.resting.contains(at));
+    let Some(&at) = rested.or(emptier.first()) else {
+        return Err(NoRoom::Buckets);
+    };
+    if placements.resting.contains(&at) {
+        draft.grace();
+        placements.resting.clear();
+    }
+    draft.store(MAP, at, &[key.0]);
+    draft.store(MAP, at + 1, &[value.0]);
+    Ok(())
+}
+
+/// A new entry that found no place gives back what it got.
+fn undo(
+    placements: &mut Placements,
+    change: &mut Change,
+    entry: Entry,
+    why: NoRoom,
+    unplaced: &mut BTreeMap<Unplaced, NoRoom>,
+) {
+    let what = match entry {
+        Entry::Vip(vip) => Unplaced::Vip(vip),
+        Entry::Port(port) => {
+            placements.planned.remove(&port);
+            Unplaced::Port(port)
+        }
+    };
+    unplaced.insert(what, why);
+    change.removed.push(entry);
+}
+
+/// Fills the spare copy with everything, under a seed with which all fits, and flips the head.
+fn rebuild(
+    draft: &mut Draft<'_>,
+    seed: u64,
+    placements: &mut Placements,
+    change: &mut Change,
+    pending: &[(Entry, ServiceValue)],
+    unplaced: &mut BTreeMap<Unplaced, NoRoom>,
+) {
+    let pending: BTreeMap<_, _> = pending.iter().copied().collect();
+    let mut entries = Vec::new();
+    let mut keys = BTreeSet::new();
+    let removed: BTreeSet<_> = change.removed.iter().copied().collect();
+    let staying: Vec<_> = placements
+        .by_entry
+        .keys()
+        .filter(|e| !removed.contains(e))
+        .copied()
+        .collect();
+    for entry in staying {
+        let key = encode::key(seed, &entry);
+        let value = pending.get(&entry).copied().or_else(|| {
+            let at = find(draft, head(draft), key)?;
+            Some(ServiceValue(draft.word(MAP, at + 1)))
+        });
+        match value {
+            Some(value) if keys.insert(key) => entries.push((key, value)),
+            _ => undo(placements, change, entry, NoRoom::SameKey, unplaced),
+        }
+    }
+    let buckets = draft.capacity().buckets_per_copy();
+    let now = head(draft);
+    let base = if is_built(draft, now) && now.base() == buckets {
+        0
+    } else {
+        buckets
+    };
+    let first = if is_built(draft, now) {
+        now.seed().wrapping_add(1)
+    } else {
+        0
+    };
+    let layout = (0..SEEDS).find_map(|step| {
+        let head = ServicesHead::new(base, buckets - 1, first.wrapping_add(step));
+        Some((head, layout(head, &entries)?))
+    });
+    let Some((head, words)) = layout else {
+        for (entry, value) in pending {
+            match find(draft, now, encode::key(seed, &entry)) {
+                Some(at) => draft.store(MAP, at + 1, &[value.0]),
+                None => undo(placements, change, entry, NoRoom::Buckets, unplaced),
+            }
+        }
+        return;
+    };
+    draft.store(MAP, base as usize * BUCKET_WORDS, &words);
+    draft.store(MapId::ServicesHead, 0, &[head.0]);
+    draft.grace();
+    placements.resting.clear();
+}
+
+/// The words of a copy with all entries in it; `None` if a pair of buckets overflows.
+fn layout(head: ServicesHead, entries: &[(ServiceKey, ServiceValue)]) -> Option<Vec<u64>> {
+    let mut words = vec![0; (head.mask() as usize + 1) * BUCKET_WORDS];
+    let start = head.base() as usize * BUCKET_WORDS;
+    for (key, value) in entries {
+        let (first, second) = head.buckets(*key);
+        let free = |bucket| {
+            let places = places(bucket).map(|at| at - start);
+            let free: Vec<_> = places.filter(|&at| words[at] == 0).collect();
+            free
+        };
+        let (first, second) = (free(first), free(second));
+        let emptier = if second.len() > first.len() {
+            second
+        } else {
+            first
+        };
+        let at = *emptier.first()?;
+        words[at] = key.0;
+        words[at + 1] = value.0;
+    }
+    Some(words)
+}

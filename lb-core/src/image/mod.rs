@@ -1,0 +1,184 @@
+//! From the desired state to bytes in maps. [`image()`] compares what shall be with what the maps hold and
+//! returns the stores that lead there, in an order in which every packet between any two of them finds the
+//! old answer or the new one: first what others will point to, then what points, then (after an RCU grace)
+//! what nobody points to any more is given back. Ids, slots, extents and buckets are this node's own and
+//! sticky; they are recovered from the image itself ([`recover`]), [`Placements`] only remembers them.
+
+mod draft;
+mod encode;
+mod entries;
+mod extents;
+mod filters;
+mod machine;
+mod placement;
+mod ports;
+mod recover;
+mod tags;
+
+use std::{collections::BTreeMap, fmt, net::IpAddr};
+
+use lb_common::{
+    config::Config,
+    image::{Image, MapWrite},
+};
+
+pub use placement::{Entry, Placement, Placements};
+pub use recover::recover;
+
+use crate::{
+    DesiredState,
+    desired::ClusterPlan,
+    model::ServicePort,
+    snapshot::{Neighbours, PortFeedback},
+};
+use draft::Draft;
+use placement::Wanted;
+
+/// What [`image()`] comes to.
+#[derive(Clone, Debug)]
+pub struct ImageOutcome {
+    /// The stores and graces, to be carried out in order.
+    pub writes: Vec<MapWrite>,
+    /// What does not fit, and why. A service port that is new is left out, one that is there stays as it was.
+    pub unplaced: BTreeMap<Unplaced, NoRoom>,
+    /// For the next call, if all writes were carried out; otherwise drop it and read the maps back.
+    pub placements: Placements,
+}
+
+impl ImageOutcome {
+    /// What the data path is to report once the writes are carried out: the facts of the announcement gate.
+    #[must_use]
+    pub fn feedback(&self, desired: &DesiredState) -> BTreeMap<ServicePort, PortFeedback> {
+        let generation = desired.generation;
+        let feedback = |port| match self.unplaced.get(&Unplaced::Port(port)) {
+            None => PortFeedback::Applied { generation },
+            Some(reason) => PortFeedback::Failed {
+                reason: reason.to_string(),
+            },
+        };
+        let ports = desired.ports().map(|plan| plan.port);
+        ports.map(|port| (port, feedback(port))).collect()
+    }
+}
+
+/// Something that did not fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Unplaced {
+    /// A service port.
+    Port(ServicePort),
+    /// The entry that marks a VIP: packets to ports that it does not have reach the host instead.
+    Vip(IpAddr),
+    /// Index of a node whose MAC or addresses the data path cannot recognise.
+    Node(u16),
+}
+
+/// Why something did not fit. Sizes of the arenas are fixed while the maps live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum NoRoom {
+    /// All service ids are taken.
+    Ids(u32),
+    /// No run of free row units is long enough.
+    Rows(u32),
+    /// No run of free endpoint lines is long enough.
+    Endpoints(u32),
+    /// No seed was found with which all entries find a place in their buckets.
+    Buckets,
+    /// Another entry has the same key.
+    SameKey,
+    /// Both lines of the tag are full.
+    Tags,
+}
+
+impl fmt::Display for NoRoom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ids(all) => write!(f, "all {all} service ids of the data path are taken"),
+            Self::Rows(units) => write!(f, "no {units} units in a row are free of the table arena"),
+            Self::Endpoints(lines) => {
+                write!(
+                    f,
+                    "no {lines} lines in a row are free of the endpoint arena"
+                )
+            }
+            Self::Buckets => f.write_str("the table of service ports is too full"),
+            Self::SameKey => f.write_str("another Service has the same VIP, protocol and port"),
+            Self::Tags => f.write_str("the table of node addresses is too full"),
+        }
+    }
+}
+
+/// The writes that bring `image` to `desired`, given the ways to the other nodes.
+///
+/// Pure. `placements` saves work if it is what the previous call for this image returned; the default makes
+/// the call recover them, with the same result up to which free places are taken.
+#[must_use]
+pub fn image(
+    desired: &DesiredState,
+    neighbours: &Neighbours,
+    image: &Image,
+    placements: Placements,
+) -> ImageOutcome {
+    let mut draft = Draft::new(image);
+    let Some(cluster) = desired.cluster.as_deref() else {
+        return ImageOutcome {
+            writes: Vec::new(),
+            unplaced: BTreeMap::new(),
+            placements,
+        };
+    };
+    let mut placements = start(&mut draft, cluster, placements);
+    let wanted = Wanted::new(desired, cluster);
+    let mut unplaced = BTreeMap::new();
+    // What a first pass gives back, a second may hand out again.
+    for _ in 0..2 {
+        let gave_back;
+        (unplaced, gave_back) = pass(&mut draft, &wanted, neighbours, &mut placements);
+        if unplaced.is_empty() || !gave_back {
+            break;
+        }
+    }
+    ImageOutcome {
+        writes: draft.finish(),
+        unplaced,
+        placements,
+    }
+}
+
+/// Brings the image into a state that can be changed in place: of this version and this seed, all of it
+/// accounted for.
+fn start(draft: &mut Draft<'_>, cluster: &ClusterPlan, placements: Placements) -> Placements {
+    let config: Config = draft.element(lb_common::abi::MapId::Config, 0);
+    if !machine::speaks_the_same(&config, cluster) {
+        recover::erase(draft);
+        return Placements::known(draft.capacity());
+    }
+    if placements.is_known() {
+        return placements;
+    }
+    recover::adopt(draft)
+}
+
+/// One walk up (what is new) and down (what is no more). Says what did not fit, and whether something was
+/// given back.
+fn pass(
+    draft: &mut Draft<'_>,
+    wanted: &Wanted<'_>,
+    neighbours: &Neighbours,
+    placements: &mut Placements,
+) -> (BTreeMap<Unplaced, NoRoom>, bool) {
+    let mut unplaced = BTreeMap::new();
+    let machine = machine::Machine::new(wanted.cluster, neighbours);
+    let filters = filters::Filters::of(wanted);
+    machine.raise(draft, &mut unplaced);
+    filters.raise(draft);
+    let mut change = ports::Change::default();
+    ports::prepare(draft, wanted, placements, &mut change, &mut unplaced);
+    entries::publish(draft, wanted, placements, &mut change, &mut unplaced);
+    let gave_back = ports::give_back(draft, placements, change, machine.gives_back(draft));
+    machine.lower(draft);
+    filters.lower(draft);
+    (unplaced, gave_back)
+}
+
+#[cfg(test)]
+mod tests;

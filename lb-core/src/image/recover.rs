@@ -1,0 +1,134 @@
+//! Reads placements back from the maps: a cold line says whose an id is, the entry under that key says where
+//! rows and endpoints are. What does not agree (an agent was killed between two stores) is nobody's, and is
+//! cleared before anything is changed in place.
+
+use std::collections::BTreeSet;
+
+use lb_common::{
+    abi::MapId,
+    config::Config,
+    image::Image,
+    service::{ServiceCold, ServiceValue},
+};
+
+use super::{
+    draft::Draft,
+    encode, entries,
+    placement::{Entry, Placement, Placements},
+};
+
+/// The placements that the maps hold.
+#[must_use]
+pub fn recover(image: &Image) -> Placements {
+    scan(&Draft::new(image))
+}
+
+/// As [`recover`], and clears what is nobody's.
+pub(super) fn adopt(draft: &mut Draft<'_>) -> Placements {
+    let placements = scan(draft);
+    let seed = seed(draft);
+    let owned: BTreeSet<_> = placements
+        .by_entry
+        .keys()
+        .map(|entry| encode::key(seed, entry).0)
+        .collect();
+    let strays: Vec<_> = entries::all(draft)
+        .filter(|&at| {
+            let key = draft.word(MapId::Services, at);
+            key != 0 && !owned.contains(&key)
+        })
+        .collect();
+    for at in &strays {
+        draft.store(MapId::Services, at + 1, &[0]);
+    }
+    draft.grace();
+    for at in &strays {
+        draft.store(MapId::Services, *at, &[0]);
+    }
+    let ids: BTreeSet<_> = placements
+        .by_entry
+        .values()
+        .map(|placement| placement.id)
+        .collect();
+    for id in 0..draft.capacity().services {
+        if !ids.contains(&(id as u16)) {
+            draft.store_element(MapId::ServiceCold, id as usize, &ServiceCold::default());
+        }
+    }
+    draft.grace();
+    placements
+}
+
+/// Takes everything away: values first, all the rest after a grace.
+pub(super) fn erase(draft: &mut Draft<'_>) {
+    for at in (1..draft.words(MapId::Services)).step_by(2) {
+        draft.store(MapId::Services, at, &[0]);
+    }
+    draft.grace();
+    for map in MapId::ALL {
+        draft.store(map, 0, &vec![0; draft.words(map)]);
+    }
+}
+
+fn seed(draft: &Draft<'_>) -> u64 {
+    draft.element::<Config>(MapId::Config, 0).seed[0]
+}
+
+fn scan(draft: &Draft<'_>) -> Placements {
+    let mut placements = Placements::known(draft.capacity());
+    let ids = 0..draft.capacity().services.min(1 << 16);
+    let mut found: Vec<_> = ids.filter_map(|id| of_id(draft, id as u16)).collect();
+    found.sort_by_key(|(_, placement)| placement.endpoint_line);
+    bound_by_the_next(draft, &mut found);
+    for (entry, placement) in found {
+        let arenas = placements.arenas.as_mut().expect("made above");
+        let lines = u32::from(placement.endpoint_lines);
+        let is_free = arenas.lines.is_free(placement.endpoint_line, lines)
+            && arenas
+                .units
+                .is_free(placement.row_unit.into(), placement.shape.units());
+        if is_free && !placements.by_entry.contains_key(&entry) {
+            arenas.take(&placement);
+            placements.by_entry.insert(entry, placement);
+        }
+    }
+    placements
+}
+
+/// The entry of an id, if cold line and value agree.
+fn of_id(draft: &Draft<'_>, id: u16) -> Option<(Entry, Placement)> {
+    let cold: ServiceCold = draft.element(MapId::ServiceCold, id.into());
+    let entry = encode::entry(&cold)?;
+    let key = encode::key(seed(draft), &entry);
+    let at = entries::find(draft, entries::head(draft), key)?;
+    let value = ServiceValue(draft.word(MapId::Services, at + 1));
+    if value.id() != id || !value.has(ServiceValue::PRESENT) {
+        return None;
+    }
+    let is_bare = value.has(ServiceValue::VIP) || value.has(ServiceValue::EMPTY);
+    let placement = Placement {
+        id,
+        shape: value.shape(),
+        row_unit: value.row_unit() as u16,
+        endpoint_line: value.endpoint_line(),
+        endpoint_lines: if is_bare { 0 } else { cold.endpoint_lines },
+    };
+    Some((entry, placement))
+}
+
+/// A cold line may say more lines than there are (a move was interrupted), never fewer: they end where the next
+/// extent starts.
+fn bound_by_the_next(draft: &Draft<'_>, found: &mut [(Entry, Placement)]) {
+    let mut next = draft.capacity().endpoints / lb_common::endpoint::ENDPOINTS_PER_LINE;
+    for (_, placement) in found
+        .iter_mut()
+        .rev()
+        .filter(|(_, placement)| placement.endpoint_lines > 0)
+    {
+        let room = next.saturating_sub(placement.endpoint_line);
+        placement.endpoint_lines = placement
+            .endpoint_lines
+            .min(room.min(u16::MAX.into()) as u16);
+        next = placement.endpoint_line;
+    }
+}
