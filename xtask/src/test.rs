@@ -4,6 +4,7 @@
 
 mod binary;
 mod libtest;
+mod selection;
 mod summary;
 
 use std::process::ExitCode;
@@ -11,6 +12,7 @@ use std::time::Instant;
 
 use crate::preflight::{self, Install, Purpose};
 use crate::test::binary::{TestBinary, Tier};
+use crate::test::selection::Selection;
 use crate::test::summary::Summary;
 use crate::{process, tidy, workspace};
 
@@ -35,45 +37,6 @@ pub(crate) fn run(selection: Option<&str>) -> anyhow::Result<ExitCode> {
         summary.fail(format!("no test matches `{selection}`"));
     }
     Ok(summary.close())
-}
-
-/// What was asked for.
-#[derive(Debug, PartialEq, Eq)]
-enum Selection {
-    All,
-    Tier(Tier),
-    Filter(String),
-}
-
-impl Selection {
-    fn parse(word: Option<&str>) -> Self {
-        match word {
-            None => Self::All,
-            Some("unit") => Self::Tier(Tier::Unit),
-            Some("lab") => Self::Tier(Tier::Lab),
-            Some(filter) => Self::Filter(filter.to_owned()),
-        }
-    }
-
-    /// Whether `binary` runs, and if so with which filter on its tests' names.
-    fn filter_for(&self, binary: &TestBinary) -> Option<Option<&str>> {
-        match self {
-            Self::All => Some(None),
-            Self::Tier(tier) => (binary.tier == *tier).then_some(None),
-            Self::Filter(word) if binary.is_named(word) => Some(None),
-            Self::Filter(word) => Some(Some(word)),
-        }
-    }
-}
-
-impl std::fmt::Display for Selection {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::All => out.write_str("all"),
-            Self::Tier(tier) => write!(out, "{tier}"),
-            Self::Filter(word) => out.write_str(word),
-        }
-    }
 }
 
 fn check_source(summary: &mut Summary) {
@@ -104,13 +67,11 @@ fn run_binaries(
     selection: &Selection,
     summary: &mut Summary,
 ) -> anyhow::Result<()> {
-    for tier in [Tier::Unit, Tier::Lab] {
-        for binary in binaries.iter().filter(|binary| binary.tier == tier) {
-            if let Some(filter) = selection.filter_for(binary) {
-                let begun = Instant::now();
-                let report = libtest::run(&mut binary.command(filter), &binary.name)?;
-                summary.add(&binary.name, begun.elapsed(), report);
-            }
+    for (binary, filter) in selection.choose(binaries) {
+        let begun = Instant::now();
+        let report = libtest::run(&mut binary.command(filter), &binary.name)?;
+        if filter.is_none() || !report.is_empty() {
+            summary.add(&binary.name, begun.elapsed(), report);
         }
     }
     Ok(())

@@ -21,7 +21,7 @@ const FIXTURE_BINARIES: [&str; 1] = ["fixtures"];
 const LABS_AT_ONCE: &str = "6";
 
 /// Which budget a test belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Tier {
     /// Pure crates, simulations, fixtures.
     Unit,
@@ -81,20 +81,30 @@ impl TestBinary {
             .parent()?
             .to_owned();
         let package = package_of(message["package_id"].as_str()?)?;
-        let target = message["target"]["name"].as_str()?.to_owned();
+        let target = message["target"]["name"].as_str()?;
+        Some(Self::new(&package, target, package_dir, executable.into()))
+    }
+
+    /// The binary of `target` in `package`.
+    pub(crate) fn new(
+        package: &str,
+        target: &str,
+        package_dir: PathBuf,
+        executable: PathBuf,
+    ) -> Self {
         let inside = package.replace('-', "_") == target.replace('-', "_");
-        Some(Self {
+        Self {
             name: if inside {
-                package.clone()
+                package.to_owned()
             } else {
                 format!("{package}::{target}")
             },
-            tier: tier_of(&package, &target),
-            package,
-            target,
+            tier: tier_of(package, target),
+            package: package.to_owned(),
+            target: target.to_owned(),
             package_dir,
-            executable: executable.into(),
-        })
+            executable,
+        }
     }
 
     /// True for the package's or the target's name, or both.

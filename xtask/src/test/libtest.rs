@@ -72,6 +72,11 @@ fn follow(command: &mut Command, mut log: impl Write) -> anyhow::Result<Report> 
 }
 
 impl Report {
+    /// True if nothing ran, was skipped or went wrong.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.passed == 0 && self.failed.is_empty() && self.skipped.is_empty()
+    }
+
     /// `test NAME ... ok <0.1s>`, `... FAILED`, `... ignored, CAUSE`, and `test result: ...`.
     fn read_line(&mut self, line: &str) {
         if line.starts_with("test result: ") {

@@ -30,7 +30,7 @@ for daemon in $DAEMONS; do
 done
 
 install_packages() {
-    apt-get -q -y -o "DPkg::Lock::Timeout=$lock_wait_seconds" --no-install-recommends install "$@"
+    apt-get -qq -o Dpkg::Use-Pty=0 -o "DPkg::Lock::Timeout=$lock_wait_seconds" --no-install-recommends install "$@"
 }
 
 # The option above covers dpkg's lock, not the one on the lists.

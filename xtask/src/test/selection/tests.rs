@@ -1,0 +1,54 @@
+use super::Selection;
+use crate::test::binary::TestBinary;
+
+fn binaries() -> Vec<TestBinary> {
+    [
+        ("fairlead-tests", "router"),
+        ("fairlead-tests", "fixtures"),
+        ("lb-core", "lb_core"),
+    ]
+    .map(|(package, target)| TestBinary::new(package, target, "/src".into(), "/src/binary".into()))
+    .into()
+}
+
+fn chosen(word: Option<&str>) -> Vec<(String, Option<String>)> {
+    let binaries = binaries();
+    let selection = Selection::parse(word);
+    let pairs = selection.choose(&binaries).into_iter();
+    pairs
+        .map(|(binary, filter)| (binary.name.clone(), filter.map(str::to_owned)))
+        .collect()
+}
+
+fn names(word: Option<&str>) -> Vec<String> {
+    chosen(word).into_iter().map(|(name, _)| name).collect()
+}
+
+#[test]
+fn labs_come_last_and_a_tier_holds_only_its_own() {
+    assert_eq!(
+        names(None),
+        [
+            "fairlead-tests::fixtures",
+            "lb-core",
+            "fairlead-tests::router"
+        ]
+    );
+    assert_eq!(names(Some("unit")), ["fairlead-tests::fixtures", "lb-core"]);
+    assert_eq!(names(Some("lab")), ["fairlead-tests::router"]);
+}
+
+#[test]
+fn the_name_of_a_binary_runs_it_whole_and_any_other_word_filters_all() {
+    assert_eq!(
+        chosen(Some("router")),
+        [("fairlead-tests::router".to_owned(), None)]
+    );
+    let filtered = chosen(Some("rout"));
+    assert_eq!(filtered.len(), 3);
+    assert!(
+        filtered
+            .iter()
+            .all(|(_, filter)| filter.as_deref() == Some("rout"))
+    );
+}
