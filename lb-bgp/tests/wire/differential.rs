@@ -1,0 +1,206 @@
+//! What two independent decoders read from our messages: rustbgpd-wire and netgauze-bgp-pkt.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use lb_bgp::wire::update::{self, SessionAttributes};
+use lb_bgp::wire::{Capability, Open};
+use lb_bgp::{Family, Prefix, RouteAttributes};
+use netgauze_bgp_pkt::BgpMessage;
+use netgauze_bgp_pkt::path_attribute::{MpReach, MpUnreach, PathAttributeValue};
+use netgauze_bgp_pkt::wire::deserializer::BgpParsingContext;
+use netgauze_parse_utils::reader::SliceReader;
+use netgauze_parse_utils::traits::ParseFromWithOneInput;
+use proptest::prelude::*;
+use rustbgpd_wire::{AsPathSegment, Message, PathAttribute};
+
+use crate::random_values::{attributes, cases, next_hop, open, prefixes, session};
+
+fn rustbgpd(message: &[u8]) -> Message {
+    rustbgpd_wire::decode_message(&mut message.to_vec().into(), 4096)
+        .expect("rustbgpd-wire reads it")
+}
+
+fn netgauze(message: &[u8], four_octet_asn: bool) -> BgpMessage {
+    let mut context = BgpParsingContext::default();
+    context.set_asn4(four_octet_asn);
+    let mut reader = SliceReader::new(message);
+    let read = BgpMessage::parse(&mut reader, &mut context).expect("netgauze-bgp-pkt reads it");
+    assert!(reader.is_empty());
+    read
+}
+
+/// What is said of some prefixes, in terms that all decoders share.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Said {
+    announced: BTreeSet<String>,
+    withdrawn: BTreeSet<String>,
+    next_hop: Option<IpAddr>,
+    as_path: Vec<u32>,
+    med: Option<u32>,
+    local_pref: Option<u32>,
+    communities: Vec<u32>,
+}
+
+fn said_to_rustbgpd(message: &[u8], four_octet_asn: bool) -> Said {
+    let Message::Update(update) = rustbgpd(message) else {
+        panic!("not an UPDATE")
+    };
+    let update = update
+        .parse(four_octet_asn, false, &[])
+        .expect("rustbgpd-wire parses it");
+    let mut said = Said::default();
+    let v4 = |p: &rustbgpd_wire::Ipv4NlriEntry| format!("{}/{}", p.prefix.addr, p.prefix.len);
+    said.announced.extend(update.announced.iter().map(v4));
+    said.withdrawn.extend(update.withdrawn.iter().map(v4));
+    let any = |entry: &rustbgpd_wire::NlriEntry| match entry.prefix {
+        rustbgpd_wire::Prefix::V4(p) => format!("{}/{}", p.addr, p.len),
+        rustbgpd_wire::Prefix::V6(p) => format!("{}/{}", p.addr, p.len),
+    };
+    for attribute in update.attributes {
+        match attribute {
+            PathAttribute::MpReachNlri(reach) => {
+                said.announced.extend(reach.announced.iter().map(any));
+                said.next_hop = Some(reach.next_hop);
+            }
+            PathAttribute::MpUnreachNlri(unreach) => {
+                said.withdrawn.extend(unreach.withdrawn.iter().map(any));
+            }
+            PathAttribute::NextHop(address) => said.next_hop = Some(address.into()),
+            PathAttribute::AsPath(path) => {
+                for segment in path.segments {
+                    let AsPathSegment::AsSequence(asns) = segment else {
+                        panic!("AS_SET")
+                    };
+                    said.as_path.extend(asns);
+                }
+            }
+            PathAttribute::Med(med) => said.med = Some(med),
+            PathAttribute::LocalPref(value) => said.local_pref = Some(value),
+            PathAttribute::Communities(values) => said.communities = values,
+            _ => {}
+        }
+    }
+    said
+}
+
+fn said_to_netgauze(message: &[u8], four_octet_asn: bool) -> Said {
+    let BgpMessage::Update(update) = netgauze(message, four_octet_asn) else {
+        panic!("not an UPDATE")
+    };
+    let mut said = Said::default();
+    said.announced.extend(
+        update
+            .nlri()
+            .iter()
+            .map(|p| p.network().address().to_string()),
+    );
+    said.withdrawn.extend(
+        update
+            .withdraw_routes()
+            .iter()
+            .map(|p| p.network().address().to_string()),
+    );
+    for attribute in update.path_attributes() {
+        match attribute.value() {
+            PathAttributeValue::MpReach(MpReach::Ipv6Unicast {
+                next_hop_global,
+                nlri,
+                ..
+            }) => {
+                said.next_hop = Some((*next_hop_global).into());
+                said.announced
+                    .extend(nlri.iter().map(|p| p.network().address().to_string()));
+            }
+            PathAttributeValue::MpUnreach(MpUnreach::Ipv6Unicast { nlri }) => {
+                said.withdrawn
+                    .extend(nlri.iter().map(|p| p.network().address().to_string()));
+            }
+            PathAttributeValue::NextHop(hop) => said.next_hop = Some(hop.next_hop().into()),
+            PathAttributeValue::MultiExitDiscriminator(med) => said.med = Some(med.metric()),
+            PathAttributeValue::LocalPreference(value) => said.local_pref = Some(value.metric()),
+            PathAttributeValue::Communities(values) => {
+                said.communities = values.communities().iter().map(|c| c.value()).collect();
+            }
+            _ => {}
+        }
+    }
+    said
+}
+
+fn expected(session: SessionAttributes, attributes: &RouteAttributes, hop: IpAddr) -> Said {
+    // To a peer of two octets, rustbgpd-wire puts it together from AS_PATH and AS4_PATH.
+    Said {
+        next_hop: Some(hop),
+        as_path: if session.internal {
+            vec![]
+        } else {
+            vec![session.local_asn]
+        },
+        med: attributes.med(),
+        local_pref: session.internal.then_some(100),
+        communities: attributes.communities().iter().map(|c| c.0).collect(),
+        ..Said::default()
+    }
+}
+
+fn words(prefixes: &[Prefix]) -> BTreeSet<String> {
+    prefixes.iter().map(Prefix::to_string).collect()
+}
+
+proptest! {
+    #![proptest_config(cases(500))]
+
+    #[test]
+    fn others_read_our_open(open in open()) {
+        let Message::Open(theirs) = rustbgpd(&open.encode()) else { panic!("not an OPEN") };
+        assert_eq!(theirs.four_byte_as(), open.asn());
+        assert_eq!(theirs.hold_time, open.hold_time_secs);
+        assert_eq!(theirs.bgp_identifier, open.identifier);
+        let codes: Vec<u8> = theirs.capabilities.iter().map(|c| c.code()).collect();
+        let ours: Vec<u8> = open.capabilities.iter().copied().map(Capability::code).collect();
+        assert_eq!(codes, ours);
+
+        let BgpMessage::Open(theirs) = netgauze(&open.encode(), true) else { panic!("not an OPEN") };
+        assert_eq!(theirs.my_asn4(), open.asn());
+        assert_eq!(theirs.capabilities().len(), open.capabilities.len());
+    }
+
+    #[test]
+    fn others_read_our_announcements(
+        ((_, prefixes), hop) in prefixes().prop_flat_map(|p| (Just(p.clone()), next_hop(p.0))),
+        attributes in attributes(),
+        session in session(),
+    ) {
+        let packed = update::announce(session, &attributes, hop, prefixes.iter().copied());
+        let mut expected = expected(session, &attributes, hop);
+        expected.announced = words(&prefixes[..packed.prefixes]);
+        assert_eq!(said_to_rustbgpd(&packed.message, session.four_octet_asn), expected);
+        expected.as_path.clear();
+        assert_eq!(said_to_netgauze(&packed.message, session.four_octet_asn), expected);
+    }
+
+    #[test]
+    fn others_read_our_withdrawals((family, prefixes) in prefixes()) {
+        let packed = update::withdraw(family, prefixes.iter().copied());
+        let expected = Said { withdrawn: words(&prefixes[..packed.prefixes]), ..Said::default() };
+        assert_eq!(said_to_rustbgpd(&packed.message, true), expected);
+        assert_eq!(said_to_netgauze(&packed.message, true), expected);
+    }
+}
+
+#[test]
+fn others_read_our_end_of_rib() {
+    for family in Family::ALL {
+        let message = update::end_of_rib(family);
+        let BgpMessage::Update(theirs) = netgauze(&message, true) else {
+            panic!("not an UPDATE")
+        };
+        assert!(theirs.end_of_rib().is_some());
+    }
+    let plain = Open::new(65000, 90, [10, 0, 0, 1].into(), vec![]);
+    let Message::Open(theirs) = rustbgpd(&plain.encode()) else {
+        panic!("not an OPEN")
+    };
+    assert!(theirs.capabilities.is_empty());
+}

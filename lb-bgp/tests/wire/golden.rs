@@ -1,0 +1,304 @@
+//! Messages octet by octet, as the RFCs draw them.
+
+use std::net::IpAddr;
+
+use lb_bgp::wire::header::{Frame, first_frame};
+use lb_bgp::wire::notification::{ErrorCode, header_error, open_error};
+use lb_bgp::wire::update::{self, SessionAttributes};
+use lb_bgp::wire::{self, Capability, MessageType, Notification, Open};
+use lb_bgp::{Community, Family, Prefix, RouteAttributes};
+
+const EXTERNAL: SessionAttributes = SessionAttributes {
+    local_asn: 65000,
+    internal: false,
+    four_octet_asn: true,
+};
+
+/// Octets from text: marker `M`, else hexadecimal, spaces and line breaks aside.
+fn octets(text: &str) -> Vec<u8> {
+    let text = text.replace('M', "ffffffff ffffffff ffffffff ffffffff");
+    let digits: Vec<u8> = text.bytes().filter(|b| !b.is_ascii_whitespace()).collect();
+    let pair = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+    digits.chunks(2).map(pair).collect()
+}
+
+fn prefix(text: &str) -> Prefix {
+    let (address, bits) = text.split_once('/').unwrap();
+    Prefix::new(address.parse().unwrap(), bits.parse().unwrap()).unwrap()
+}
+
+fn announce(
+    session: SessionAttributes,
+    attributes: &RouteAttributes,
+    next_hop: &str,
+    prefixes: &[&str],
+) -> Vec<u8> {
+    let next_hop: IpAddr = next_hop.parse().unwrap();
+    let packed = update::announce(
+        session,
+        attributes,
+        next_hop,
+        prefixes.iter().map(|p| prefix(p)),
+    );
+    assert_eq!(packed.prefixes, prefixes.len());
+    packed.message
+}
+
+#[test]
+fn keepalive_and_route_refresh() {
+    assert_eq!(wire::keepalive(), octets("M 0013 04"));
+    assert_eq!(
+        wire::route_refresh(Family::Ipv6Unicast),
+        octets("M 0017 05 0002 00 01")
+    );
+}
+
+#[test]
+fn open_with_four_octet_as() {
+    let capabilities = vec![
+        Capability::Multiprotocol(Family::Ipv4Unicast),
+        Capability::Multiprotocol(Family::Ipv6Unicast),
+        Capability::RouteRefresh,
+        Capability::FourOctetAsn(4_200_000_001),
+    ];
+    let open = Open::new(
+        4_200_000_001,
+        90,
+        "10.0.0.11".parse().unwrap(),
+        capabilities,
+    );
+    let expected = octets(
+        "M 0033 01   04 5ba0 005a 0a00000b
+         16   02 14   01 04 0001 00 01   01 04 0002 00 01   02 00   41 04 fa56ea01",
+    );
+    assert_eq!(open.encode(), expected);
+    assert_eq!(Open::decode(&expected[19..]), Ok(open));
+}
+
+#[test]
+fn open_in_the_ways_of_others() {
+    let body = |parameters: &str| octets(&format!("04 fde9 00b4 0a000001 {parameters}"));
+    let decode = |parameters: &str| Open::decode(&body(parameters)).map(|open| open.capabilities);
+    let four_octet = Capability::FourOctetAsn(65001);
+    assert_eq!(decode("00"), Ok(vec![]));
+    // Two parameters, one of them with two capabilities, one unknown (RFC 5492).
+    let in_two = decode("0e   02 04 02 00 49 00   02 06 41 04 0000fde9");
+    assert_eq!(
+        in_two,
+        Ok(vec![
+            Capability::RouteRefresh,
+            Capability::Other(73),
+            four_octet
+        ])
+    );
+    // Long form (RFC 9072).
+    let long = decode("ff ff 0009   02 0006 41 04 0000fde9");
+    assert_eq!(long, Ok(vec![four_octet]));
+    // A family that we don't speak.
+    let vpn = decode("08   02 06 01 04 0001 00 80");
+    assert_eq!(vpn, Ok(vec![Capability::MultiprotocolOther(1, 128)]));
+
+    let code = |parameters: &str| decode(parameters).unwrap_err().code;
+    assert_eq!(code("04   01 02 0000"), open_error::UNSUPPORTED_PARAMETER);
+    assert_eq!(
+        code("05   02 06 41 04 00"),
+        open_error::UNSPECIFIC,
+        "parameter cut short"
+    );
+    assert_eq!(
+        code("04   02 02 41 04"),
+        open_error::UNSPECIFIC,
+        "capability cut short"
+    );
+    assert_eq!(
+        code("03   02 06 41 04 0000fde9"),
+        open_error::UNSPECIFIC,
+        "octets left over"
+    );
+    assert_eq!(
+        code("06   02 04 41 02 fde9"),
+        open_error::UNSPECIFIC,
+        "AS number of two octets"
+    );
+    let version = Open::decode(&octets("03 fde9 00b4 0a000001 00")).unwrap_err();
+    assert_eq!(
+        version,
+        Notification::new(open_error::UNSUPPORTED_VERSION, &[0, 4])
+    );
+}
+
+#[test]
+fn announce_ipv4() {
+    let attributes = RouteAttributes::default()
+        .with_med(10)
+        .with_communities(vec![Community(0xfde8_0064), Community(0xffff_ff01)])
+        .unwrap();
+    let message = announce(
+        EXTERNAL,
+        &attributes,
+        "10.0.0.11",
+        &["198.51.100.1/32", "203.0.113.0/24"],
+    );
+    let expected = octets(
+        "M 0000 02   0000 0026
+         40 01 01 00   40 02 06 02 01 0000fde8   40 03 04 0a00000b   80 04 04 0000000a
+         c0 08 08 fde80064 ffffff01   20 c6336401 18 cb0071",
+    );
+    assert_eq!(message, with_length(expected));
+}
+
+#[test]
+fn announce_ipv6_reach_first() {
+    let message = announce(
+        EXTERNAL,
+        &RouteAttributes::default(),
+        "2001:db8::b",
+        &["2001:db8:99::1/128", "2001:db8:9a::/48"],
+    );
+    let expected = octets(
+        "M 0000 02   0000 003d
+         80 0e 2d   0002 01 10 20010db8 00000000 00000000 0000000b 00
+            80 20010db8 00990000 00000000 00000001   30 20010db8 009a
+         40 01 01 00   40 02 06 02 01 0000fde8",
+    );
+    assert_eq!(message, with_length(expected));
+}
+
+#[test]
+fn announce_within_the_as() {
+    let internal = SessionAttributes {
+        internal: true,
+        ..EXTERNAL
+    };
+    let message = announce(
+        internal,
+        &RouteAttributes::default(),
+        "10.0.0.11",
+        &["0.0.0.0/0"],
+    );
+    let expected = octets(
+        "M 0000 02   0000 0015
+         40 01 01 00   40 02 00   40 03 04 0a00000b   40 05 04 00000064   00",
+    );
+    assert_eq!(message, with_length(expected));
+}
+
+#[test]
+fn announce_to_a_peer_of_two_octets() {
+    let old = SessionAttributes {
+        four_octet_asn: false,
+        local_asn: 4_200_000_001,
+        ..EXTERNAL
+    };
+    let message = announce(
+        old,
+        &RouteAttributes::default(),
+        "10.0.0.11",
+        &["10.0.0.0/8"],
+    );
+    let expected = octets(
+        "M 0000 02   0000 001b
+         40 01 01 00   40 02 04 02 01 5ba0   40 03 04 0a00000b   c0 11 06 02 01 fa56ea01   08 0a",
+    );
+    assert_eq!(message, with_length(expected));
+
+    let small = SessionAttributes {
+        local_asn: 65000,
+        ..old
+    };
+    let message = announce(
+        small,
+        &RouteAttributes::default(),
+        "10.0.0.11",
+        &["10.0.0.0/8"],
+    );
+    let expected = octets(
+        "M 0000 02   0000 0012
+         40 01 01 00   40 02 04 02 01 fde8   40 03 04 0a00000b   08 0a",
+    );
+    assert_eq!(
+        message,
+        with_length(expected),
+        "no AS4_PATH where two octets suffice"
+    );
+}
+
+#[test]
+fn withdraw_and_end_of_rib() {
+    let withdraw =
+        |family, text: &str| update::withdraw(family, std::iter::once(prefix(text))).message;
+    assert_eq!(
+        withdraw(Family::Ipv4Unicast, "198.51.100.1/32"),
+        octets("M 001c 02   0005 20 c6336401   0000")
+    );
+    assert_eq!(
+        withdraw(Family::Ipv6Unicast, "2001:db8:99::1/128"),
+        octets(
+            "M 002e 02   0000 0017   80 0f 14 0002 01
+             80 20010db8 00990000 00000000 00000001"
+        )
+    );
+    assert_eq!(
+        update::end_of_rib(Family::Ipv4Unicast),
+        octets("M 0017 02   0000 0000")
+    );
+    let v6 = octets("M 001d 02   0000 0006   80 0f 03 0002 01");
+    assert_eq!(update::end_of_rib(Family::Ipv6Unicast), v6);
+}
+
+#[test]
+fn shutdown_text_is_cut_between_characters() {
+    let plain = Notification::administrative_shutdown("bye");
+    assert_eq!(plain.encode(), octets("M 0019 03   06 02   03 627965"));
+    assert_eq!(plain.to_string(), "administrative shutdown (6/2): \"bye\"");
+    let long = Notification::administrative_shutdown(&"ä".repeat(200));
+    assert_eq!(long.data.len(), 1 + 254);
+    assert_eq!(long.shutdown_text().unwrap(), "ä".repeat(127));
+    let hostile = Notification::new(ErrorCode(6, 2), b"\x05a\x1b[2J");
+    assert_eq!(
+        hostile.to_string(),
+        "administrative shutdown (6/2): \"a\\u{1b}[2J\""
+    );
+    let lying = Notification::new(ErrorCode(6, 2), b"\xffabc");
+    assert_eq!(lying.shutdown_text(), None);
+}
+
+#[test]
+fn headers_that_cannot_be_right() {
+    let refused = |text: &str| {
+        let error = first_frame(&octets(text)).unwrap_err();
+        (error.code, error.data)
+    };
+    let not_synchronized = (header_error::NOT_SYNCHRONIZED, vec![]);
+    assert_eq!(
+        refused("ffffffff ffffffff ffffffff fffffffe 0013 04"),
+        not_synchronized
+    );
+    for length in [
+        "0012 04", "1001 02", "0014 04", "001c 01", "0016 02", "0014 03", "0018 05",
+    ] {
+        let data = octets(&length[..4]);
+        assert_eq!(
+            refused(&format!("M {length}")),
+            (header_error::BAD_LENGTH, data)
+        );
+    }
+    assert_eq!(refused("M 0013 00"), (header_error::BAD_TYPE, vec![0]));
+    assert_eq!(refused("M 0013 06"), (header_error::BAD_TYPE, vec![6]));
+
+    let whole = octets("M 0015 03 06 02");
+    let frame = Frame {
+        kind: MessageType::Notification,
+        body: &[6, 2],
+    };
+    assert_eq!(first_frame(&whole), Ok(Some(frame)));
+    assert_eq!(first_frame(&whole[..20]), Ok(None));
+    assert_eq!(first_frame(&[]), Ok(None));
+}
+
+/// Fills in the length field of the header.
+fn with_length(mut message: Vec<u8>) -> Vec<u8> {
+    let length = message.len() as u16;
+    message[16..18].copy_from_slice(&length.to_be_bytes());
+    message
+}

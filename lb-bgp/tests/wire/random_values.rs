@@ -1,0 +1,100 @@
+//! Strategies for the values that can be sent.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use lb_bgp::wire::update::SessionAttributes;
+use lb_bgp::wire::{Capability, Open};
+use lb_bgp::{Community, Family, Prefix, RouteAttributes};
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+/// Prefixes of unicast addresses: other decoders refuse multicast ones.
+pub(crate) fn prefix(family: Family) -> BoxedStrategy<Prefix> {
+    let make = |(address, bits): (IpAddr, u8)| Prefix::new(address, bits).unwrap();
+    match family {
+        Family::Ipv4Unicast => {
+            let address = (0..1u32 << 30).prop_map(|low| Ipv4Addr::from(low).into());
+            (address, 0..=32u8).prop_map(make).boxed()
+        }
+        Family::Ipv6Unicast => {
+            let global = |low: u128| Ipv6Addr::from(low >> 3 | 1 << 125).into();
+            (any::<u128>().prop_map(global), 0..=128u8)
+                .prop_map(make)
+                .boxed()
+        }
+    }
+}
+
+/// How many cases to try. A failure prints its smallest input, so none is kept in a file.
+pub(crate) fn cases(count: u32) -> ProptestConfig {
+    ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(count)
+    }
+}
+
+/// A family and enough prefixes of it to need several messages now and then.
+pub(crate) fn prefixes() -> impl Strategy<Value = (Family, Vec<Prefix>)> {
+    let count = prop_oneof![9 => 1..20usize, 1 => 1..1500usize];
+    (family(), count).prop_flat_map(|(family, count)| (Just(family), vec(prefix(family), count)))
+}
+
+pub(crate) fn family() -> impl Strategy<Value = Family> {
+    prop_oneof![Just(Family::Ipv4Unicast), Just(Family::Ipv6Unicast)]
+}
+
+pub(crate) fn attributes() -> impl Strategy<Value = RouteAttributes> {
+    let communities = vec(
+        any::<u32>().prop_map(Community),
+        0..RouteAttributes::COMMUNITIES_MAX,
+    );
+    (any::<Option<u32>>(), communities).prop_map(|(med, communities)| {
+        let plain = RouteAttributes::default()
+            .with_communities(communities)
+            .unwrap();
+        med.into_iter().fold(plain, RouteAttributes::with_med)
+    })
+}
+
+pub(crate) fn session() -> impl Strategy<Value = SessionAttributes> {
+    (asn(), any::<bool>(), any::<bool>()).prop_map(|(local_asn, internal, four_octet_asn)| {
+        SessionAttributes {
+            local_asn,
+            internal,
+            four_octet_asn,
+        }
+    })
+}
+
+fn asn() -> impl Strategy<Value = u32> {
+    prop_oneof![1..65536u32, 1..u32::MAX]
+}
+
+pub(crate) fn next_hop(family: Family) -> BoxedStrategy<IpAddr> {
+    match family {
+        Family::Ipv4Unicast => (1..1u32 << 30)
+            .prop_map(|low| Ipv4Addr::from(low).into())
+            .boxed(),
+        Family::Ipv6Unicast => any::<u64>()
+            .prop_map(|host| Ipv6Addr::from(0x2001_0db8 << 96 | u128::from(host)).into())
+            .boxed(),
+    }
+}
+
+pub(crate) fn open() -> impl Strategy<Value = Open> {
+    let capability = prop_oneof![
+        family().prop_map(Capability::Multiprotocol),
+        Just(Capability::RouteRefresh),
+        Just(Capability::MultiprotocolOther(1, 128)),
+    ];
+    (
+        asn(),
+        prop_oneof![Just(0), 3..u16::MAX],
+        1..0xe000_0000u32,
+        vec(capability, 0..8),
+    )
+        .prop_map(|(asn, hold_time_secs, identifier, mut capabilities)| {
+            capabilities.push(Capability::FourOctetAsn(asn));
+            Open::new(asn, hold_time_secs, identifier.into(), capabilities)
+        })
+}
