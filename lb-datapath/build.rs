@@ -22,7 +22,12 @@ fn main() {
         build(&out, "bench-driver", &["bench-driver"]);
     }
     if env::var_os("CARGO_FEATURE_CANARIES").is_some() {
-        for canary in ["canary-checksum", "canary-ttl", "canary-mac", "canary-reverse"] {
+        for canary in [
+            "canary-checksum",
+            "canary-ttl",
+            "canary-mac",
+            "canary-reverse",
+        ] {
             build(&out, canary, &[canary]);
         }
     }
@@ -35,8 +40,23 @@ fn build(out: &Path, name: &str, features: &[&str]) {
     let mut cargo = Command::new(variable("CARGO"));
     cargo
         .current_dir(&root)
-        .args(["build", "--locked", "--release", "--package", "lb-ebpf", "--bin", "lb-ebpf"])
-        .args(["--target", TARGET, "-Z", "build-std=core", "--features", &features.join(",")])
+        .args([
+            "build",
+            "--locked",
+            "--release",
+            "--package",
+            "lb-ebpf",
+            "--bin",
+            "lb-ebpf",
+        ])
+        .args([
+            "--target",
+            TARGET,
+            "-Z",
+            "build-std=core",
+            "--features",
+            &features.join(","),
+        ])
         .arg("--target-dir")
         .arg(&target)
         .env("RUSTC_BOOTSTRAP", "1")
@@ -49,10 +69,18 @@ fn build(out: &Path, name: &str, features: &[&str]) {
             ("CARGO_PROFILE_RELEASE_DEBUG", "2"),
         ]);
     // What the outer cargo says about the host must not reach the inner one.
-    for inherited in ["RUSTC", "RUSTC_WORKSPACE_WRAPPER", "RUSTC_WRAPPER", "RUSTFLAGS", "CARGO_TARGET_DIR"] {
+    for inherited in [
+        "RUSTC",
+        "RUSTC_WORKSPACE_WRAPPER",
+        "RUSTC_WRAPPER",
+        "RUSTFLAGS",
+        "CARGO_TARGET_DIR",
+    ] {
         cargo.env_remove(inherited);
     }
-    let status = cargo.status().unwrap_or_else(|error| panic!("cannot run the inner cargo: {error}"));
+    let status = cargo
+        .status()
+        .unwrap_or_else(|error| panic!("cannot run the inner cargo: {error}"));
     assert!(
         status.success(),
         "the BPF object does not build (above is why); `cargo xtask setup` installs rust-src and bpf-linker 0.10.4"
@@ -69,7 +97,10 @@ fn rustflags(root: &Path) -> OsString {
         "-Ctarget-cpu=v3".to_owned(),
         "-Cdebuginfo=2".to_owned(),
         "-Clink-arg=--btf".to_owned(),
-        format!("--cfg=bpf_target_arch=\"{}\"", variable("CARGO_CFG_TARGET_ARCH")),
+        format!(
+            "--cfg=bpf_target_arch=\"{}\"",
+            variable("CARGO_CFG_TARGET_ARCH")
+        ),
         format!("--remap-path-prefix={}=fairlead", root.display()),
         format!("--remap-path-prefix={}=home", variable_or_empty("HOME")),
     ];
@@ -82,7 +113,11 @@ fn linker() -> PathBuf {
         return named.into();
     }
     let cached = Path::new(&variable_or_empty("HOME")).join(".cache/fairlead/tools/bin/bpf-linker");
-    if cached.exists() { cached } else { "bpf-linker".into() }
+    if cached.exists() {
+        cached
+    } else {
+        "bpf-linker".into()
+    }
 }
 
 fn variable(name: &str) -> String {

@@ -1,4 +1,312 @@
-//! The BPF object: load, pins, apply, observe.
+//! The only crate that talks to the BPF side of the kernel: loads the object, pins maps and links below one
+//! versioned folder, carries out the writes of an image by plain stores into mapped memory, and reads what the
+//! programs counted. It decides nothing and knows no Services: in go [`lb_common::image::MapWrite`]s, out come
+//! the image as the kernel holds it and counters. All `unsafe` is in `sys`.
 
-/// The object.
-pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/fairlead.o"));
+mod attach;
+mod error;
+mod facts;
+mod load;
+mod memory;
+mod object;
+mod observe;
+mod pins;
+mod sys;
+mod testrun;
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+pub use error::Error;
+pub use facts::Facts;
+use lb_common::{
+    abi::{MapId, data},
+    counter::{Beat, ServiceCounters},
+    flow::{Flow, IndexLine},
+    image::{Image, MapWrite},
+    limits::{Capacity, INTERFACES_MAX},
+    verdict::VERDICTS,
+};
+use load::Instance;
+pub use load::Variant;
+
+pub use observe::{MapRow, show_maps};
+pub use pins::cleanup;
+pub use testrun::Outcome;
+
+/// How a data path is opened.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Folder on a bpffs below which everything is pinned; `None` pins nothing, for tests and benches.
+    pub pin_dir: Option<PathBuf>,
+    /// Sizes of the maps.
+    pub capacity: Capacity,
+    /// Which build of the programs.
+    pub variant: Variant,
+}
+
+impl Options {
+    /// The shipped programs, pinned below `pin_dir`.
+    #[must_use]
+    pub fn pinned(pin_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            pin_dir: Some(pin_dir.into()),
+            capacity: Capacity::DEFAULT,
+            variant: Variant::from_environment(),
+        }
+    }
+
+    /// The shipped programs, gone with the process.
+    #[must_use]
+    pub fn unpinned(capacity: Capacity) -> Self {
+        Self {
+            pin_dir: None,
+            capacity,
+            variant: Variant::Shipped,
+        }
+    }
+}
+
+/// An interface that the programs are attached to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Uplink {
+    /// Index in `interfaces`, a constant of the attached instance; below [`INTERFACES_MAX`].
+    pub slot: u32,
+    /// The interface's name, for pins and messages.
+    pub name: String,
+    /// The kernel's index.
+    pub ifindex: u32,
+}
+
+/// One set of maps, and the programs that run on them.
+pub struct Datapath {
+    options: Options,
+    adopted: bool,
+    notes: Vec<String>,
+    first: Instance,
+    more: Vec<(u32, Instance)>,
+    arenas: memory::Arenas,
+    grace: sys::GraceBarrier,
+    facts: Facts,
+}
+
+impl Datapath {
+    /// Adopts the maps pinned below the folder if their definitions are ours, or makes new ones; attaches nothing.
+    ///
+    /// # Errors
+    /// The kernel lacks something, the capabilities do not suffice, or the folder is not on a bpffs. Nothing that
+    /// was pinned and is usable is lost.
+    pub fn open(options: &Options) -> Result<Self, Error> {
+        sys::raise_memlock_limit();
+        let mut notes = Vec::new();
+        let mut adopted = false;
+        if let Some(folder) = &options.pin_dir {
+            adopted = pins::prepare(folder, &options.capacity, &mut notes)?;
+        }
+        let first = Instance::load(options, 0)?;
+        let arenas = memory::Arenas::map(&first, &options.capacity)?;
+        let grace = sys::GraceBarrier::new()
+            .map_err(|source| Error::kernel("make the grace barrier", source))?;
+        let facts = facts::gather(&first, options.capacity)?;
+        Ok(Self {
+            options: options.clone(),
+            adopted,
+            notes,
+            first,
+            more: Vec::new(),
+            arenas,
+            grace,
+            facts,
+        })
+    }
+
+    /// Whether the maps were there already.
+    #[must_use]
+    pub fn adopted(&self) -> bool {
+        self.adopted
+    }
+
+    /// What an operator should know about how the data path was opened, one sentence each.
+    #[must_use]
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// What planning must know about this data path and its kernel.
+    #[must_use]
+    pub fn facts(&self) -> Facts {
+        self.facts
+    }
+
+    /// The image as the kernel holds it.
+    #[must_use]
+    pub fn image(&self) -> Image {
+        let maps = MapId::ALL.map(|map| self.arenas.image[map as usize].words());
+        Image::recovered(self.options.capacity, maps)
+            .unwrap_or_else(|| unreachable!("the maps were made, or verified, with this capacity"))
+    }
+
+    /// Carries out writes in their order. Blocks for each grace period (some milliseconds).
+    ///
+    /// # Errors
+    /// The kernel refused the grace barrier; what was stored before it is in force.
+    pub fn apply(&mut self, writes: &[MapWrite]) -> Result<(), Error> {
+        for write in writes {
+            match write {
+                MapWrite::Store { map, word, values } => {
+                    self.arenas.image[*map as usize].store(*word, values)
+                }
+                MapWrite::Grace => {
+                    self.grace
+                        .wait()
+                        .map_err(|source| Error::kernel("wait for an RCU grace period", source))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Attaches the programs to the uplinks, or replaces those that an earlier agent left there without a gap.
+    ///
+    /// # Errors
+    /// The first uplink that cannot be attached to; those before it stay attached.
+    pub fn attach(&mut self, uplinks: &[Uplink]) -> Result<(), Error> {
+        for uplink in uplinks {
+            if uplink.slot >= INTERFACES_MAX {
+                return Err(Error::TooManyUplinks {
+                    interface: uplink.name.clone(),
+                    most: INTERFACES_MAX,
+                });
+            }
+            let folder = self.options.pin_dir.clone();
+            let instance = self.instance(uplink.slot)?;
+            attach::attach(instance, uplink, folder.as_deref())?;
+        }
+        Ok(())
+    }
+
+    /// Takes the programs off uplinks that are no longer named.
+    ///
+    /// # Errors
+    /// A pin cannot be removed.
+    pub fn detach_others(&self, uplinks: &[Uplink]) -> Result<Vec<String>, Error> {
+        match &self.options.pin_dir {
+            Some(folder) => pins::remove_other_links(folder, uplinks),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Counters of each service id, all CPUs added up.
+    #[must_use]
+    pub fn service_counters(&self) -> Vec<ServiceCounters> {
+        observe::service_counters(&self.arenas, self.options.capacity)
+    }
+
+    /// Packets by verdict, all CPUs added up.
+    #[must_use]
+    pub fn verdicts(&self) -> [u64; VERDICTS] {
+        observe::verdicts(&self.arenas)
+    }
+
+    /// Flows as the owner's table has them, whatever their age: index word and record.
+    #[must_use]
+    pub fn flows(&self) -> Vec<(lb_common::flow::Meta, Flow)> {
+        observe::flows(&self.arenas)
+    }
+
+    /// Leaves the agent's sign of life. `limit`: how long it counts; `None`: for ever.
+    ///
+    /// # Errors
+    /// The kernel's clock cannot be read.
+    pub fn stamp(&self, limit: Option<Duration>) -> Result<(), Error> {
+        let stamped_at = match limit {
+            Some(_) => facts::jiffies(&self.first)?,
+            None => Beat::NO_LIMIT,
+        };
+        let limit = limit.map_or(0, |limit| limit.as_secs() * self.facts.jiffies_per_second);
+        self.arenas.beat.store(0, &[stamped_at, limit]);
+        Ok(())
+    }
+
+    /// Runs the program of slot 0 on a frame, by `BPF_PROG_TEST_RUN`; nothing leaves the machine.
+    ///
+    /// # Errors
+    /// The kernel refused the run.
+    pub fn run_xdp(&self, frame: &[u8]) -> Result<Outcome, Error> {
+        testrun::xdp(&self.first, frame)
+    }
+
+    /// Runs the egress program on a packet, as [`Datapath::run_xdp`].
+    ///
+    /// # Errors
+    /// The kernel refused the run.
+    pub fn run_egress(&self, frame: &[u8]) -> Result<Outcome, Error> {
+        testrun::egress(&self.first, frame)
+    }
+
+    /// Instructions that the verifier walked, by program.
+    #[must_use]
+    pub fn verified_instructions(&self) -> Vec<(String, u32)> {
+        self.first.verified_instructions()
+    }
+
+    /// File descriptor of the XDP program of slot 0, for a program array of a bench.
+    ///
+    /// # Errors
+    /// The program is not loaded: a defect.
+    pub fn xdp_fd(&self) -> Result<std::os::fd::BorrowedFd<'_>, Error> {
+        self.first.xdp_fd()
+    }
+
+    fn instance(&mut self, slot: u32) -> Result<&mut Instance, Error> {
+        if slot == 0 {
+            return Ok(&mut self.first);
+        }
+        if let Some(at) = self.more.iter().position(|(have, _)| *have == slot) {
+            return Ok(&mut self.more[at].1);
+        }
+        let instance = Instance::load_beside(&self.options, slot, &self.first)?;
+        self.more.push((slot, instance));
+        Ok(&mut self
+            .more
+            .last_mut()
+            .unwrap_or_else(|| unreachable!("just pushed"))
+            .1)
+    }
+}
+
+/// The folder below `pin_dir` that this version's pins are in.
+#[must_use]
+pub fn versioned(pin_dir: &Path) -> PathBuf {
+    pins::versioned(pin_dir)
+}
+
+/// Number of elements of each map that the data path writes itself, in [`data`]'s names.
+pub(crate) fn data_maps(capacity: &Capacity, cpus: u32) -> [(&'static str, u32, usize); 6] {
+    [
+        (
+            data::FLOW_INDEX,
+            capacity.flows() / lb_common::flow::FLOWS_PER_LINE,
+            size_of::<IndexLine>(),
+        ),
+        (data::FLOWS, capacity.flows(), size_of::<Flow>()),
+        (
+            data::FLOW_REVERSE,
+            capacity.reverse_lines(),
+            size_of::<lb_common::flow::ReverseLine>(),
+        ),
+        (
+            data::COUNTERS,
+            cpus * capacity.services,
+            size_of::<ServiceCounters>(),
+        ),
+        (
+            data::VERDICTS,
+            cpus,
+            size_of::<lb_common::counter::VerdictCounters>(),
+        ),
+        (data::BEAT, 1, size_of::<Beat>()),
+    ]
+}

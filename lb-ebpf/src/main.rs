@@ -52,6 +52,12 @@ mod programs {
         crate::egress::walk(&ctx)
     }
 
+    /// Tells the time: writes `jiffies64` over the first eight bytes of a test run's frame. Never attached.
+    #[xdp]
+    pub(crate) fn fairlead_jiffies(ctx: XdpContext) -> u32 {
+        crate::ptr::write_jiffies(&ctx)
+    }
+
     /// Licence of the object (`linux/module.h`): helpers for tracing and time want a GPL-compatible one.
     #[unsafe(link_section = "license")]
     #[unsafe(no_mangle)]

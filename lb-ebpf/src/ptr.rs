@@ -141,6 +141,18 @@ pub(crate) fn jiffies() -> u64 {
     unsafe { helpers::bpf_jiffies64() }
 }
 
+/// Writes [`jiffies`] over the start of a frame.
+#[inline(always)]
+pub(crate) fn write_jiffies(ctx: &XdpContext) -> u32 {
+    let frame = Frame::xdp(ctx);
+    if frame.has(8) {
+        let now = jiffies();
+        frame.store_u32(0, now as u32);
+        frame.store_u32(4, (now >> 32) as u32);
+    }
+    aya_ebpf::bindings::xdp_action::XDP_PASS
+}
+
 /// The CPU this run is on, inlined by the verifier.
 #[inline(always)]
 pub(crate) fn cpu() -> u32 {

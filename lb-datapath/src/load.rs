@@ -1,0 +1,240 @@
+//! One instance of the programs: an instance an uplink, all on the same maps. The slot is a constant that the
+//! loader writes; every program is loaded before any map handle is given away, since instructions hold the
+//! maps' file descriptors until then.
+
+use std::{
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    path::Path,
+};
+
+use aya::{
+    Ebpf, EbpfLoader, VerifierLogLevel,
+    programs::{ProgramError, SchedClassifier, Xdp},
+};
+use lb_common::abi::MapId;
+
+use crate::{Error, Options, data_maps, object, pins};
+
+/// Name of the XDP program in the object.
+const XDP: &str = "fairlead_xdp";
+/// Name of the egress program in the object.
+const EGRESS: &str = "fairlead_egress";
+/// Name of the program that tells the time.
+const JIFFIES: &str = "fairlead_jiffies";
+
+/// Which build of the programs to load.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Variant {
+    /// The one that is meant.
+    #[default]
+    Shipped,
+    /// No update of the transport checksum on delivery.
+    #[cfg(feature = "canaries")]
+    Checksum,
+    /// No TTL decrement on forwarding.
+    #[cfg(feature = "canaries")]
+    Ttl,
+    /// Wrong destination MAC on forwarding.
+    #[cfg(feature = "canaries")]
+    Mac,
+    /// Reverse translation keyed on the pod's address alone.
+    #[cfg(feature = "canaries")]
+    Reverse,
+}
+
+impl Variant {
+    /// The canary named by `FAIRLEAD_CANARY` in a build that has canaries; the shipped programs otherwise.
+    #[must_use]
+    pub fn from_environment() -> Self {
+        #[cfg(feature = "canaries")]
+        match std::env::var("FAIRLEAD_CANARY").as_deref() {
+            Ok("checksum") => return Self::Checksum,
+            Ok("ttl") => return Self::Ttl,
+            Ok("mac") => return Self::Mac,
+            Ok("reverse") => return Self::Reverse,
+            _ => {}
+        }
+        Self::Shipped
+    }
+
+    fn object(self) -> &'static [u8] {
+        match self {
+            Self::Shipped => object::SHIPPED,
+            #[cfg(feature = "canaries")]
+            Self::Checksum => object::canary::CHECKSUM,
+            #[cfg(feature = "canaries")]
+            Self::Ttl => object::canary::TTL,
+            #[cfg(feature = "canaries")]
+            Self::Mac => object::canary::MAC,
+            #[cfg(feature = "canaries")]
+            Self::Reverse => object::canary::REVERSE,
+        }
+    }
+}
+
+/// Loaded programs with the maps they run on.
+pub(crate) struct Instance {
+    ebpf: Ebpf,
+}
+
+impl Instance {
+    /// Loads the object for a slot; maps are adopted from the pin folder, or made (and pinned there, if any).
+    pub(crate) fn load(options: &Options, slot: u32) -> Result<Self, Error> {
+        let folder = options.pin_dir.as_deref().map(pins::versioned);
+        Self::load_with(options, slot, folder.as_deref())
+    }
+
+    /// Loads the object for another slot of the same data path. Without pins the slots would have maps of their
+    /// own, so a second uplink needs a pin folder.
+    pub(crate) fn load_beside(options: &Options, slot: u32, _first: &Self) -> Result<Self, Error> {
+        if options.pin_dir.is_none() {
+            return Err(Error::TooManyUplinks {
+                interface: format!("slot {slot}"),
+                most: 1,
+            });
+        }
+        Self::load(options, slot)
+    }
+
+    fn load_with(options: &Options, slot: u32, folder: Option<&Path>) -> Result<Self, Error> {
+        let cpus = cpus()?;
+        let sizes: Vec<(&str, u32)> = MapId::ALL
+            .iter()
+            .map(|map| (map.name(), options.capacity.elements(*map)))
+            .chain(data_maps(&options.capacity, cpus).map(|(name, elements, _)| (name, elements)))
+            .collect();
+        let mut loader = EbpfLoader::new();
+        loader.override_global("UPLINK_SLOT", &slot, true);
+        loader.verifier_log_level(VerifierLogLevel::STATS);
+        for (name, elements) in &sizes {
+            loader.map_max_entries(name, *elements);
+            if let Some(folder) = folder {
+                loader.map_pin_path(name, pins::map(folder, name));
+            }
+        }
+        let mut ebpf = loader.load(options.variant.object())?;
+        load_xdp(&mut ebpf, XDP)?;
+        load_xdp(&mut ebpf, JIFFIES)?;
+        let egress: &mut SchedClassifier = program(&mut ebpf, EGRESS)?;
+        egress.load().map_err(|error| refused(EGRESS, &error))?;
+        Ok(Self { ebpf })
+    }
+
+    /// The XDP program.
+    pub(crate) fn xdp(&mut self) -> Result<&mut Xdp, Error> {
+        program(&mut self.ebpf, XDP)
+    }
+
+    /// The egress program.
+    pub(crate) fn egress(&mut self) -> Result<&mut SchedClassifier, Error> {
+        program(&mut self.ebpf, EGRESS)
+    }
+
+    /// The XDP program's descriptor.
+    pub(crate) fn xdp_fd(&self) -> Result<BorrowedFd<'_>, Error> {
+        self.fd(XDP)
+    }
+
+    /// The egress program's descriptor.
+    pub(crate) fn egress_fd(&self) -> Result<BorrowedFd<'_>, Error> {
+        self.fd(EGRESS)
+    }
+
+    /// The descriptor of the program that tells the time.
+    pub(crate) fn jiffies_fd(&self) -> Result<BorrowedFd<'_>, Error> {
+        self.fd(JIFFIES)
+    }
+
+    /// A map's descriptor, independent of this instance.
+    pub(crate) fn map_fd(&self, name: &str) -> Result<OwnedFd, Error> {
+        let missing = || Error::Load {
+            program: name.to_owned(),
+            reason: "the object has no such map".to_owned(),
+        };
+        let map = self.ebpf.map(name).ok_or_else(missing)?;
+        let aya::maps::Map::Array(data) = map else {
+            return Err(missing());
+        };
+        data.fd()
+            .as_fd()
+            .try_clone_to_owned()
+            .map_err(|source| Error::kernel("duplicate a map's descriptor", source))
+    }
+
+    /// Instructions that the verifier walked, by program.
+    pub(crate) fn verified_instructions(&self) -> Vec<(String, u32)> {
+        let walked =
+            |program: &aya::programs::Program| program.info().ok()?.verified_instruction_count();
+        self.ebpf
+            .programs()
+            .filter_map(|(name, program)| Some((name.to_owned(), walked(program)?)))
+            .collect()
+    }
+
+    fn fd(&self, name: &str) -> Result<BorrowedFd<'_>, Error> {
+        let fd = match self.ebpf.program(name) {
+            Some(aya::programs::Program::Xdp(program)) => program.fd().ok(),
+            Some(aya::programs::Program::SchedClassifier(program)) => program.fd().ok(),
+            _ => None,
+        };
+        fd.map(|fd| fd.as_fd()).ok_or_else(|| Error::Load {
+            program: name.to_owned(),
+            reason: "it is not loaded".to_owned(),
+        })
+    }
+}
+
+/// CPUs that the kernel may ever run, the stride of per-CPU arrays.
+pub(crate) fn cpus() -> Result<u32, Error> {
+    aya::util::nr_cpus()
+        .map(|cpus| cpus as u32)
+        .map_err(|(_, source)| Error::kernel("count the possible CPUs", source))
+}
+
+fn load_xdp(ebpf: &mut Ebpf, name: &'static str) -> Result<(), Error> {
+    let program: &mut Xdp = program(ebpf, name)?;
+    program.load().map_err(|error| refused(name, &error))
+}
+
+fn program<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut P, Error>
+where
+    &'a mut P: TryFrom<&'a mut aya::programs::Program, Error = ProgramError>,
+{
+    let missing = || Error::Load {
+        program: name.to_owned(),
+        reason: "the object has no such program".to_owned(),
+    };
+    ebpf.program_mut(name)
+        .ok_or_else(missing)?
+        .try_into()
+        .map_err(|_| missing())
+}
+
+/// The verifier's log runs to thousands of lines: its last ones say what it did not like.
+fn refused(name: &str, error: &ProgramError) -> Error {
+    const LINES: usize = 12;
+    if let ProgramError::LoadError {
+        io_error,
+        verifier_log,
+    } = error
+    {
+        if io_error.raw_os_error() == Some(libc::EPERM)
+            && verifier_log.to_string().trim().is_empty()
+        {
+            return Error::NotPermitted {
+                what: "load BPF programs",
+            };
+        }
+        let log = verifier_log.to_string();
+        let lines: Vec<&str> = log.lines().collect();
+        let tail = lines[lines.len().saturating_sub(LINES)..].join("\n");
+        return Error::Load {
+            program: name.to_owned(),
+            reason: format!("{io_error}\n{tail}"),
+        };
+    }
+    Error::Load {
+        program: name.to_owned(),
+        reason: error.to_string(),
+    }
+}

@@ -1,0 +1,106 @@
+//! What the data path counted and holds, for `show` and metrics; and the maps themselves, also with no agent
+//! running.
+
+use std::{os::fd::AsFd as _, path::Path};
+
+use lb_common::{
+    abi::MapId,
+    counter::{ServiceCounters, VerdictCounters},
+    flow::{FLOWS_PER_LINE, Flow, Meta, State},
+    limits::Capacity,
+    verdict::VERDICTS,
+};
+
+use crate::{Error, memory::Arenas, pins, sys};
+
+/// A pinned map as `show maps` lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MapRow {
+    /// Name in the pin folder.
+    pub name: String,
+    /// The kernel's id, for `bpftool map dump id`.
+    pub id: u32,
+    /// Elements.
+    pub elements: u32,
+    /// Bytes of one element.
+    pub element_bytes: u32,
+    /// Whether the definition is the one that this version makes.
+    pub is_ours: bool,
+}
+
+/// The maps pinned below the folder, by name.
+///
+/// # Errors
+/// The folder cannot be read.
+pub fn show_maps(pin_dir: &Path) -> Result<Vec<MapRow>, Error> {
+    let folder = pins::versioned(pin_dir);
+    let mut rows = Vec::new();
+    for name in pins::map_names(&folder)? {
+        let path = pins::map(&folder, &name);
+        let definition = sys::open_pin(&path)
+            .and_then(|fd| sys::map_definition(fd.as_fd()))
+            .map_err(|source| Error::kernel("read a pinned map's definition", source))?;
+        rows.push(MapRow {
+            id: definition.id,
+            elements: definition.elements,
+            element_bytes: definition.value_bytes,
+            is_ours: expected_bytes(&name) == Some(definition.value_bytes as usize),
+            name,
+        });
+    }
+    Ok(rows)
+}
+
+fn expected_bytes(name: &str) -> Option<usize> {
+    let image = MapId::ALL
+        .iter()
+        .find(|map| map.name() == name)
+        .map(|map| map.element_bytes());
+    image.or_else(|| {
+        let data = crate::data_maps(&Capacity::DEFAULT, 1);
+        data.iter()
+            .find(|(have, ..)| *have == name)
+            .map(|(_, _, bytes)| *bytes)
+    })
+}
+
+pub(crate) fn service_counters(arenas: &Arenas, capacity: Capacity) -> Vec<ServiceCounters> {
+    let stride = capacity.services as usize;
+    let cpus = arenas.counters.elements::<ServiceCounters>() / stride;
+    let mut sums = vec![ServiceCounters::default(); stride];
+    for cpu in 0..cpus {
+        for (id, sum) in sums.iter_mut().enumerate() {
+            let line: ServiceCounters = arenas.counters.element(cpu * stride + id);
+            sum.packets += line.packets;
+            sum.bytes += line.bytes;
+            sum.forwarded += line.forwarded;
+            sum.dropped += line.dropped;
+            sum.new_flows += line.new_flows;
+            sum.reply_packets += line.reply_packets;
+            sum.reply_bytes += line.reply_bytes;
+        }
+    }
+    sums
+}
+
+pub(crate) fn verdicts(arenas: &Arenas) -> [u64; VERDICTS] {
+    let mut sums = [0; VERDICTS];
+    for cpu in 0..arenas.verdicts.elements::<VerdictCounters>() {
+        let line: VerdictCounters = arenas.verdicts.element(cpu);
+        for (sum, count) in sums.iter_mut().zip(line.packets) {
+            *sum += count;
+        }
+    }
+    sums
+}
+
+pub(crate) fn flows(arenas: &Arenas) -> Vec<(Meta, Flow)> {
+    let places = arenas.flow_index.elements::<u64>();
+    (0..places)
+        .map(|number| (Meta(arenas.flow_index.element(number)), number))
+        .filter(|(meta, _)| meta.state() > State::Claimed as u32)
+        .map(|(meta, number)| (meta, arenas.flows.element(number)))
+        .collect()
+}
+
+const _: () = assert!(FLOWS_PER_LINE as usize * 8 == size_of::<lb_common::flow::IndexLine>());

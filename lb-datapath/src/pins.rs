@@ -1,0 +1,231 @@
+//! The pin folder: `PIN_DIR/vN/maps/NAME` and `PIN_DIR/vN/links/...`, N being the ABI version. A pinned map is
+//! reused only if its definition is the one we would make: reuse by name alone would let the programs run on
+//! memory of another shape.
+
+use std::{
+    fs, io,
+    os::{fd::AsFd as _, unix::fs::DirBuilderExt as _},
+    path::{Path, PathBuf},
+};
+
+use lb_common::{
+    abi::{ABI_VERSION, MapId},
+    limits::Capacity,
+};
+
+use crate::{Error, Uplink, data_maps, load, sys};
+
+/// `BPF_FS_MAGIC` (linux/magic.h).
+const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
+const BPF_MAP_TYPE_ARRAY: u32 = 2;
+
+/// The folder of this version's pins.
+pub(crate) fn versioned(pin_dir: &Path) -> PathBuf {
+    pin_dir.join(format!("v{ABI_VERSION}"))
+}
+
+/// Where a map is pinned.
+pub(crate) fn map(folder: &Path, name: &str) -> PathBuf {
+    folder.join("maps").join(name)
+}
+
+/// Where a link is pinned. bpffs refuses names with a dot, VLAN interfaces have one.
+pub(crate) fn link(pin_dir: &Path, hook: &str, interface: &str) -> PathBuf {
+    versioned(pin_dir)
+        .join("links")
+        .join(format!("{hook}_{}", interface.replace('.', "_")))
+}
+
+/// Makes the folders, and removes maps whose definition is not ours. True if a whole set can be adopted.
+pub(crate) fn prepare(
+    pin_dir: &Path,
+    capacity: &Capacity,
+    notes: &mut Vec<String>,
+) -> Result<bool, Error> {
+    let folder = versioned(pin_dir);
+    for wanted in [
+        pin_dir,
+        &folder,
+        &folder.join("maps"),
+        &folder.join("links"),
+    ] {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(wanted)
+            .map_err(|error| {
+                unusable(
+                    pin_dir,
+                    format!("{error}; its parent must be a mounted bpffs"),
+                )
+            })?;
+    }
+    if !is_bpffs(pin_dir) {
+        return Err(unusable(
+            pin_dir,
+            "it is not on a bpffs: `mount -t bpf bpf /sys/fs/bpf`, or name another folder".into(),
+        ));
+    }
+    let cpus = load::cpus()?;
+    let wanted: Vec<(&str, u32, usize)> = MapId::ALL
+        .iter()
+        .map(|map| (map.name(), capacity.elements(*map), map.element_bytes()))
+        .chain(data_maps(capacity, cpus))
+        .collect();
+    let found = map_names(&folder)?;
+    let good = wanted
+        .iter()
+        .filter(|(name, elements, bytes)| has_definition(&map(&folder, name), *elements, *bytes));
+    if good.count() == wanted.len() {
+        return Ok(true);
+    }
+    if !found.is_empty() {
+        notes.push(format!(
+            "the maps pinned in {} are not those of this version or capacity: made anew, flows start over",
+            folder.display()
+        ));
+    }
+    for name in found {
+        remove(&map(&folder, &name))?;
+    }
+    Ok(false)
+}
+
+fn has_definition(path: &Path, elements: u32, bytes: usize) -> bool {
+    const BPF_F_MMAPABLE: u32 = 1 << 10;
+    let Ok(definition) = sys::open_pin(path).and_then(|fd| sys::map_definition(fd.as_fd())) else {
+        return false;
+    };
+    definition.map_type == BPF_MAP_TYPE_ARRAY
+        && definition.key_bytes == 4
+        && definition.value_bytes as usize == bytes
+        && definition.elements == elements
+        && definition.flags & BPF_F_MMAPABLE != 0
+}
+
+/// Names of the pinned maps, sorted.
+pub(crate) fn map_names(folder: &Path) -> Result<Vec<String>, Error> {
+    names(&folder.join("maps"))
+}
+
+/// Removes the links of interfaces that are not named; what was removed, in words.
+pub(crate) fn remove_other_links(pin_dir: &Path, uplinks: &[Uplink]) -> Result<Vec<String>, Error> {
+    let keep: Vec<PathBuf> = uplinks
+        .iter()
+        .flat_map(|uplink| ["xdp", "egress"].map(|hook| link(pin_dir, hook, &uplink.name)))
+        .collect();
+    let links = versioned(pin_dir).join("links");
+    let mut removed = Vec::new();
+    for name in names(&links)? {
+        let path = links.join(&name);
+        if !keep.contains(&path) {
+            remove(&path)?;
+            removed.push(format!("link {name}"));
+        }
+    }
+    Ok(removed)
+}
+
+/// Removes everything of ours below the folder, of whatever version: links first, so that no program runs on
+/// maps that are gone. Says what was removed.
+///
+/// # Errors
+/// A pin cannot be removed; the rest stays.
+pub fn cleanup(pin_dir: &Path) -> Result<Vec<String>, Error> {
+    let mut removed = Vec::new();
+    for version in names(pin_dir)?.into_iter().filter(|name| is_version(name)) {
+        for kind in ["links", "maps"] {
+            let folder = pin_dir.join(&version).join(kind);
+            for name in names(&folder)? {
+                remove(&folder.join(&name))?;
+                removed.push(format!("{kind} {name}").replacen("s ", " ", 1));
+            }
+            remove_folder(&folder)?;
+        }
+        remove_folder(&pin_dir.join(&version))?;
+    }
+    remove_folder(pin_dir)?;
+    Ok(removed)
+}
+
+fn is_version(name: &str) -> bool {
+    name.strip_prefix('v').is_some_and(|number| {
+        !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
+    })
+}
+
+fn names(folder: &Path) -> Result<Vec<String>, Error> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(unusable(folder, error.to_string())),
+    };
+    let mut names: Vec<String> = entries
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .collect();
+    names.sort();
+    Ok(names)
+}
+
+fn remove(path: &Path) -> Result<(), Error> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(unusable(path, error.to_string()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Removes an empty folder; one with other people's things in it stays.
+fn remove_folder(path: &Path) -> Result<(), Error> {
+    match fs::remove_dir(path) {
+        Err(error)
+            if !matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty
+            ) =>
+        {
+            Err(unusable(path, error.to_string()))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn is_bpffs(path: &Path) -> bool {
+    sys::file_system_magic(path).is_ok_and(|magic| magic == BPF_FS_MAGIC)
+}
+
+fn unusable(path: &Path, reason: String) -> Error {
+    Error::PinFolder {
+        path: path.to_path_buf(),
+        reason,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_of_a_vlan_has_a_name_that_bpffs_takes() {
+        let path = link(Path::new("/sys/fs/bpf/fairlead"), "xdp", "eth0.100");
+        assert_eq!(
+            path,
+            Path::new("/sys/fs/bpf/fairlead/v1/links/xdp_eth0_100")
+        );
+    }
+
+    #[test]
+    fn only_version_folders_are_ours() {
+        assert!(is_version("v1") && is_version("v12"));
+        assert!(!is_version("v") && !is_version("vx") && !is_version("maps") && !is_version("1"));
+    }
+
+    #[test]
+    fn a_folder_that_is_no_bpffs_is_refused() {
+        let folder = std::env::temp_dir().join(format!("fairlead-pins-{}", std::process::id()));
+        let error = prepare(&folder, &Capacity::DEFAULT, &mut Vec::new()).unwrap_err();
+        assert!(error.to_string().contains("not on a bpffs"), "{error}");
+        fs::remove_dir_all(folder).unwrap();
+    }
+}

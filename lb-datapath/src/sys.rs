@@ -1,0 +1,333 @@
+//! What aya has no word for: mapped arrays, release-ordered stores into them, an RCU barrier, link and map
+//! information, test runs of two programs in a row. The crate's only `unsafe`.
+
+use std::{
+    io,
+    os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
+    ptr::NonNull,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+/// An array map in this process's memory, as 64-bit words.
+pub(crate) struct Mapping {
+    words: NonNull<AtomicU64>,
+    len: usize,
+    bytes: usize,
+}
+
+// SAFETY: the memory is shared with the kernel and only touched through atomics.
+unsafe impl Send for Mapping {}
+// SAFETY: as above.
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    /// Maps a `BPF_F_MMAPABLE` array of `elements` values of `element_bytes` (a multiple of 8) each.
+    pub(crate) fn new(
+        map: BorrowedFd<'_>,
+        elements: u32,
+        element_bytes: usize,
+    ) -> io::Result<Self> {
+        let used = elements as usize * element_bytes;
+        let page = page_bytes();
+        let bytes = used.div_ceil(page) * page;
+        // SAFETY: a fresh mapping of a length that the kernel checks against the map's.
+        let address = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                bytes,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_SHARED,
+                map.as_raw_fd(),
+                0,
+            )
+        };
+        if address == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let words = NonNull::new(address.cast())
+            .ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))?;
+        Ok(Self {
+            words,
+            len: used / 8,
+            bytes,
+        })
+    }
+
+    /// All words.
+    pub(crate) fn words(&self) -> &[AtomicU64] {
+        // SAFETY: mapped for `len` words, page-aligned, until drop.
+        unsafe { std::slice::from_raw_parts(self.words.as_ptr(), self.len) }
+    }
+
+    /// Stores words one by one, each visible before the next.
+    pub(crate) fn store(&self, at: usize, values: &[u64]) {
+        for (word, value) in self.words()[at..at + values.len()].iter().zip(values) {
+            word.store(*value, Ordering::Release);
+        }
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: mapped in `new` with this length, and no reference outlives `self`.
+        unsafe { libc::munmap(self.words.as_ptr().cast(), self.bytes) };
+    }
+}
+
+fn page_bytes() -> usize {
+    // SAFETY: no memory involved.
+    let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    usize::try_from(bytes).unwrap_or(4096)
+}
+
+/// Below 5.11 maps count against RLIMIT_MEMLOCK; above, this changes nothing.
+pub(crate) fn raise_memlock_limit() {
+    let unlimited = libc::rlimit {
+        rlim_cur: libc::RLIM_INFINITY,
+        rlim_max: libc::RLIM_INFINITY,
+    };
+    // SAFETY: a plain struct; a refusal shows when maps are made.
+    unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const unlimited) };
+}
+
+/// Replacing an inner map waits until every program that might still see the old one has ended
+/// (`maybe_wait_bpf_programs`, kernel/bpf/syscall.c): the grace period that plain stores lack.
+pub(crate) struct GraceBarrier {
+    outer: OwnedFd,
+    inner: OwnedFd,
+}
+
+impl GraceBarrier {
+    pub(crate) fn new() -> io::Result<Self> {
+        let inner = create_map(BPF_MAP_TYPE_ARRAY, 8, None)?;
+        let outer = create_map(BPF_MAP_TYPE_ARRAY_OF_MAPS, 4, Some(inner.as_fd()))?;
+        Ok(Self { outer, inner })
+    }
+
+    /// Returns when no packet is in a program that began before the call.
+    pub(crate) fn wait(&self) -> io::Result<()> {
+        let key = 0u32;
+        let value = self.inner.as_raw_fd();
+        let attributes = ElementAttributes {
+            map: self.outer.as_raw_fd() as u32,
+            padding: 0,
+            key: (&raw const key) as u64,
+            value: (&raw const value) as u64,
+            flags: 0,
+        };
+        bpf(BPF_MAP_UPDATE_ELEM, &attributes).map(drop)
+    }
+}
+
+const BPF_MAP_CREATE: libc::c_int = 0;
+const BPF_MAP_UPDATE_ELEM: libc::c_int = 2;
+const BPF_OBJ_GET: libc::c_int = 7;
+const BPF_PROG_TEST_RUN: libc::c_int = 10;
+const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
+const BPF_MAP_TYPE_ARRAY: u32 = 2;
+const BPF_MAP_TYPE_ARRAY_OF_MAPS: u32 = 12;
+
+/// `BPF_MAP_CREATE` (union bpf_attr, linux/bpf.h), as far as it is used here.
+#[repr(C)]
+struct CreateAttributes {
+    map_type: u32,
+    key_bytes: u32,
+    value_bytes: u32,
+    max_entries: u32,
+    flags: u32,
+    inner_map: u32,
+}
+
+/// `BPF_MAP_*_ELEM` (union bpf_attr).
+#[repr(C)]
+struct ElementAttributes {
+    map: u32,
+    padding: u32,
+    key: u64,
+    value: u64,
+    flags: u64,
+}
+
+/// `BPF_OBJ_GET` (union bpf_attr).
+#[repr(C)]
+struct PathAttributes {
+    path: u64,
+    fd: u32,
+    flags: u32,
+}
+
+/// `BPF_OBJ_GET_INFO_BY_FD` (union bpf_attr).
+#[repr(C)]
+struct InfoAttributes {
+    fd: u32,
+    length: u32,
+    info: u64,
+}
+
+/// `BPF_PROG_TEST_RUN` (union bpf_attr).
+#[repr(C)]
+#[derive(Default)]
+struct RunAttributes {
+    program: u32,
+    return_value: u32,
+    bytes_in: u32,
+    bytes_out: u32,
+    data_in: u64,
+    data_out: u64,
+    repeat: u32,
+    duration_ns: u32,
+    context_bytes_in: u32,
+    context_bytes_out: u32,
+    context_in: u64,
+    context_out: u64,
+    flags: u32,
+    cpu: u32,
+    batch_size: u32,
+    padding: u32,
+}
+
+fn create_map(
+    map_type: u32,
+    value_bytes: u32,
+    inner: Option<BorrowedFd<'_>>,
+) -> io::Result<OwnedFd> {
+    let attributes = CreateAttributes {
+        map_type,
+        key_bytes: 4,
+        value_bytes,
+        max_entries: 1,
+        flags: 0,
+        inner_map: inner.map_or(0, |fd| fd.as_raw_fd() as u32),
+    };
+    let fd = bpf(BPF_MAP_CREATE, &attributes)?;
+    // SAFETY: the kernel just made this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Opens a pinned object.
+pub(crate) fn open_pin(path: &std::path::Path) -> io::Result<OwnedFd> {
+    use std::os::unix::ffi::OsStrExt as _;
+    let path = std::ffi::CString::new(path.as_os_str().as_bytes())?;
+    let attributes = PathAttributes {
+        path: path.as_ptr() as u64,
+        fd: 0,
+        flags: 0,
+    };
+    let fd = bpf(BPF_OBJ_GET, &attributes)?;
+    // SAFETY: the kernel just made this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// What the kernel says of a map: type, key bytes, value bytes, elements, flags, and its id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct MapDefinition {
+    pub(crate) map_type: u32,
+    pub(crate) id: u32,
+    pub(crate) key_bytes: u32,
+    pub(crate) value_bytes: u32,
+    pub(crate) elements: u32,
+    pub(crate) flags: u32,
+}
+
+/// Definition of a map; an error if the descriptor is something else's.
+pub(crate) fn map_definition(map: BorrowedFd<'_>) -> io::Result<MapDefinition> {
+    // The first six fields of `struct bpf_map_info`.
+    let words = information(map)?;
+    Ok(MapDefinition {
+        map_type: words[0],
+        id: words[1],
+        key_bytes: words[2],
+        value_bytes: words[3],
+        elements: words[4],
+        flags: words[5],
+    })
+}
+
+/// Interface that an XDP or tcx link is on; 0 if the interface is gone or the link was detached.
+pub(crate) fn link_ifindex(link: BorrowedFd<'_>) -> io::Result<u32> {
+    // `struct bpf_link_info`: type, id, prog_id, padding, then the union, whose first word is the index for both.
+    information(link).map(|words| words[4])
+}
+
+fn information(object: BorrowedFd<'_>) -> io::Result<[u32; 32]> {
+    let mut words = [0u32; 32];
+    let attributes = InfoAttributes {
+        fd: object.as_raw_fd() as u32,
+        length: size_of_val(&words) as u32,
+        info: words.as_mut_ptr() as u64,
+    };
+    bpf(BPF_OBJ_GET_INFO_BY_FD, &attributes)?;
+    Ok(words)
+}
+
+/// What a test run came to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Run {
+    pub(crate) return_value: u32,
+    pub(crate) bytes_out: usize,
+}
+
+/// Runs a program on `data_in` `repeat` times; the packet as it is in the end goes to `data_out`.
+pub(crate) fn test_run(
+    program: BorrowedFd<'_>,
+    data_in: &[u8],
+    data_out: &mut [u8],
+    repeat: u32,
+) -> io::Result<Run> {
+    let mut attributes = RunAttributes {
+        program: program.as_raw_fd() as u32,
+        bytes_in: data_in.len() as u32,
+        bytes_out: data_out.len() as u32,
+        data_in: data_in.as_ptr() as u64,
+        data_out: data_out.as_mut_ptr() as u64,
+        repeat,
+        ..RunAttributes::default()
+    };
+    // SAFETY: the kernel reads and writes within the lengths given, and the attributes themselves.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            BPF_PROG_TEST_RUN,
+            &raw mut attributes,
+            size_of::<RunAttributes>(),
+        )
+    };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(Run {
+        return_value: attributes.return_value,
+        bytes_out: attributes.bytes_out as usize,
+    })
+}
+
+/// bpf(2) with attributes that the kernel only reads.
+fn bpf<T>(command: libc::c_int, attributes: &T) -> io::Result<libc::c_int> {
+    // SAFETY: `attributes` is a prefix of `union bpf_attr` for this command, of the length given; addresses in it
+    // point to live memory of the caller.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            command,
+            attributes as *const T,
+            size_of::<T>(),
+        )
+    };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(result as libc::c_int)
+}
+
+/// The type of the file system that a path is on (`f_type`, statfs(2)).
+pub(crate) fn file_system_magic(path: &std::path::Path) -> io::Result<i64> {
+    use std::os::unix::ffi::OsStrExt as _;
+    let path = std::ffi::CString::new(path.as_os_str().as_bytes())?;
+    let mut status = std::mem::MaybeUninit::<libc::statfs>::uninit();
+    // SAFETY: a terminated string and room for the result.
+    if unsafe { libc::statfs(path.as_ptr(), status.as_mut_ptr()) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: filled in, since the call succeeded.
+    Ok(unsafe { status.assume_init() }.f_type)
+}
