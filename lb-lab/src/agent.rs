@@ -34,7 +34,7 @@ impl Default for AgentOptions {
     fn default() -> Self {
         Self {
             pin_dir: "/sys/fs/bpf/fairlead".into(),
-            socket: "/run/fairlead.sock".into(),
+            socket: "/run/fairlead/agent.sock".into(),
             arguments: Vec::new(),
             environment: Vec::new(),
         }

@@ -60,6 +60,11 @@ impl Lab {
         &self.folder
     }
 
+    /// A file with the key that the nodes of every lab share: always the same, so that the same flows meet the same pods.
+    pub fn key_file(&self) -> PathBuf {
+        self.folder.join("key")
+    }
+
     /// The client.
     pub fn client(&self) -> Client {
         Client::new(&self.network.client)
@@ -104,6 +109,11 @@ impl Lab {
     /// All pods, those of node 1 first.
     pub fn pods(&self) -> impl Iterator<Item = &Pod> {
         self.pods.iter().flatten()
+    }
+
+    /// The pods of a node, pod 1 first.
+    pub fn node_pods(&self, node: u8) -> &[Pod] {
+        &self.pods[usize::from(node) - 1]
     }
 
     /// The router's main table.
@@ -201,8 +211,11 @@ fn make_folder() -> Result<PathBuf> {
         .map_or_else(default_artifacts, |folder| Ok(folder.into()))?;
     let folder = root.join(format!("lab-{}-{number}", process::id()));
     fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
+    fs::write(folder.join("key"), KEY).context("writing the cluster key")?;
     Ok(folder)
 }
+
+const KEY: &str = "the key of every lab, 32 bytes..\n";
 
 fn default_artifacts() -> Result<PathBuf> {
     let here = env::current_dir()?;

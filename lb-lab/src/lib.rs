@@ -6,6 +6,7 @@ mod agent;
 mod bird;
 mod builder;
 mod client;
+mod configuration;
 mod firewall;
 mod frame;
 mod lab;
@@ -25,6 +26,7 @@ pub use builder::{
     ROUTER_WAN_LINK, UPLINK, node_name, pod_link, pod_name, router_link, switch_port,
 };
 pub use client::{Client, Load, Record, Request, failures, per_pod};
+pub use configuration::{VIP_PORT, vip};
 pub use frame::FrameSocket;
 pub use lab::{Lab, Node};
 pub use namespace::Namespace;

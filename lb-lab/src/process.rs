@@ -181,3 +181,6 @@ fn spawn_for_life(mut command: Command) -> io::Result<Child> {
     sent.map_err(|_| io::Error::other("the thread that starts processes has ended"))?;
     answer.recv().map_err(io::Error::other)?
 }
+
+#[cfg(test)]
+mod tests;

@@ -174,3 +174,6 @@ fn on_segment(segment: u8, host: u8) -> Pair {
         v6: Ipv6Addr::new(0xfd00, u16::from(segment), 0, 0, 0, 0, 0, decimal_as_hex),
     }
 }
+
+#[cfg(test)]
+mod tests;

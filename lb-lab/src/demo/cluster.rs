@@ -1,0 +1,186 @@
+//! What the demo shows: a lab whose node 3 is behind the router, a BIRD, three agents, and one service over all pods.
+//! It starts them and waits for what they have to reach; what is shown of it, and why, is the steps' business.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use lb_lab::{Agent, AgentOptions, Bird, Lab, Profile, Segments, VIP_PORT, vip, wait_until};
+use serde_json::Value;
+
+/// The parts of the demo.
+pub(crate) struct Cluster {
+    // Processes before the lab that they run in.
+    bird: Option<Bird>,
+    /// Node 1's first.
+    agents: Vec<Agent>,
+    lab: Lab,
+}
+
+/// The least that RFC 4271 allows besides 0: the router notices a dead node after so many seconds.
+const HOLD_TIME_S: u16 = 3;
+const SERVICE_NUMBER: u8 = 1;
+
+impl Cluster {
+    /// The network and the pods; nothing else runs yet.
+    pub(crate) fn build() -> Result<Self> {
+        let lab = Lab::build(&Profile {
+            segments: Segments::Node3Routed,
+            ..Profile::default()
+        })?;
+        Ok(Self {
+            bird: None,
+            agents: Vec::new(),
+            lab,
+        })
+    }
+
+    /// The lab.
+    pub(crate) fn lab(&self) -> &Lab {
+        &self.lab
+    }
+
+    /// The folder of the logs.
+    pub(crate) fn folder(&self) -> PathBuf {
+        self.lab.folder().to_owned()
+    }
+
+    /// Where a process of the lab logs.
+    pub(crate) fn log(&self, process: &str) -> PathBuf {
+        self.lab.folder().join(format!("{process}.log"))
+    }
+
+    /// Starts BIRD and the agents.
+    pub(crate) fn start(&mut self) -> Result<()> {
+        self.bird = Some(self.lab.start_bird()?);
+        let services = self.lab.web_service("web", SERVICE_NUMBER);
+        for node in 1..=3 {
+            let yaml = self.lab.agent_configuration(node, HOLD_TIME_S, &services);
+            self.agents.push(
+                self.lab
+                    .start_agent(node, &yaml, &AgentOptions::default())?,
+            );
+        }
+        Ok(())
+    }
+
+    /// The VIPs, as host routes.
+    pub(crate) fn vips() -> [(IpAddr, u8); 2] {
+        let vip = vip(SERVICE_NUMBER);
+        [(vip.v4.into(), 32), (vip.v6.into(), 128)]
+    }
+
+    /// Where a client connects to.
+    pub(crate) fn target(vip: IpAddr) -> std::net::SocketAddr {
+        (vip, VIP_PORT).into()
+    }
+
+    /// An agent, by its node's number.
+    pub(crate) fn agent(&mut self, node: u8) -> &mut Agent {
+        &mut self.agents[usize::from(node) - 1]
+    }
+
+    /// BIRD.
+    pub(crate) fn bird(&mut self) -> Result<&mut Bird> {
+        match &mut self.bird {
+            Some(bird) => Ok(bird),
+            None => bail!("BIRD has not been started"),
+        }
+    }
+
+    /// Waits until the router routes a VIP over exactly these nodes; the error has the end of an agent's log.
+    pub(crate) fn wait_route(
+        &mut self,
+        vip: (IpAddr, u8),
+        nodes: &[u8],
+        limit: Duration,
+    ) -> Result<Vec<IpAddr>> {
+        let node_addresses = nodes
+            .iter()
+            .map(|&node| self.lab.node(node).addresses().like(vip.0));
+        let mut expected: Vec<IpAddr> = node_addresses.collect();
+        expected.sort();
+        let what = format!(
+            "the router's route to {}/{} over {expected:?}",
+            vip.0, vip.1
+        );
+        let reached = wait_until(limit, &what, || {
+            let gateways = self.lab.router_gateways(vip)?;
+            if gateways == expected {
+                return Ok(Some(gateways));
+            }
+            bail!("{gateways:?}")
+        });
+        reached.map_err(|error| self.agent(nodes[0]).process().failure(&error))
+    }
+
+    /// Waits until an agent sees all pods of `down` (nodes) as failed and all others as healthy.
+    pub(crate) fn wait_health(&mut self, observer: u8, down: &[u8], limit: Duration) -> Result<()> {
+        let down: Vec<String> = down.iter().map(|&node| lb_lab::node_name(node)).collect();
+        let what = format!("health checks: exactly the pods of {down:?} are down");
+        let agent = self.agent(observer);
+        agent.wait_for(limit, "endpoints", &what, |shown| {
+            let rows = shown["rows"].as_array().map_or(&[][..], Vec::as_slice);
+            let expected = |row: &Value| {
+                let is_down = row["health"] == "down";
+                is_down == down.iter().any(|node| row["node"] == node.as_str())
+            };
+            !rows.is_empty() && rows.iter().all(expected)
+        })?;
+        Ok(())
+    }
+
+    /// Which way an agent sends to the other nodes: `(node, way)`, as `show nodes` says it.
+    pub(crate) fn ways(&mut self, from: u8) -> Result<Vec<(String, String)>> {
+        let shown = self.agent(from).show("nodes")?;
+        let rows = shown["rows"].as_array().map_or(&[][..], Vec::as_slice);
+        let text = |value: &Value| value.as_str().unwrap_or("?").to_owned();
+        let others = rows.iter().filter(|row| row["mode"] != "own");
+        Ok(others
+            .map(|row| (text(&row["node"]), text(&row["mode"])))
+            .collect())
+    }
+
+    /// Commands with which a person looks around.
+    pub(crate) fn commands(&self) -> Result<Vec<(String, String)>> {
+        let mut commands = Vec::new();
+        for topic in ["services", "endpoints", "nodes", "bgp", "maps"] {
+            for agent in self.agents.iter().take(1) {
+                commands.push((
+                    format!("what node1's agent says of its {topic}"),
+                    agent.show_command(topic)?,
+                ));
+            }
+        }
+        if let Some(bird) = &self.bird {
+            let birdc = bird.birdc_command();
+            commands.push((
+                "the router's BGP sessions".to_owned(),
+                format!("{birdc} show protocols"),
+            ));
+            commands.push((
+                "the router's routes to the VIPs".to_owned(),
+                format!("{birdc} show route"),
+            ));
+        }
+        let enter = self.lab.node(1).namespace().nsenter_arguments();
+        let pins = AgentOptions::default().pin_dir;
+        commands.push((
+            "the maps of node1's data path; any file below works".to_owned(),
+            format!(
+                "nsenter {enter} find {pins} -type f; nsenter {enter} bpftool map dump pinned FILE",
+                pins = pins.display()
+            ),
+        ));
+        let enter = self.lab.client_namespace().nsenter_arguments();
+        for (vip, _) in Self::vips() {
+            let target = Self::target(vip);
+            commands.push((
+                format!("a request from the client to {vip}"),
+                format!("nsenter {enter} curl -s http://{target}/"),
+            ));
+        }
+        Ok(commands)
+    }
+}
