@@ -1,6 +1,8 @@
 //! From what the engine knows and the data path counts to the rows that people and programs see. Every reason
 //! is told in the words of the plan that decided it.
 
+pub mod live;
+
 use std::{
     collections::BTreeMap,
     time::{SystemTime, UNIX_EPOCH},

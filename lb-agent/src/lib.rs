@@ -3,12 +3,21 @@
 //! [`engine`] plans, executors carry out what it publishes, and report back as one more source. Nothing here
 //! decides what is served or announced; that is `lb-core`.
 
+pub mod agent;
 pub mod answers;
 pub mod api;
+pub mod apply;
 pub mod capabilities;
+pub mod cli;
+pub mod commands;
 pub mod configuration;
 pub mod engine;
 pub mod failure;
+pub mod links;
+pub mod logging;
+pub mod neighbours;
+pub mod once;
+pub mod recovered;
 pub mod show;
 pub mod sources;
 pub mod uplinks;

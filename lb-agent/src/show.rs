@@ -4,12 +4,13 @@
 use std::{
     fmt::Write,
     net::SocketAddr,
+    path::Path,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use comfy_table::{ContentArrangement, Table, TableStyle};
 
-use crate::api::rows::{Answer, BgpRow, EndpointRow, Health, Mode, NodeRow, ServiceRow};
+use crate::api::rows::{Answer, BgpRow, EndpointRow, Health, MapRow, Mode, NodeRow, ServiceRow};
 
 /// The table of `show services`.
 #[must_use]
@@ -113,9 +114,37 @@ pub fn bgp(answer: &Answer<BgpRow>, now: SystemTime) -> String {
     page(answer, &table, "no BGP peer is configured")
 }
 
-/// A table with this head, no lines and two spaces between columns.
+/// The table of `show maps`.
 #[must_use]
-pub fn table(head: &[&str]) -> Table {
+pub fn maps(rows: &[MapRow], pin_dir: &Path) -> String {
+    if rows.is_empty() {
+        return format!(
+            "no map is pinned below {}: no agent has run here, or `cleanup` has\n",
+            pin_dir.display()
+        );
+    }
+    let mut table = table(&["MAP", "ID", "ELEMENTS", "ELEMENT", "MEMORY", "LAYOUT"]);
+    for row in rows {
+        let bytes = u64::from(row.elements) * u64::from(row.element_bytes);
+        table.add_row([
+            row.name.clone(),
+            row.id.to_string(),
+            row.elements.to_string(),
+            format!("{} B", row.element_bytes),
+            format!("{} KiB", bytes.div_ceil(1024)),
+            if row.is_ours {
+                "ours"
+            } else {
+                "of another version"
+            }
+            .to_owned(),
+        ]);
+    }
+    lines(&table)
+}
+
+/// A table with this head, no lines and two spaces between columns.
+fn table(head: &[&str]) -> Table {
     let mut table = Table::new();
     table
         .load_style(TableStyle::new())
@@ -141,8 +170,7 @@ fn page<Row>(answer: &Answer<Row>, table: &Table, none: &str) -> String {
 }
 
 /// The table's text, without the blanks that columns leave at the ends of lines.
-#[must_use]
-pub fn lines(table: &Table) -> String {
+fn lines(table: &Table) -> String {
     let mut text = String::new();
     for line in table.lines() {
         text.push_str(line.trim_end());

@@ -121,6 +121,33 @@ pub enum Mode {
     Unreachable,
 }
 
+/// A pinned BPF map.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MapRow {
+    /// Name in the pin folder.
+    pub name: String,
+    /// The kernel's id, for `bpftool map dump id`.
+    pub id: u32,
+    /// Elements.
+    pub elements: u32,
+    /// Bytes of one element.
+    pub element_bytes: u32,
+    /// Whether its definition is the one that this version makes.
+    pub is_ours: bool,
+}
+
+impl From<lb_datapath::MapRow> for MapRow {
+    fn from(row: lb_datapath::MapRow) -> Self {
+        Self {
+            name: row.name,
+            id: row.id,
+            elements: row.elements,
+            element_bytes: row.element_bytes,
+            is_ours: row.is_ours,
+        }
+    }
+}
+
 /// A BGP session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BgpRow {

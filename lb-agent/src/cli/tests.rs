@@ -23,7 +23,10 @@ fn show_takes_json() {
     let Command::Show(args) = cli.command else {
         panic!("not show: {cli:?}")
     };
-    assert_eq!((args.what, args.output), (ShowWhat::Bgp, OutputFormat::Json));
+    assert_eq!(
+        (args.what, args.output),
+        (ShowWhat::Bgp, OutputFormat::Json)
+    );
 }
 
 #[test]

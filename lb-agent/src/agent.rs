@@ -1,0 +1,210 @@
+//! The running agent: which tasks there are, what connects them, and in which order they end. Sources send to
+//! the engine, the engine publishes to executors, executors report to the engine; whoever wants to look asks.
+//! When the engine ends, what it publishes ends, and with that the executors: first the speaker says goodbye,
+//! then the data path's thread stops, and maps, links and programs stay where they are pinned.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use lb_core::{DesiredState, config::Config, snapshot::Neighbours};
+use tokio::{
+    runtime::Handle,
+    signal::unix::{SignalKind, signal},
+    sync::{mpsc, watch},
+    task::{JoinError, JoinSet},
+    time::timeout,
+};
+
+use crate::{
+    // announce,
+    answers::live::Live,
+    api::server::{self, Socket},
+    apply::{self, Executor, Maps},
+    configuration,
+    engine::{self, feedback::FeedbackSender, state::State},
+    failure::{Failure, chain},
+    links,
+    neighbours,
+    sources::{CHANGES_WAITING_MAX, Change, ChangeSender, file, probes},
+};
+
+/// How long the speaker may take to say goodbye.
+const GOODBYE_MAX: Duration = Duration::from_secs(2);
+
+/// Everything that had to be there before the agent could start.
+#[derive(Debug)]
+pub struct Setup<M> {
+    /// The configuration file.
+    pub config_path: PathBuf,
+    /// Its text.
+    pub config_text: String,
+    /// What it means.
+    pub config: Config,
+    /// Names of the uplinks; the place in the list is the slot.
+    pub uplinks: Vec<Arc<str>>,
+    /// The engine's first state.
+    pub state: State,
+    /// The data path.
+    pub executor: Executor<M>,
+    /// Where to answer.
+    pub socket: Socket,
+}
+
+impl<M> Setup<M> {
+    /// The nodes that ways are looked for to.
+    #[must_use]
+    pub fn nodes(&self) -> neighbours::Nodes {
+        neighbours::Nodes {
+            own: Arc::clone(&self.config.node),
+            all: self.config.nodes.clone(),
+        }
+    }
+}
+
+/// Runs until told to leave.
+///
+/// # Errors
+/// If the data path cannot be set up, or a source breaks for good.
+pub async fn run<M: Maps + Send + 'static>(setup: Setup<M>) -> Result<(), Failure> {
+    let (changes, changes_heard) = mpsc::channel(CHANGES_WAITING_MAX);
+    let (feedback, feedback_heard) = mpsc::unbounded_channel();
+    let (desired, desired_seen) = watch::channel(Arc::<DesiredState>::default());
+    let (ways, ways_seen) = watch::channel(Arc::<Neighbours>::default());
+    let (wanted, wanted_seen) = watch::channel(Default::default());
+    let (views, views_asked) = mpsc::channel(1);
+    let (counters, counters_asked) = mpsc::channel(1);
+
+    let mut tasks = sources(&setup, &changes, desired_seen.clone());
+    tasks.spawn(quiet(probes::run(wanted_seen, changes)));
+    let live = Live { views, counters };
+    tasks.spawn(answer(setup.socket, live));
+    let announcer = tokio::spawn(async {});
+    let inputs = apply::Inputs {
+        desired: desired_seen,
+        neighbours: ways_seen,
+        counters: counters_asked,
+    };
+    let mut datapath = tokio::task::spawn_blocking(|| follow(setup.executor, inputs, feedback));
+    let inputs = engine::Inputs {
+        changes: changes_heard,
+        feedback: feedback_heard,
+        views: views_asked,
+    };
+    let outputs = engine::Outputs {
+        desired,
+        neighbours: ways,
+        probes: wanted,
+    };
+
+    let result = tokio::select! {
+        () = engine::run(setup.state, inputs, outputs) => Ok(()),
+        ended = &mut datapath => Err(failure_of(ended)),
+        failure = first_failure(&mut tasks) => Err(failure),
+    };
+    // The engine is gone by now, and with it what the announcer and the data path follow.
+    if timeout(GOODBYE_MAX, announcer).await.is_err() {
+        tracing::warn!("the BGP sessions did not close in time");
+    }
+    if !datapath.is_finished() {
+        let _ = datapath.await;
+    }
+    if result.is_ok() {
+        tracing::info!("left; the data path goes on by its pins");
+    }
+    result
+}
+
+fn sources<M>(
+    setup: &Setup<M>,
+    changes: &ChangeSender,
+    desired: watch::Receiver<Arc<DesiredState>>,
+) -> JoinSet<Result<(), Failure>> {
+    let mut tasks = JoinSet::new();
+    let watched = file::Watched::new(&setup.config_path, setup.config_text.clone());
+    let (path, running) = (setup.config_path.clone(), setup.config.clone());
+    let accept = move |text: &str| {
+        configuration::understand_edit(&path, text, &running).map_err(|error| chain(&error))
+    };
+    tasks.spawn(quiet(file::run(watched, accept, changes.clone())));
+    let links = links::run(setup.uplinks.clone(), changes.clone());
+    tasks.spawn(async { links.await.map_err(|error| Failure::from_error(&error)) });
+    let neighbours = neighbours::run(
+        setup.uplinks.clone(),
+        setup.nodes(),
+        desired,
+        changes.clone(),
+    );
+    tasks.spawn(async {
+        neighbours
+            .await
+            .map_err(|error| Failure::from_error(&error))
+    });
+    tasks.spawn(signals(changes.clone()));
+    tasks
+}
+
+async fn quiet(task: impl Future<Output = ()>) -> Result<(), Failure> {
+    task.await;
+    Ok(())
+}
+
+async fn answer(socket: Socket, live: Live) -> Result<(), Failure> {
+    let served = server::serve(socket, Arc::new(live)).await;
+    served.map_err(|error| Failure::from_error(&error))
+}
+
+/// The first SIGTERM or SIGINT asks the engine to leave, the second does not wait for it.
+async fn signals(changes: ChangeSender) -> Result<(), Failure> {
+    let install = |kind| signal(kind).map_err(|error| Failure::from_error(&error));
+    let (mut terminate, mut interrupt) = (
+        install(SignalKind::terminate())?,
+        install(SignalKind::interrupt())?,
+    );
+    let mut asked = false;
+    loop {
+        let name = tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        };
+        if asked {
+            return Err(broken(
+                "a second signal came before the peers had acknowledged the withdraw",
+            ));
+        }
+        asked = true;
+        tracing::info!("{name}: withdrawing every route; forwarding goes on");
+        if changes.send(Change::Leave).await.is_err() {
+            return Ok(());
+        }
+    }
+}
+
+/// The executor's life, on a thread that may block.
+fn follow<M: Maps>(
+    mut executor: Executor<M>,
+    inputs: apply::Inputs,
+    feedback: FeedbackSender,
+) -> Result<(), Failure> {
+    let followed = Handle::current().block_on(apply::follow(&mut executor, inputs, feedback));
+    followed.map_err(|error| Failure::from_error(&error))
+}
+
+async fn first_failure(tasks: &mut JoinSet<Result<(), Failure>>) -> Failure {
+    while let Some(ended) = tasks.join_next().await {
+        if !matches!(ended, Ok(Ok(()))) {
+            return failure_of(ended);
+        }
+    }
+    broken("every source ended")
+}
+
+fn failure_of(ended: Result<Result<(), Failure>, JoinError>) -> Failure {
+    match ended {
+        Ok(Ok(())) => broken("a part of the agent ended that should not"),
+        Ok(Err(failure)) => failure,
+        Err(panic) => Failure::from_error(&panic),
+    }
+}
+
+fn broken(sentence: &str) -> Failure {
+    Failure::Failed(sentence.to_owned())
+}

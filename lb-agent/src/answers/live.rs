@@ -1,0 +1,54 @@
+//! Answers of the running agent: asks the engine for what it knows and the data path for what it counted,
+//! when somebody asks.
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::Counters;
+use crate::{
+    answers,
+    api::{
+        rows::{Answer, BgpRow, EndpointRow, NodeRow, ServiceRow},
+        server::Tell,
+    },
+    engine::state::View,
+};
+
+/// Those who are asked.
+#[derive(Clone, Debug)]
+pub struct Live {
+    /// The engine.
+    pub views: mpsc::Sender<oneshot::Sender<View>>,
+    /// The data path.
+    pub counters: mpsc::Sender<oneshot::Sender<Counters>>,
+}
+
+impl Live {
+    async fn view(&self) -> Option<View> {
+        ask(&self.views).await
+    }
+}
+
+impl Tell for Live {
+    async fn services(&self) -> Option<Answer<ServiceRow>> {
+        let view = self.view().await?;
+        Some(answers::services(&view, &ask(&self.counters).await?))
+    }
+
+    async fn endpoints(&self) -> Option<Answer<EndpointRow>> {
+        Some(answers::endpoints(&self.view().await?))
+    }
+
+    async fn nodes(&self) -> Option<Answer<NodeRow>> {
+        Some(answers::nodes(&self.view().await?))
+    }
+
+    async fn bgp(&self) -> Option<Answer<BgpRow>> {
+        Some(answers::bgp(&self.view().await?))
+    }
+}
+
+async fn ask<T>(who: &mpsc::Sender<oneshot::Sender<T>>) -> Option<T> {
+    let (sender, answer) = oneshot::channel();
+    who.send(sender).await.ok()?;
+    answer.await.ok()
+}

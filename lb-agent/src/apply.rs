@@ -1,0 +1,296 @@
+//! Brings the data path to the desired state and reports what it holds. Runs on a thread of its own, because
+//! a map write may have to wait for every CPU to leave the programs. Decides nothing: `image` says which words
+//! to store in which order, and what did not fit.
+
+pub mod kernel;
+
+use std::{collections::BTreeMap, mem, sync::Arc, time::Duration};
+
+use lb_common::{
+    counter::ServiceCounters,
+    image::{Image, MapWrite},
+};
+use lb_core::{
+    DesiredState,
+    image::{Placements, image},
+    model::ServicePort,
+    snapshot::{Link, Neighbours, PortFeedback},
+};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::{
+    answers::Counters,
+    engine::feedback::{Applied, Feedback, FeedbackSender},
+    failure::chain,
+};
+
+/// Time between two signs of life, and between two attempts at what failed.
+const BEAT: Duration = Duration::from_secs(1);
+/// After this long without a sign of life the data path takes the agent for dead (`deadAgentLimit`).
+pub const DEAD_AGENT_LIMIT: Duration = Duration::from_secs(120);
+
+/// The maps and links of a data path: the kernel's, or a test's.
+pub trait Maps {
+    /// Why a change failed.
+    type Error: std::error::Error + 'static;
+    /// Reads the maps back.
+    fn image(&self) -> Image;
+    /// Carries writes out, in order.
+    fn apply(&mut self, writes: &[MapWrite]) -> Result<(), Self::Error>;
+    /// Attaches the programs to these uplinks, or replaces those that are attached.
+    fn attach(&mut self, links: &[Link]) -> Result<(), Self::Error>;
+    /// From now on the maps outlive this process, whatever becomes of it.
+    fn keep(&mut self);
+    /// Counters by service id.
+    fn service_counters(&self) -> Vec<ServiceCounters>;
+    /// Gives a sign of life, good for `limit`; `None`: for ever.
+    fn stamp(&self, limit: Option<Duration>) -> Result<(), Self::Error>;
+}
+
+/// What the executor follows.
+#[derive(Debug)]
+pub struct Inputs {
+    /// What this node shall do.
+    pub desired: watch::Receiver<Arc<DesiredState>>,
+    /// The ways to other nodes.
+    pub neighbours: watch::Receiver<Arc<Neighbours>>,
+    /// Who wants to see counters.
+    pub counters: mpsc::Receiver<oneshot::Sender<Counters>>,
+}
+
+/// A data path and what is known of it.
+#[derive(Debug)]
+pub struct Executor<M> {
+    maps: M,
+    image: Image,
+    placements: Placements,
+    attached: Vec<(u8, u32)>,
+    applied: BTreeMap<ServicePort, u64>,
+}
+
+/// Why an attempt failed: the maps or links are as the last good write left them.
+#[derive(Debug, thiserror::Error)]
+pub enum Error<E: std::error::Error + 'static> {
+    /// A map could not be written.
+    #[error("a map could not be written")]
+    Write(#[source] E),
+    /// A program could not be attached.
+    #[error("the programs cannot be attached")]
+    Attach(#[source] E),
+    /// The sign of life could not be left.
+    #[error("the agent's sign of life could not be left")]
+    Stamp(#[source] E),
+}
+
+impl<M: Maps> Executor<M> {
+    /// What the maps hold.
+    #[must_use]
+    pub fn image(&self) -> &Image {
+        &self.image
+    }
+
+    /// Starts from what the maps hold.
+    pub fn new(maps: M) -> Self {
+        Self {
+            image: maps.image(),
+            maps,
+            placements: Placements::default(),
+            attached: Vec::new(),
+            applied: BTreeMap::new(),
+        }
+    }
+
+    /// Brings maps and links to what shall be. What it reports is true whether it failed or not: a service
+    /// port that was taken earlier and did not change since is still there.
+    pub fn apply(
+        &mut self,
+        desired: &DesiredState,
+        neighbours: &Neighbours,
+    ) -> (Applied, Result<(), Error<M::Error>>) {
+        let outcome = self.write(desired, neighbours).and_then(|ports| {
+            self.attach(desired)?;
+            self.maps.keep();
+            Ok(ports)
+        });
+        let (ports, result) = match outcome {
+            Ok(ports) => (ports, Ok(())),
+            Err(error) => (self.still_there(desired, &error), Err(error)),
+        };
+        self.applied = ports
+            .iter()
+            .filter_map(|(&port, feedback)| Some((port, generation(feedback)?)))
+            .collect();
+        (
+            Applied {
+                generation: desired.generation,
+                ports,
+            },
+            result,
+        )
+    }
+
+    /// What the services have counted.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        let counters = self.maps.service_counters();
+        let of = |port: &ServicePort| {
+            counters
+                .get(usize::from(self.placements.id(*port)?))
+                .copied()
+        };
+        self.applied
+            .keys()
+            .filter_map(|port| Some((*port, of(port)?)))
+            .collect()
+    }
+
+    /// Gives a sign of life, good for `limit`; `None`: for ever.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn stamp(&self, limit: Option<Duration>) -> Result<(), Error<M::Error>> {
+        self.maps.stamp(limit).map_err(Error::Stamp)
+    }
+
+    fn write(
+        &mut self,
+        desired: &DesiredState,
+        neighbours: &Neighbours,
+    ) -> Result<BTreeMap<ServicePort, PortFeedback>, Error<M::Error>> {
+        let outcome = image(
+            desired,
+            neighbours,
+            &self.image,
+            mem::take(&mut self.placements),
+        );
+        if let Err(error) = self.maps.apply(&outcome.writes) {
+            // How far it came is only known to the kernel; what is placed where follows from that.
+            self.image = self.maps.image();
+            return Err(Error::Write(error));
+        }
+        for (what, reason) in &outcome.unplaced {
+            tracing::warn!(?what, %reason, "no room in the data path");
+        }
+        tracing::debug!(
+            generation = desired.generation,
+            writes = outcome.writes.len(),
+            "maps written"
+        );
+        self.image.apply(&outcome.writes);
+        let ports = outcome.feedback(desired);
+        self.placements = outcome.placements;
+        Ok(ports)
+    }
+
+    fn attach(&mut self, desired: &DesiredState) -> Result<(), Error<M::Error>> {
+        let links = desired
+            .cluster
+            .as_ref()
+            .map_or(&[][..], |cluster| &cluster.links);
+        let wanted: Vec<_> = links.iter().map(|link| (link.slot, link.ifindex)).collect();
+        if wanted != self.attached {
+            self.maps.attach(links).map_err(Error::Attach)?;
+            let names: Vec<_> = links.iter().map(|link| &*link.name).collect();
+            tracing::info!(uplinks = names.join(","), "programs attached");
+            self.attached = wanted;
+        }
+        Ok(())
+    }
+
+    fn still_there(
+        &self,
+        desired: &DesiredState,
+        error: &Error<M::Error>,
+    ) -> BTreeMap<ServicePort, PortFeedback> {
+        let reason = chain(error);
+        let feedback = |port, planned| match self.applied.get(&port) {
+            Some(&generation) if generation >= planned => PortFeedback::Applied { generation },
+            _ => PortFeedback::Failed {
+                reason: reason.clone(),
+            },
+        };
+        desired
+            .ports()
+            .map(|plan| (plan.port, feedback(plan.port, plan.generation)))
+            .collect()
+    }
+}
+
+const fn generation(feedback: &PortFeedback) -> Option<u64> {
+    match feedback {
+        PortFeedback::Applied { generation } => Some(*generation),
+        PortFeedback::Failed { .. } => None,
+    }
+}
+
+/// Follows the desired state until the engine is gone; what fails is tried again every [`BEAT`].
+///
+/// # Errors
+/// If the very first attempt fails: then this agent never worked, and whoever started it must know.
+pub async fn follow<M: Maps>(
+    executor: &mut Executor<M>,
+    mut inputs: Inputs,
+    feedback: FeedbackSender,
+) -> Result<(), Error<M::Error>> {
+    let mut beat = tokio::time::interval(BEAT);
+    let mut done = Done::default();
+    loop {
+        let changed = tokio::select! {
+            changed = inputs.desired.changed() => changed,
+            changed = inputs.neighbours.changed() => changed,
+            Some(counters) = inputs.counters.recv() => {
+                // Whoever asked may be gone.
+                let _ = counters.send(executor.counters());
+                continue;
+            }
+            _ = beat.tick() => {
+                if let Err(error) = executor.stamp(Some(DEAD_AGENT_LIMIT)) {
+                    tracing::error!("{}", chain(&error));
+                }
+                Ok(())
+            }
+        };
+        if changed.is_err() {
+            return Ok(());
+        }
+        let desired = inputs.desired.borrow_and_update().clone();
+        let neighbours = inputs.neighbours.borrow_and_update().clone();
+        if desired.cluster.is_none() || done.covers(&desired, &neighbours) {
+            continue;
+        }
+        let (applied, result) = executor.apply(&desired, &neighbours);
+        match result {
+            Ok(()) => done.set(&desired, &neighbours),
+            Err(error) if !done.ever => return Err(error),
+            Err(error) => tracing::error!("{}; trying again", chain(&error)),
+        }
+        if feedback.send(Feedback::Applied(applied)).is_err() {
+            return Ok(());
+        }
+    }
+}
+
+/// What the maps are known to hold.
+#[derive(Debug, Default)]
+struct Done {
+    ever: bool,
+    generation: u64,
+    neighbours: Arc<Neighbours>,
+}
+
+impl Done {
+    fn covers(&self, desired: &DesiredState, neighbours: &Arc<Neighbours>) -> bool {
+        self.ever && self.generation == desired.generation && *self.neighbours == **neighbours
+    }
+
+    fn set(&mut self, desired: &DesiredState, neighbours: &Arc<Neighbours>) {
+        *self = Self {
+            ever: true,
+            generation: desired.generation,
+            neighbours: Arc::clone(neighbours),
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,306 @@
+use std::{cell::RefCell, collections::BTreeSet, rc::Rc, sync::Arc, time::Duration};
+
+use lb_common::{
+    abi::MapId,
+    counter::ServiceCounters,
+    flow::STATES,
+    image::{Image, MapWrite},
+    limits::Capacity,
+    service::ServiceCold,
+};
+use lb_core::{
+    DesiredState, Snapshot,
+    config::{Origin, parse},
+    keys::ClusterKeys,
+    model::Mac,
+    plan,
+    snapshot::{DatapathFacts, Link, Neighbours, PortFeedback},
+};
+use tokio::sync::{mpsc, watch};
+
+use super::{Executor, Inputs, Maps, follow};
+use crate::engine::feedback::{Applied, Feedback};
+
+const CAPACITY: Capacity = Capacity {
+    services: 64,
+    row_units: 64,
+    endpoints: 256,
+    ..Capacity::DEFAULT
+};
+
+const YAML: &str = "
+nodes:
+  - {name: n1, addresses: [10.0.0.11]}
+services:
+  - name: default/web
+    addresses: [10.99.0.1]
+    ports: [{name: http, port: 80}]
+    endpoints:
+      - {address: 10.1.1.2, node: n1, ports: {http: 8080}}
+      - {address: 10.1.1.3, node: n1, ports: {http: 8080}}
+  - name: default/dns
+    addresses: [10.99.0.2]
+    ports: [{name: dns, protocol: UDP, port: 53}]
+    endpoints:
+      - {address: 10.1.1.4, node: n1, ports: {dns: 53}}
+";
+
+/// Maps that can be told to fail, and that outlive the executor as pins do.
+#[derive(Clone, Debug)]
+struct Fake(Rc<RefCell<Kernel>>);
+
+#[derive(Debug)]
+struct Kernel {
+    image: Image,
+    writes: usize,
+    attached: Vec<String>,
+    kept: bool,
+    write_fails: bool,
+    attach_fails: bool,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the kernel says no")]
+struct No;
+
+impl Fake {
+    fn new() -> Self {
+        Self(Rc::new(RefCell::new(Kernel {
+            image: Image::empty(CAPACITY),
+            writes: 0,
+            attached: Vec::new(),
+            kept: false,
+            write_fails: false,
+            attach_fails: false,
+        })))
+    }
+}
+
+impl Maps for Fake {
+    type Error = No;
+
+    fn image(&self) -> Image {
+        self.0.borrow().image.clone()
+    }
+
+    fn apply(&mut self, writes: &[MapWrite]) -> Result<(), No> {
+        let mut kernel = self.0.borrow_mut();
+        if kernel.write_fails {
+            return Err(No);
+        }
+        kernel.image.apply(writes);
+        kernel.writes += writes.len();
+        Ok(())
+    }
+
+    fn attach(&mut self, links: &[Link]) -> Result<(), No> {
+        let mut kernel = self.0.borrow_mut();
+        if kernel.attach_fails {
+            return Err(No);
+        }
+        kernel.attached = links.iter().map(|link| link.name.to_string()).collect();
+        Ok(())
+    }
+
+    fn keep(&mut self) {
+        self.0.borrow_mut().kept = true;
+    }
+
+    /// Each service's packets are ten times its id plus one.
+    fn service_counters(&self) -> Vec<ServiceCounters> {
+        let of = |id: u64| ServiceCounters {
+            packets: id * 10 + 1,
+            ..ServiceCounters::default()
+        };
+        (0..u64::from(CAPACITY.services)).map(of).collect()
+    }
+
+    fn stamp(&self, _limit: Option<Duration>) -> Result<(), No> {
+        Ok(())
+    }
+}
+
+fn link(name: &str, ifindex: u32) -> Link {
+    Link {
+        slot: 0,
+        name: name.into(),
+        ifindex,
+        mac: Mac([2, 0, 0, 0, 0, 1]),
+        mtu_bytes: 1500,
+        addresses: Vec::new(),
+    }
+}
+
+/// The plan of a file, after `previous`.
+fn planned(yaml: &str, previous: &DesiredState) -> Arc<DesiredState> {
+    let origin = Origin {
+        file: "test.yaml",
+        host_name: "n1",
+    };
+    let config = parse(yaml, origin).unwrap_or_else(|error| panic!("{error}"));
+    let keys = ClusterKeys {
+        seed: [1, 2],
+        gue_key: [3, 4],
+    };
+    let facts = DatapathFacts {
+        capacity: CAPACITY,
+        tick_shift: 8,
+        timeout_ticks: [60; STATES],
+    };
+    let mut snapshot = Snapshot::new(&config, keys, facts);
+    snapshot.links = vec![link("eth0", 7)];
+    if let Some(before) = previous.services.values().next() {
+        let known = previous
+            .services
+            .values()
+            .map(|plan| Arc::clone(&plan.service));
+        assert!(known.count() > 0, "{before:?}");
+        snapshot.services = previous
+            .services
+            .values()
+            .map(|plan| Arc::clone(&plan.service))
+            .collect();
+        snapshot.set_config(&config);
+    }
+    Arc::new(plan(&snapshot, previous))
+}
+
+fn first_plan() -> Arc<DesiredState> {
+    planned(YAML, &DesiredState::default())
+}
+
+fn is_applied(applied: &Applied, vip: &str) -> bool {
+    let (_, feedback) = applied
+        .ports
+        .iter()
+        .find(|(port, _)| port.vip.to_string() == vip)
+        .unwrap_or_else(|| panic!("nothing said of {vip}: {applied:?}"));
+    matches!(feedback, PortFeedback::Applied { .. })
+}
+
+#[test]
+fn what_is_reported_is_in_the_maps_and_attached() {
+    let fake = Fake::new();
+    let mut executor = Executor::new(fake.clone());
+    let desired = first_plan();
+    let (applied, result) = executor.apply(&desired, &Neighbours::new());
+    result.unwrap();
+    assert_eq!(applied.generation, desired.generation);
+    assert!(is_applied(&applied, "10.99.0.1") && is_applied(&applied, "10.99.0.2"));
+    let kernel = fake.0.borrow();
+    assert!(kernel.kept);
+    assert_eq!(kernel.attached, ["eth0"]);
+    assert_eq!(&kernel.image, executor.image());
+    let cold = (0..CAPACITY.services as usize)
+        .map(|id| kernel.image.element::<ServiceCold>(MapId::ServiceCold, id));
+    assert_eq!(
+        cold.filter(|cold| cold.family == 4 && cold.port != 0)
+            .count(),
+        2
+    );
+}
+
+#[test]
+fn a_restart_writes_nothing_if_nothing_changed() {
+    let fake = Fake::new();
+    Executor::new(fake.clone())
+        .apply(&first_plan(), &Neighbours::new())
+        .1
+        .unwrap();
+    let before = fake.0.borrow().writes;
+    assert!(before > 0);
+    let (applied, result) = Executor::new(fake.clone()).apply(&first_plan(), &Neighbours::new());
+    result.unwrap();
+    assert!(is_applied(&applied, "10.99.0.1"));
+    assert_eq!(fake.0.borrow().writes, before);
+}
+
+#[test]
+fn counters_are_found_by_service_port_after_a_restart_too() {
+    let fake = Fake::new();
+    let mut first = Executor::new(fake.clone());
+    first.apply(&first_plan(), &Neighbours::new()).1.unwrap();
+    let counters = first.counters();
+    assert_eq!(counters.len(), 2);
+    let distinct: BTreeSet<_> = counters.values().map(|counters| counters.packets).collect();
+    assert_eq!(distinct.len(), 2);
+    let mut second = Executor::new(fake);
+    second.apply(&first_plan(), &Neighbours::new()).1.unwrap();
+    assert_eq!(second.counters(), counters);
+}
+
+#[test]
+fn a_write_that_fails_takes_down_only_what_it_was_for() {
+    let fake = Fake::new();
+    let mut executor = Executor::new(fake.clone());
+    let first = first_plan();
+    executor.apply(&first, &Neighbours::new()).1.unwrap();
+    let second = planned(&YAML.replace("10.1.1.3", "10.1.1.9"), &first);
+    fake.0.borrow_mut().write_fails = true;
+    let (applied, result) = executor.apply(&second, &Neighbours::new());
+    assert!(result.is_err());
+    assert!(
+        !is_applied(&applied, "10.99.0.1"),
+        "it changed and was not written"
+    );
+    assert!(is_applied(&applied, "10.99.0.2"), "nothing of it changed");
+    fake.0.borrow_mut().write_fails = false;
+    let (applied, result) = executor.apply(&second, &Neighbours::new());
+    result.unwrap();
+    assert!(is_applied(&applied, "10.99.0.1"));
+}
+
+fn inputs(desired: Arc<DesiredState>) -> (impl Drop, Inputs) {
+    let (sender, desired) = watch::channel(desired);
+    let (ways, neighbours) = watch::channel(Arc::default());
+    let (asked, counters) = mpsc::channel(1);
+    (
+        Held(Box::new((sender, ways, asked))),
+        Inputs {
+            desired,
+            neighbours,
+            counters,
+        },
+    )
+}
+
+/// Keeps the other ends of channels until dropped.
+struct Held(#[expect(dead_code, reason = "only its drop counts")] Box<dyn std::any::Any>);
+
+impl Drop for Held {
+    fn drop(&mut self) {}
+}
+
+#[tokio::test]
+async fn a_first_attempt_that_fails_is_the_end() {
+    let fake = Fake::new();
+    fake.0.borrow_mut().attach_fails = true;
+    let (_held, inputs) = inputs(first_plan());
+    let (feedback, mut heard) = mpsc::unbounded_channel();
+    let error = follow(&mut Executor::new(fake.clone()), inputs, feedback)
+        .await
+        .unwrap_err();
+    assert_eq!(
+        crate::failure::chain(&error),
+        "the programs cannot be attached: the kernel says no"
+    );
+    assert!(!fake.0.borrow().kept, "nothing worked, so nothing is kept");
+    assert_eq!(heard.recv().await, None, "nothing may be announced");
+}
+
+#[tokio::test]
+async fn a_later_failure_is_tried_again() {
+    let fake = Fake::new();
+    let (held, inputs) = inputs(first_plan());
+    let (feedback, mut heard) = mpsc::unbounded_channel();
+    let mut executor = Executor::new(fake.clone());
+    let script = async {
+        let Some(Feedback::Applied(first)) = heard.recv().await else {
+            panic!("nothing applied")
+        };
+        assert!(is_applied(&first, "10.99.0.1"));
+        drop(held);
+    };
+    let (ended, ()) = tokio::join!(follow(&mut executor, inputs, feedback), script);
+    ended.unwrap();
+}

@@ -1,0 +1,114 @@
+//! `run`: everything that can be refused is refused before anything is touched, then the agent runs.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use lb_core::{Snapshot, config::Config, keys::ClusterKeys, probes, snapshot::DatapathFacts};
+use lb_datapath::Options;
+use tokio::runtime::{Builder, Runtime};
+
+use crate::{
+    agent::{self, Setup},
+    api::server::Socket,
+    apply::{Executor, kernel::Kernel},
+    capabilities,
+    cli::RunArgs,
+    configuration::{self, Loaded},
+    engine::state::State,
+    failure::{Failure, chain},
+    logging, once, recovered, uplinks,
+};
+
+/// Async threads; what blocks has threads of its own.
+const WORKER_THREADS: usize = 2;
+
+/// Runs the command.
+///
+/// # Errors
+/// If anything that the agent needs is missing, taken or wrong.
+pub fn run(args: &RunArgs) -> Result<(), Failure> {
+    logging::init(args.log_format);
+    let setup = set_up(args)?;
+    let runtime = runtime()?;
+    runtime.block_on(async {
+        if args.once {
+            once::run(setup).await
+        } else {
+            agent::run(setup).await
+        }
+    })
+}
+
+fn set_up(args: &RunArgs) -> Result<Setup<Kernel>, Failure> {
+    let Loaded { text, config } = configuration::load(&args.config).map_err(failed)?;
+    refuse_without_capabilities()?;
+    let uplinks = uplinks::choose(&config.uplinks).map_err(failed)?;
+    let keys = configuration::keys(&config).map_err(failed)?;
+    let socket = Socket::bind(&args.socket).map_err(failed)?;
+    let kernel = Kernel::open(&Options::pinned(&args.pin_dir)).map_err(refused_by_kernel)?;
+    tracing::info!(
+        node = %config.node, uplinks = uplinks.join(","), pins = %args.pin_dir.display(),
+        adopted = kernel.adopted(), "starting"
+    );
+    let (facts, adopted) = (kernel.facts(), kernel.adopted());
+    let executor = Executor::new(kernel);
+    let state = first_state(&config, keys, facts, adopted.then_some(&executor))?;
+    Ok(Setup {
+        config_path: args.config.clone(),
+        config_text: text,
+        config,
+        uplinks: uplinks.into_iter().map(Arc::from).collect(),
+        state,
+        executor,
+        socket,
+    })
+}
+
+/// What is known before any source has spoken: the file, and what adopted maps remember.
+fn first_state(
+    config: &Config,
+    keys: Option<ClusterKeys>,
+    facts: DatapathFacts,
+    adopted: Option<&Executor<Kernel>>,
+) -> Result<State, Failure> {
+    let recovered = || adopted.and_then(|executor| recovered::keys(executor.image()));
+    let keys = match keys.or_else(recovered) {
+        Some(keys) => keys,
+        None => recovered::new_keys().map_err(failed)?,
+    };
+    let wanted = probes::wanted(&config.services);
+    let down = adopted.map_or_else(BTreeSet::new, |executor| {
+        recovered::found_down(executor.image(), &wanted)
+    });
+    Ok(State::new(Snapshot::new(config, keys, facts), &down))
+}
+
+fn refuse_without_capabilities() -> Result<(), Failure> {
+    let missing = capabilities::missing().map_err(failed)?;
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let missing = missing.join(", ");
+    Err(Failure::CannotRunHere(format!(
+        "the capabilities {missing} are missing; run as root, or grant them"
+    )))
+}
+
+fn refused_by_kernel(error: lb_datapath::Error) -> Failure {
+    match error.is_not_permitted() {
+        true => Failure::CannotRunHere(chain(&error)),
+        false => Failure::Failed(chain(&error)),
+    }
+}
+
+fn runtime() -> Result<Runtime, Failure> {
+    let mut builder = Builder::new_multi_thread();
+    builder
+        .worker_threads(WORKER_THREADS)
+        .enable_all()
+        .build()
+        .map_err(failed)
+}
+
+fn failed(error: impl std::error::Error + 'static) -> Failure {
+    Failure::from_error(&error)
+}

@@ -1,0 +1,67 @@
+//! `show`: asks the running agent, or for `maps` the kernel, and prints a table or JSON.
+
+use std::{path::Path, time::SystemTime};
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{
+    api::{
+        client,
+        rows::{Answer, MapRow},
+    },
+    cli::{OutputFormat, ShowArgs, ShowWhat},
+    failure::Failure,
+    show,
+};
+
+/// Runs the command.
+///
+/// # Errors
+/// If no agent answers; for `maps`, if nothing is pinned.
+pub fn show(args: &ShowArgs) -> Result<(), Failure> {
+    let now = SystemTime::now();
+    let text = match args.what {
+        ShowWhat::Services => asked(args, "/v1/services", show::services),
+        ShowWhat::Endpoints => asked(args, "/v1/endpoints", |answer| show::endpoints(answer, now)),
+        ShowWhat::Nodes => asked(args, "/v1/nodes", show::nodes),
+        ShowWhat::Bgp => asked(args, "/v1/bgp", |answer| show::bgp(answer, now)),
+        ShowWhat::Maps => {
+            let maps = maps(&args.pin_dir)?;
+            printed(args, &maps, |maps| show::maps(maps, &args.pin_dir))
+        }
+    }?;
+    print!("{text}");
+    Ok(())
+}
+
+fn asked<Row>(
+    args: &ShowArgs,
+    path: &str,
+    table: impl Fn(&Answer<Row>) -> String,
+) -> Result<String, Failure>
+where
+    Row: Serialize + DeserializeOwned,
+{
+    let answer = client::get(&args.socket, path).map_err(|error| Failure::from_error(&error))?;
+    printed(args, &answer, table)
+}
+
+fn printed<T: Serialize>(
+    args: &ShowArgs,
+    value: &T,
+    table: impl Fn(&T) -> String,
+) -> Result<String, Failure> {
+    match args.output {
+        OutputFormat::Table => Ok(table(value)),
+        OutputFormat::Json => {
+            let json =
+                serde_json::to_string_pretty(value).map_err(|error| Failure::from_error(&error))?;
+            Ok(json + "\n")
+        }
+    }
+}
+
+fn maps(pin_dir: &Path) -> Result<Vec<MapRow>, Failure> {
+    let maps = lb_datapath::show_maps(pin_dir).map_err(|error| Failure::from_error(&error))?;
+    Ok(maps.into_iter().map(MapRow::from).collect())
+}
