@@ -96,7 +96,7 @@ fn follow(events: &Receiver<Event>, console: &mut Console) -> ExitCode {
         };
         match event {
             Event::Begin(step) => console.begin(step),
-            Event::Note(line) => console.note(line),
+            Event::Note(line) => console.note(&line),
             Event::Held => console.hold(),
             Event::Failed(failure) => console.fail(&failure),
             Event::Crashed => return ExitCode::FAILURE,

@@ -1,5 +1,5 @@
-//! How the demo looks. On a terminal the step under way is one line that counts its seconds; elsewhere there are plain
-//! lines only, each printed once. It knows nothing of what the steps do.
+//! How the demo looks: a step's title, its notes as they come, and how it ended. On a terminal the last line counts the
+//! seconds of the step under way; elsewhere each line is printed once. It knows nothing of what the steps do.
 
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -15,7 +15,6 @@ pub(crate) struct Console {
     steps: usize,
     begun: usize,
     current: Option<(Step, Instant)>,
-    notes: Vec<String>,
     failed: bool,
     started: Instant,
 }
@@ -28,7 +27,6 @@ impl Console {
             steps,
             begun: 0,
             current: None,
-            notes: Vec::new(),
             failed: false,
             started: Instant::now(),
         }
@@ -37,31 +35,29 @@ impl Console {
     /// Shows that a step has begun.
     pub(crate) fn begin(&mut self, step: Step) {
         self.begun += 1;
-        if !self.terminal {
-            println!("[{}/{}] {} ...", self.begun, self.steps, step.title);
-        }
+        println!("[{}/{}] {}", self.begun, self.steps, step.title);
         self.current = Some((step, Instant::now()));
         self.tick();
     }
 
     /// Counts on.
     pub(crate) fn tick(&self) {
-        let Some((step, since)) = self.current.as_ref().filter(|_| self.terminal) else {
+        if !self.terminal {
             return;
-        };
-        let seconds = since.elapsed().as_secs_f32();
-        let (begun, steps, title) = (self.begun, self.steps, &step.title);
-        print!("{ERASE_LINE}[{begun}/{steps}] {title} ... {seconds:.1} s");
-        flush();
+        }
+        if let Some((_, since)) = &self.current {
+            print!(
+                "{ERASE_LINE}      ... {:.1} s",
+                since.elapsed().as_secs_f32()
+            );
+            flush();
+        }
     }
 
-    /// Adds a line to the step; it is shown when the step ends.
-    pub(crate) fn note(&mut self, line: String) {
-        if self.terminal {
-            self.notes.push(line);
-        } else {
-            println!("      {line}");
-        }
+    /// Adds a line to the step.
+    pub(crate) fn note(&mut self, line: &str) {
+        self.line(line);
+        self.tick();
     }
 
     /// Shows that the step held.
@@ -74,7 +70,7 @@ impl Console {
         self.failed = true;
         self.end("FAILED");
         for line in failure.lines() {
-            println!("      {line}");
+            self.line(line);
         }
     }
 
@@ -134,23 +130,15 @@ impl Console {
     }
 
     fn end(&mut self, how: &str) {
-        let Some((step, since)) = self.current.take() else {
-            return;
-        };
-        let seconds = since.elapsed().as_secs_f32();
-        if self.terminal {
-            print!(
-                "{ERASE_LINE}[{}/{}] {}: ",
-                self.begun, self.steps, step.title
-            );
-        } else {
-            print!("      ");
+        if let Some((_, since)) = self.current.take() {
+            self.line(&format!("{how} ({:.1} s)", since.elapsed().as_secs_f32()));
         }
-        println!("{how} ({seconds:.1} s)");
-        for line in self.notes.drain(..) {
-            println!("      {line}");
-        }
-        flush();
+    }
+
+    /// Prints a line of the step, over the one that counts.
+    fn line(&self, line: &str) {
+        let erase = if self.terminal { ERASE_LINE } else { "" };
+        println!("{erase}      {line}");
     }
 }
 
