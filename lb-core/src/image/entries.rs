@@ -40,7 +40,14 @@ pub(super) fn publish(
         .copied()
         .collect();
     let values = std::mem::take(&mut change.values);
+    let mut marks_vips = false;
     for (index, &(entry, value)) in values.iter().enumerate() {
+        if matches!(entry, Entry::Vip(_)) && !marks_vips {
+            // Who missed a service port before it was there must not find its VIP marked.
+            marks_vips = true;
+            draft.grace();
+            placements.resting.clear();
+        }
         match set(draft, placements, encode::key(seed, &entry), value) {
             Ok(()) => {}
             Err(NoRoom::Buckets) => {

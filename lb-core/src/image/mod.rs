@@ -128,12 +128,13 @@ pub fn image(
     };
     let mut placements = start(&mut draft, cluster, placements);
     let wanted = Wanted::new(desired, cluster);
-    let mut unplaced = BTreeMap::new();
-    // What a first pass gives back, a second may hand out again.
-    for _ in 0..2 {
-        let gave_back;
-        (unplaced, gave_back) = pass(&mut draft, &wanted, neighbours, &mut placements);
-        if unplaced.is_empty() || !gave_back {
+    let mut walk = |is_last| pass(&mut draft, &wanted, neighbours, &mut placements, is_last);
+    let mut unplaced = walk(false);
+    // What one walk gives back, the next may hand out.
+    while !unplaced.is_empty() {
+        let before = std::mem::replace(&mut unplaced, walk(false));
+        if unplaced == before {
+            unplaced = walk(true);
             break;
         }
     }
@@ -158,14 +159,14 @@ fn start(draft: &mut Draft<'_>, cluster: &ClusterPlan, placements: Placements) -
     recover::adopt(draft)
 }
 
-/// One walk up (what is new) and down (what is no more). Says what did not fit, and whether something was
-/// given back.
+/// One walk up (what is new) and down (what is no more). Says what did not fit.
 fn pass(
     draft: &mut Draft<'_>,
     wanted: &Wanted<'_>,
     neighbours: &Neighbours,
     placements: &mut Placements,
-) -> (BTreeMap<Unplaced, NoRoom>, bool) {
+    is_last: bool,
+) -> BTreeMap<Unplaced, NoRoom> {
     let mut unplaced = BTreeMap::new();
     let machine = machine::Machine::new(wanted.cluster, neighbours);
     let filters = filters::Filters::of(wanted);
@@ -173,11 +174,19 @@ fn pass(
     filters.raise(draft);
     let mut change = ports::Change::default();
     ports::prepare(draft, wanted, placements, &mut change, &mut unplaced);
+    ports::mark_vips(
+        draft,
+        wanted,
+        placements,
+        &mut change,
+        &mut unplaced,
+        is_last,
+    );
     entries::publish(draft, wanted, placements, &mut change, &mut unplaced);
-    let gave_back = ports::give_back(draft, placements, change, machine.gives_back(draft));
+    ports::give_back(draft, placements, change, machine.gives_back(draft));
     machine.lower(draft);
     filters.lower(draft);
-    (unplaced, gave_back)
+    unplaced
 }
 
 #[cfg(test)]

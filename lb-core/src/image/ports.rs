@@ -62,29 +62,48 @@ pub(super) fn prepare(
             Err(why) => _ = unplaced.insert(Unplaced::Port(port), why),
         }
     }
-    for &vip in &wanted.vips {
-        if let Err(why) = place_vip(draft, placements, Entry::Vip(vip), change) {
-            unplaced.insert(Unplaced::Vip(vip), why);
-        }
-    }
     let doubles = wanted.doubles.iter();
     unplaced.extend(doubles.map(|&port| (Unplaced::Port(port), NoRoom::SameKey)));
 }
 
-/// After a grace: clears and gives back what nothing points to any more. False if there was nothing, and then
-/// no grace either, unless the caller needs one.
+/// Gives each new VIP its entry. One with a port that found no room waits for the last pass: a packet must not
+/// see its port come after it.
+pub(super) fn mark_vips(
+    draft: &mut Draft<'_>,
+    wanted: &Wanted<'_>,
+    placements: &mut Placements,
+    change: &mut Change,
+    unplaced: &mut BTreeMap<Unplaced, NoRoom>,
+    is_last: bool,
+) {
+    let waits = |unplaced: &BTreeMap<Unplaced, NoRoom>, vip| {
+        let is_of_vip = |what: &Unplaced| matches!(what, Unplaced::Port(port) if port.vip == vip);
+        !is_last && unplaced.keys().any(is_of_vip)
+    };
+    for &vip in &wanted.vips {
+        if waits(unplaced, vip) {
+            continue;
+        }
+        if let Err(why) = place_vip(draft, placements, Entry::Vip(vip), change) {
+            unplaced.insert(Unplaced::Vip(vip), why);
+        }
+    }
+}
+
+/// After a grace: clears and gives back what nothing points to any more. No grace if there is nothing, unless the
+/// caller needs one.
 pub(super) fn give_back(
     draft: &mut Draft<'_>,
     placements: &mut Placements,
     change: Change,
     needs_grace: bool,
-) -> bool {
+) {
     let gives_back = !(change.removed.is_empty()
         && change.left.is_empty()
         && change.slots.is_empty()
         && change.colds.is_empty());
     if !gives_back && !needs_grace {
-        return false;
+        return;
     }
     draft.grace();
     placements.resting.clear();
@@ -116,7 +135,6 @@ pub(super) fn give_back(
     for placement in change.left {
         give_back_extents(draft, placements, &placement);
     }
-    gives_back
 }
 
 fn arenas(placements: &mut Placements) -> &mut Arenas {
