@@ -11,7 +11,7 @@ use tokio::{
     signal::unix::{SignalKind, signal},
     sync::{mpsc, watch},
     task::{JoinError, JoinSet},
-    time::timeout,
+    time::{Instant, timeout},
 };
 
 use crate::{
@@ -27,6 +27,8 @@ use crate::{
     sources::{CHANGES_WAITING_MAX, Change, ChangeSender, file, probes},
 };
 
+/// A second signal that comes this long after the first means: now.
+const IMPATIENCE: Duration = Duration::from_millis(500);
 /// How long the speaker may take to say goodbye.
 const GOODBYE_MAX: Duration = Duration::from_secs(2);
 
@@ -152,25 +154,29 @@ async fn answer(socket: Socket, live: Live) -> Result<(), Failure> {
     served.map_err(|error| Failure::from_error(&error))
 }
 
-/// The first SIGTERM or SIGINT asks the engine to leave, the second does not wait for it.
+/// The first SIGTERM or SIGINT asks the engine to leave, one that comes [`IMPATIENCE`] later does not wait for
+/// it. What comes sooner is the same request: process managers signal a process and its group.
 async fn signals(changes: ChangeSender) -> Result<(), Failure> {
     let install = |kind| signal(kind).map_err(|error| Failure::from_error(&error));
     let (mut terminate, mut interrupt) = (
         install(SignalKind::terminate())?,
         install(SignalKind::interrupt())?,
     );
-    let mut asked = false;
+    let mut asked: Option<Instant> = None;
     loop {
         let name = tokio::select! {
             _ = terminate.recv() => "SIGTERM",
             _ = interrupt.recv() => "SIGINT",
         };
-        if asked {
-            return Err(broken(
-                "a second signal came before the peers had acknowledged the withdraw",
-            ));
+        match asked {
+            Some(first) if first.elapsed() < IMPATIENCE => continue,
+            Some(_) => {
+                return Err(broken(
+                    "left at the second signal, before the peers had acknowledged the withdraw",
+                ));
+            }
+            None => asked = Some(Instant::now()),
         }
-        asked = true;
         tracing::info!("{name}: withdrawing every route; forwarding goes on");
         if changes.send(Change::Leave).await.is_err() {
             return Ok(());

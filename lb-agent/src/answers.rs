@@ -10,7 +10,7 @@ use std::{
 
 use lb_common::counter::ServiceCounters;
 use lb_core::{
-    desired::{EndpointReason, PortPlan, ServicePlan},
+    desired::{EndpointReason, PortPlan, ServicePlan, VipReason},
     model::{Node, ServicePort},
     probes::Probe,
     snapshot::PortFeedback,
@@ -157,7 +157,12 @@ fn reasons(view: &View, port: &PortPlan) -> Vec<String> {
         }
         reasons.extend(vip.failed.get(&port.port).cloned());
     }
-    if port.targets.is_empty() {
+    let said_already = view
+        .desired
+        .vips
+        .get(&port.port.vip)
+        .is_some_and(|vip| vip.reason == VipReason::NoEndpoint);
+    if port.targets.is_empty() && !said_already {
         reasons.push("no endpoint is used: see `show endpoints`".to_owned());
     }
     reasons

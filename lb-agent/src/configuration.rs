@@ -15,7 +15,7 @@ use lb_core::{
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// It cannot be read.
-    #[error("cannot read {}: {source}", path.display())]
+    #[error("cannot read {}", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -23,10 +23,10 @@ pub enum Error {
         source: std::io::Error,
     },
     /// It says something that cannot be.
-    #[error("{0}")]
+    #[error(transparent)]
     Refused(#[from] config::ConfigError),
     /// The key is too short.
-    #[error("cluster.keyFile: {}: {source}", path.display())]
+    #[error("cluster.keyFile {}", path.display())]
     Key {
         /// The key file.
         path: PathBuf,

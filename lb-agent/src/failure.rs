@@ -37,15 +37,21 @@ impl fmt::Display for Failure {
     }
 }
 
-/// An error and its causes on one line.
+/// An error and its causes on one line; a cause that its error has quoted is not told twice.
 #[must_use]
 pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
+        let told = error.to_string();
+        if !text.contains(&told) {
+            text.push_str(": ");
+            text.push_str(&told);
+        }
         cause = error.source();
     }
     text
 }
+
+#[cfg(test)]
+mod tests;

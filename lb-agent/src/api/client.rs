@@ -26,7 +26,7 @@ pub enum Error {
     #[error("no right to ask the agent: {} is its owner's alone; use the same user, or sudo", .0.display())]
     NotAllowed(PathBuf),
     /// The agent is there and does not answer.
-    #[error("the agent on {} does not answer: {source}", path.display())]
+    #[error("the agent on {} does not answer", path.display())]
     Io {
         /// Its socket.
         path: PathBuf,

@@ -41,7 +41,7 @@ pub enum Error {
     #[error("{} is not a socket; it stays as it is, choose another path with --socket", .0.display())]
     NotASocket(PathBuf),
     /// The kernel refuses.
-    #[error("cannot listen on {}: {source}", path.display())]
+    #[error("cannot listen on {}", path.display())]
     Io {
         /// The socket.
         path: PathBuf,

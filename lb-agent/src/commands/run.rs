@@ -89,7 +89,7 @@ fn refuse_without_capabilities() -> Result<(), Failure> {
     }
     let missing = missing.join(", ");
     Err(Failure::CannotRunHere(format!(
-        "the capabilities {missing} are missing; run as root, or grant them"
+        "missing capabilities: {missing}; run as root, or grant them"
     )))
 }
 
