@@ -338,6 +338,68 @@ fn open_awaited_for_four_minutes() {
 }
 
 #[test]
+fn first_keepalive_awaited_for_four_minutes_without_a_hold_time() {
+    let mut bench = Bench::new(PeerConfig {
+        hold_time_secs: 0,
+        ..config()
+    });
+    let conn = bench.connect();
+    bench.receive(conn, &open(HIGHER).encode());
+    bench.advance(Duration::from_secs(239));
+    assert_eq!(bench.state(), State::OpenConfirm);
+    bench.advance(Duration::from_secs(1));
+    bench.assert_ended(conn, crate::wire::notification::HOLD_TIMER_EXPIRED);
+}
+
+#[test]
+fn updates_stand_in_for_keepalives() {
+    let mut bench = Bench::new(config());
+    let conn = bench.establish();
+    bench.sent.clear();
+    for round in 0..10 {
+        bench.advance(Duration::from_secs(2));
+        bench.receive(conn, &wire::keepalive());
+        let routes = if round % 2 == 0 {
+            routes(["192.0.2.1"])
+        } else {
+            Arc::default()
+        };
+        bench.input(Input::Routes(routes));
+    }
+    assert_eq!(
+        bench.sent.len(),
+        10,
+        "ten UPDATEs, at most 2 s apart, and no KEEPALIVE"
+    );
+}
+
+#[test]
+fn only_a_session_that_lasted_ends_the_back_off() {
+    let retry_after_session_of = |duration: Duration| {
+        let mut bench = Bench::new(config());
+        for _ in 0..4 {
+            let conn = *bench.dialled.last().unwrap();
+            bench.input(Input::ConnectFailed {
+                conn,
+                error: "connection refused",
+            });
+            bench.now = bench.drain().unwrap();
+            bench.drain();
+        }
+        let conn = bench.establish();
+        let end = bench.now + duration;
+        while bench.now < end {
+            bench.advance(Duration::from_secs(5));
+            bench.receive(conn, &wire::keepalive());
+        }
+        bench.input(Input::Closed { conn, error: None });
+        bench.drain().unwrap() - bench.now
+    };
+    assert!(retry_after_session_of(Duration::from_secs(30)) <= Duration::from_secs(5));
+    assert!(retry_after_session_of(Duration::from_secs(25)) > Duration::from_secs(60));
+}
+
+#[test]
 fn refuses_opens_that_do_not_fit() {
     let with = |change: fn(&mut Open)| {
         let mut changed = open(HIGHER);
@@ -460,6 +522,37 @@ fn an_established_session_survives_a_new_connection() {
         (bench.state(), bench.peer.connections[0].id),
         (State::Established, old)
     );
+}
+
+#[test]
+fn a_session_ends_what_else_is_under_way() {
+    let mut bench = Bench::new(config());
+    let dial = bench.dialled[0];
+    let accepted = bench.accept(1);
+    bench.receive(accepted, &open(HIGHER).encode());
+    bench.receive(accepted, &wire::keepalive());
+    assert_eq!(
+        (bench.state(), &bench.closed[..]),
+        (State::Established, &[dial][..])
+    );
+    bench.input(Input::Connected {
+        conn: dial,
+        local: address(1),
+        remote: address(2),
+    });
+    assert_eq!(
+        bench.peer.connections.len(),
+        1,
+        "a dial that was given up cannot come back"
+    );
+
+    let mut bench = Bench::new(config());
+    let dialled = bench.connect();
+    let accepted = bench.accept(1);
+    bench.receive(accepted, &open(LOWER).encode());
+    bench.receive(accepted, &wire::keepalive());
+    bench.assert_ended(dialled, cease::COLLISION);
+    assert_eq!(bench.peer.connections[0].id, accepted);
 }
 
 #[test]

@@ -76,18 +76,24 @@ fn a_partition_expires_the_hold_timer_at_both_ends() {
     }
 }
 
+/// Where one end is Established while the other still compares OPENs, each ends what the other keeps, and
+/// they begin again. RFC 4271 leaves that open; it must be rare.
 #[test]
 fn simultaneous_dialling_leaves_one_connection() {
+    let mut again = 0;
     for seed in seeds().take(500) {
         let mut random = Random::seeded(seed);
         let configs = random_configs(&mut random, [false, false]);
         let mut world = World::new(seed, random, configs);
         start(&mut world);
         let duration = world.run_until_converged(CONVERGENCE_LIMIT);
-        // Both see both OPENs before either is Established or not: then they may have to begin again.
-        assert!(duration < Duration::from_secs(60), "took {duration:?}");
+        again += u32::from(duration > Duration::from_secs(3));
         stays_up(&mut world);
     }
+    assert!(
+        again <= 15,
+        "{again} of 500 simultaneous connections began again"
+    );
 }
 
 fn seeds() -> Box<dyn Iterator<Item = u64>> {

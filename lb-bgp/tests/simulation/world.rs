@@ -237,6 +237,8 @@ impl World {
     }
 
     fn on_connect(&mut self, end: usize, id: ConnId) {
+        let dialled = |(link, _): &(Tcp, _)| link.dialler == end && link.open[end];
+        assert!(!self.links.iter().any(dialled), "end {end} dials twice");
         let mut link = Tcp::dial(end, id, self.next_port);
         self.next_port += 1;
         link.push(1 - end, self.now + self.random.millis(1, 50), Segment::Syn);
