@@ -123,13 +123,21 @@ fn store_macs(frame: Frame, node: &Node) {
     let macs = (&raw const node.macs).cast::<u32>();
     // SAFETY: twelve bytes, aligned: `macs` is the first field of a 64-byte aligned row.
     let words = unsafe { [macs.read(), macs.add(1).read(), macs.add(2).read()] };
-    frame.store_u32(0, words[0]);
+    let wrong = if cfg!(feature = "canary-mac") {
+        1 << 8
+    } else {
+        0
+    };
+    frame.store_u32(0, words[0] ^ wrong);
     frame.store_u32(4, words[1]);
     frame.store_u32(8, words[2]);
 }
 
 #[inline(always)]
 fn decrement_hop_limit<const V6: bool>(frame: Frame) {
+    if cfg!(feature = "canary-ttl") {
+        return;
+    }
     let at = Layout::hop_limit(V6);
     let hop_limit = frame.load_u8(at);
     frame.store_u8(at, hop_limit - 1);
@@ -314,6 +322,9 @@ pub(crate) fn translate_destination<const V6: bool>(frame: Frame, protocol: u8, 
     let is_tcp = protocol == TCP;
     let at = ptr::opaque(transport + if is_tcp { 16 } else { 6 }) & 127;
     if !frame.has(at + 2) {
+        return;
+    }
+    if cfg!(feature = "canary-checksum") {
         return;
     }
     let checksum = frame.load_u16(at);
