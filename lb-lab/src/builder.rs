@@ -9,8 +9,8 @@ use anyhow::{Context, Result};
 use crate::namespace::Namespace;
 use crate::netlink::{Netlink, Prefix};
 use crate::topology::{self, NODES, PODS_PER_NODE, Profile};
-use crate::xdp_pass::XdpPass;
-use crate::{firewall, offload, sysctl, xdp_pass};
+use crate::xdp_verdict::{AttachedProgram, Verdict};
+use crate::{firewall, offload, sysctl, xdp_verdict};
 
 /// The namespaces of a lab, and what must stay open for its links to work.
 pub(crate) struct Network {
@@ -21,7 +21,7 @@ pub(crate) struct Network {
     pub(crate) nodes: Vec<Arc<Namespace>>,
     /// Node 1's first; per node, pod 1 first.
     pub(crate) pods: Vec<Vec<Arc<Namespace>>>,
-    _pass_programs: Vec<XdpPass>,
+    _pass_programs: Vec<AttachedProgram>,
 }
 
 /// The uplink of a node and the only link of a client or pod.
@@ -117,7 +117,7 @@ impl Network {
     }
 
     /// One bridge a segment, with ports to the router and to its nodes.
-    fn connect_segments(&self, profile: &Profile) -> Result<Vec<XdpPass>> {
+    fn connect_segments(&self, profile: &Profile) -> Result<Vec<AttachedProgram>> {
         self.switch.run(|| {
             let mut netlink = Netlink::open()?;
             for segment in 0..profile.segments.count() {
@@ -252,10 +252,11 @@ impl Network {
 }
 
 /// What a bridge port needs towards an XDP device: whole checksums in its frames, and a program of its own.
-fn face_node(netlink: &mut Netlink, port: &str) -> Result<XdpPass> {
+fn face_node(netlink: &mut Netlink, port: &str) -> Result<AttachedProgram> {
     offload::set_transmit_checksum(port, false).context("turning transmit checksums off")?;
     let index = netlink.index(port)?;
-    xdp_pass::attach(index).with_context(|| format!("attaching the pass program to {port}"))
+    xdp_verdict::attach(index, Verdict::Pass)
+        .with_context(|| format!("attaching the pass program to {port}"))
 }
 
 fn plug(netlink: &mut Netlink, port: &str, bridge: &str, mtu: u32) -> io::Result<()> {

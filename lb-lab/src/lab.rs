@@ -12,11 +12,12 @@ use anyhow::{Context, Result};
 
 use crate::builder::{self, Network};
 use crate::client::Client;
-use crate::firewall;
 use crate::namespace::Namespace;
 use crate::netlink::{Netlink, Prefix, Route};
 use crate::pod::Pod;
 use crate::topology::{self, NODES, PODS_PER_NODE, Pair, Profile};
+use crate::xdp_verdict::{AttachedProgram, Verdict};
+use crate::{firewall, xdp_verdict};
 
 /// A lab that is up.
 pub struct Lab {
@@ -182,6 +183,15 @@ impl<'a> Node<'a> {
             .network
             .switch
             .run(|| Ok(Netlink::open()?.set_up(&port, plugged)?))
+    }
+
+    /// Makes the node's uplink send every frame back by XDP as it came, until the returned program is dropped.
+    pub fn reflect(self) -> Result<AttachedProgram> {
+        self.namespace().run(|| {
+            let index = Netlink::open()?.index(builder::UPLINK)?;
+            xdp_verdict::attach(index, Verdict::Transmit)
+                .context("attaching the reflecting program")
+        })
     }
 
     /// On a hostile node: adds the firewall rules that accept forwarded traffic of pods, as its operator would.

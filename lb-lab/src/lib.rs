@@ -18,7 +18,7 @@ mod process;
 mod sysctl;
 pub mod topology;
 mod wait;
-mod xdp_pass;
+mod xdp_verdict;
 
 pub use agent::{Agent, AgentOptions};
 pub use bird::{Bird, BirdPeer, NODE_ASN, NODE_BGP_PORT, ROUTER_ASN};
@@ -35,3 +35,4 @@ pub use pod::{Pod, Seen};
 pub use process::{Process, output};
 pub use topology::{Pair, Profile, Segments};
 pub use wait::wait_until;
+pub use xdp_verdict::AttachedProgram;

@@ -1,13 +1,16 @@
 //! The lab itself, before any steering: every profile comes up, clients and pods reach each other directly, and the lab
 //! sees the faults that it is there to see. Needs root.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use etherparse::PacketBuilder;
 use lb_lab::topology::{self, POD_PORT};
-use lb_lab::{FrameSocket, Lab, Profile, Request, Segments, UPLINK, failures, per_pod, wait_until};
+use lb_lab::{
+    FrameSocket, Lab, Profile, Request, Segments, UPLINK, failures, per_pod, switch_port,
+    wait_until,
+};
 
 const UDP_LIMIT: Duration = Duration::from_secs(2);
 
@@ -57,6 +60,51 @@ fn pods_reach_each_other(lab: &Lab) -> Result<()> {
                 "{seen:?}"
             );
         }
+    }
+    Ok(())
+}
+
+/// The lab's floor under every forwarding by `XDP_TX`: what a node sends back arrives at the switch.
+#[test]
+fn what_xdp_sends_back_arrives() -> Result<()> {
+    let lab = Lab::build(&Profile::default())?;
+    let client = FrameSocket::open(lab.client_namespace(), UPLINK)?;
+    let port = FrameSocket::open(lab.switch_namespace(), &switch_port(1))?;
+    let seen_twice = |source_port: u16| -> Result<bool> {
+        client.send(&udp_frame(lab.pod(1, 1).addresses(), source_port, false)?)?;
+        let there = port.receive(UDP_LIMIT, |frame| is_udp_from(frame, source_port))?;
+        ensure!(there.is_some(), "the frame never reached the node's port");
+        let back = port.receive(Duration::from_millis(300), |frame| {
+            is_udp_from(frame, source_port)
+        })?;
+        Ok(back.is_some())
+    };
+    ensure!(!seen_twice(30_004)?, "a frame came back without a program");
+    let _program = lab.node(1).reflect()?;
+    ensure!(seen_twice(30_005)?, "the frame did not come back");
+    Ok(())
+}
+
+/// A packet of 1600 bytes crosses the larger underlay whole, and the smaller one in pieces.
+#[test]
+fn the_underlay_has_the_mtu_of_the_profile() -> Result<()> {
+    for (underlay_mtu, whole) in [(1600, true), (1500, false)] {
+        let lab = Lab::build(&Profile {
+            underlay_mtu,
+            ..Profile::default()
+        })?;
+        let uplink = FrameSocket::open(lab.node(2).namespace(), UPLINK)?;
+        let target = SocketAddr::from((lab.node(2).addresses().v4, 9));
+        lab.node(1).namespace().run(|| {
+            let socket = UdpSocket::bind("0.0.0.0:30006")?;
+            // 20 bytes of IPv4 and 8 of UDP in front.
+            Ok(socket.send_to(&[0; 1600 - 28], target)?)
+        })?;
+        let frame = uplink.receive(UDP_LIMIT, |frame| is_udp_from(frame, 30_006))?;
+        ensure!(
+            frame.is_some_and(|frame| (frame.len() == 14 + 1600) == whole),
+            "{underlay_mtu}"
+        );
     }
     Ok(())
 }
@@ -119,7 +167,7 @@ fn hostile_nodes_block_pods_until_the_rule_is_added() -> Result<()> {
     let from = lb_lab::Client::new(pod.namespace());
     let _receiver = lab
         .client_namespace()
-        .run(|| Ok(std::net::UdpSocket::bind("198.51.100.2:9")?))?;
+        .run(|| Ok(UdpSocket::bind("198.51.100.2:9")?))?;
     let capture = FrameSocket::open(lab.client_namespace(), UPLINK)?;
     let target = (topology::client().v4, 9).into();
     ensure!(
@@ -230,6 +278,10 @@ fn udp_frame(pod: lb_lab::Pair, source_port: u16, corrupt: bool) -> Result<Vec<u
         frame[40] ^= 0x55;
     }
     Ok(frame)
+}
+
+fn is_udp_from(frame: &[u8], port: u16) -> bool {
+    frame.get(34..36) == Some(&port.to_be_bytes()) && frame[23] == 17
 }
 
 fn is_udp_to(frame: &[u8], port: u16) -> bool {

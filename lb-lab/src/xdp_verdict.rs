@@ -1,18 +1,27 @@
-//! The smallest XDP program there is, `return XDP_PASS`, loaded with the raw bpf(2) system call. A veth sends what its
+//! The smallest XDP programs there are, `return VERDICT`, loaded with the raw bpf(2) system call. A veth sends what its
 //! peer returns with `XDP_TX` only if that peer has an XDP program itself (`drivers/net/veth.c`, `veth_xdp_xmit`), so
-//! every bridge port that faces a node gets this one, as a real NIC's port would need nothing.
+//! every bridge port that faces a node gets `XDP_PASS`, where a real NIC's port would need nothing.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
+/// What the program returns for every frame (`enum xdp_action` of include/uapi/linux/bpf.h).
+#[derive(Clone, Copy)]
+pub(crate) enum Verdict {
+    /// On to the stack.
+    Pass = 2,
+    /// Back out of the link it came in by, as it is.
+    Transmit = 3,
+}
+
 /// An attached program; it goes when this is dropped.
-pub(crate) struct XdpPass {
+pub struct AttachedProgram {
     _link: OwnedFd,
 }
 
-/// Attaches the program to the link with this index in the namespace of the calling thread, in native mode.
-pub(crate) fn attach(interface_index: u32) -> io::Result<XdpPass> {
-    let program = load()?;
+/// Attaches a program to the link with this index in the namespace of the calling thread, in native mode.
+pub(crate) fn attach(interface_index: u32, verdict: Verdict) -> io::Result<AttachedProgram> {
+    let program = load(verdict)?;
     let request = LinkCreate {
         program: program.as_raw_fd().cast_unsigned(),
         interface_index,
@@ -20,11 +29,14 @@ pub(crate) fn attach(interface_index: u32) -> io::Result<XdpPass> {
         flags: XDP_FLAGS_NATIVE,
     };
     let link = bpf(COMMAND_LINK_CREATE, &request)?;
-    Ok(XdpPass { _link: link })
+    Ok(AttachedProgram { _link: link })
 }
 
-fn load() -> io::Result<OwnedFd> {
-    let instructions = [MOVE_XDP_PASS_TO_R0, EXIT];
+fn load(verdict: Verdict) -> io::Result<OwnedFd> {
+    let instructions = [
+        MOVE_IMMEDIATE_TO_R0 | (verdict as u64) << IMMEDIATE_SHIFT,
+        EXIT,
+    ];
     let license = c"Dual MIT/GPL";
     let request = ProgramLoad {
         program_type: PROGRAM_TYPE_XDP,
@@ -81,7 +93,9 @@ const ATTACH_TYPE_XDP: u32 = 37;
 /// `XDP_FLAGS_DRV_MODE` of include/uapi/linux/if_link.h.
 const XDP_FLAGS_NATIVE: u32 = 1 << 2;
 
-/// `BPF_ALU64 | BPF_MOV | BPF_K` with destination r0 and the immediate 2, `XDP_PASS`.
-const MOVE_XDP_PASS_TO_R0: u64 = 0xb7 | (2 << 32);
+/// `BPF_ALU64 | BPF_MOV | BPF_K` with destination r0.
+const MOVE_IMMEDIATE_TO_R0: u64 = 0xb7;
+/// Where the immediate lies in `struct bpf_insn`, little endian.
+const IMMEDIATE_SHIFT: u32 = 32;
 /// `BPF_JMP | BPF_EXIT`.
 const EXIT: u64 = 0x95;
