@@ -6,6 +6,7 @@ mod allow;
 mod comments;
 mod dependencies;
 mod licences;
+mod links;
 mod measurements;
 mod metadata;
 mod names;
@@ -28,6 +29,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
         findings.extend(names::check(source));
         findings.extend(comments::check(source));
         findings.extend(places::check(source));
+        findings.extend(links::check(source));
     }
     findings.extend(allow::apply(
         &allow::load()?,
