@@ -8,7 +8,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use lb_common::counter::ServiceCounters;
+use lb_common::{counter::ServiceCounters, verdict::Verdict};
 use lb_core::{
     desired::{EndpointReason, PortPlan, ServicePlan, VipReason},
     model::{Node, ServicePort},
@@ -17,12 +17,18 @@ use lb_core::{
 };
 
 use crate::{
-    api::rows::{Answer, BgpRow, EndpointRow, Health, Mode, NodeRow, ServiceRow},
+    api::rows::{Answer, BgpRow, EndpointRow, Health, Mode, NodeRow, ServiceRow, VerdictRow},
     engine::{feedback::SessionState, state::View},
 };
 
-/// What the data path has counted, by service port.
-pub type Counters = BTreeMap<ServicePort, ServiceCounters>;
+/// What the data path has counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// By service port.
+    pub services: BTreeMap<ServicePort, ServiceCounters>,
+    /// Packets by verdict, those that never happened left out.
+    pub verdicts: Vec<(Verdict, u64)>,
+}
 
 /// Service ports.
 #[must_use]
@@ -34,6 +40,16 @@ pub fn services(view: &View, counters: &Counters) -> Answer<ServiceRow> {
             .map(|port| service_row(view, counters, plan, port))
     });
     answer(view, rows.collect())
+}
+
+/// What became of packets.
+#[must_use]
+pub fn verdicts(view: &View, counters: &Counters) -> Answer<VerdictRow> {
+    let row = |&(verdict, packets): &(Verdict, u64)| VerdictRow {
+        verdict: verdict.label().to_owned(),
+        packets,
+    };
+    answer(view, counters.verdicts.iter().map(row).collect())
 }
 
 /// Endpoints.
@@ -112,7 +128,11 @@ fn service_row(
         reason.port == (port.port.protocol, port.port.port)
             && reason.address.is_ipv4() == port.port.vip.is_ipv4()
     });
-    let counted = counters.get(&port.port).copied().unwrap_or_default();
+    let counted = counters
+        .services
+        .get(&port.port)
+        .copied()
+        .unwrap_or_default();
     ServiceRow {
         service: plan.service.name.to_string(),
         vip: port.port.vip,

@@ -9,6 +9,7 @@ use std::{collections::BTreeMap, mem, sync::Arc, time::Duration};
 use lb_common::{
     counter::ServiceCounters,
     image::{Image, MapWrite},
+    verdict::{VERDICTS, Verdict},
 };
 use lb_core::{
     DesiredState,
@@ -43,6 +44,8 @@ pub trait Maps {
     fn keep(&mut self);
     /// Counters by service id.
     fn service_counters(&self) -> Vec<ServiceCounters>;
+    /// Packets by verdict.
+    fn verdicts(&self) -> [u64; VERDICTS];
     /// Gives a sign of life, good for `limit`; `None`: for ever.
     fn stamp(&self, limit: Option<Duration>) -> Result<(), Self::Error>;
 }
@@ -129,19 +132,24 @@ impl<M: Maps> Executor<M> {
         )
     }
 
-    /// What the services have counted.
+    /// What the data path has counted.
     #[must_use]
     pub fn counters(&self) -> Counters {
-        let counters = self.maps.service_counters();
+        let counted = self.maps.service_counters();
         let of = |port: &ServicePort| {
-            counters
+            counted
                 .get(usize::from(self.placements.id(*port)?))
                 .copied()
         };
-        self.applied
+        let services = self
+            .applied
             .keys()
-            .filter_map(|port| Some((*port, of(port)?)))
-            .collect()
+            .filter_map(|port| Some((*port, of(port)?)));
+        let verdicts = Verdict::ALL.iter().copied().zip(self.maps.verdicts());
+        Counters {
+            services: services.collect(),
+            verdicts: verdicts.filter(|&(_, packets)| packets > 0).collect(),
+        }
     }
 
     /// Gives a sign of life, good for `limit`; `None`: for ever.

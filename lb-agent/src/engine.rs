@@ -53,7 +53,8 @@ pub async fn run(mut state: State, mut inputs: Inputs, outputs: Outputs) {
     let mut pace = Pace::default();
     outputs.probes.send_replace(state.wanted_probes().clone());
     loop {
-        let wake = pace.next(state.replan_at());
+        let complete = state.is_complete();
+        let wake = pace.next(state.replan_at()).filter(|_| complete);
         tokio::select! {
             Some(feedback) = inputs.feedback.recv() => {
                 if state.hear(feedback) {

@@ -10,7 +10,9 @@ use std::{
 
 use comfy_table::{ContentArrangement, Table, TableStyle};
 
-use crate::api::rows::{Answer, BgpRow, EndpointRow, Health, MapRow, Mode, NodeRow, ServiceRow};
+use crate::api::rows::{
+    Answer, BgpRow, EndpointRow, Health, MapRow, Mode, NodeRow, ServiceRow, VerdictRow,
+};
 
 /// The table of `show services`.
 #[must_use]
@@ -40,6 +42,20 @@ pub fn services(answer: &Answer<ServiceRow>) -> String {
         ]);
     }
     page(answer, &table, "no service is configured")
+}
+
+/// The line below `show services`: what became of packets for VIPs on this node.
+#[must_use]
+pub fn verdicts(answer: &Answer<VerdictRow>) -> String {
+    let counted: Vec<_> = answer
+        .rows
+        .iter()
+        .map(|row| format!("{} {}", row.verdict, row.packets))
+        .collect();
+    match counted.is_empty() {
+        true => format!("\nno packet for a VIP has come to {} yet\n", answer.node),
+        false => format!("\npackets on {}: {}\n", answer.node, counted.join(", ")),
+    }
 }
 
 /// The table of `show endpoints`.

@@ -7,7 +7,7 @@ use super::Counters;
 use crate::{
     answers,
     api::{
-        rows::{Answer, BgpRow, EndpointRow, NodeRow, ServiceRow},
+        rows::{Answer, BgpRow, EndpointRow, NodeRow, ServiceRow, VerdictRow},
         server::Tell,
     },
     engine::state::View,
@@ -32,6 +32,11 @@ impl Tell for Live {
     async fn services(&self) -> Option<Answer<ServiceRow>> {
         let view = self.view().await?;
         Some(answers::services(&view, &ask(&self.counters).await?))
+    }
+
+    async fn verdicts(&self) -> Option<Answer<VerdictRow>> {
+        let view = self.view().await?;
+        Some(answers::verdicts(&view, &ask(&self.counters).await?))
     }
 
     async fn endpoints(&self) -> Option<Answer<EndpointRow>> {

@@ -53,6 +53,15 @@ pub struct ServiceRow {
     pub reasons: Vec<String>,
 }
 
+/// What became of packets for VIPs on this node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerdictRow {
+    /// Label of the verdict: `delivered`, `node-unresolved`, ...
+    pub verdict: String,
+    /// How many.
+    pub packets: u64,
+}
+
 /// An endpoint of a service port.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EndpointRow {

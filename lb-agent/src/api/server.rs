@@ -13,13 +13,15 @@ use tokio::net::UnixListener;
 
 use super::{
     client,
-    rows::{Answer, BgpRow, EndpointRow, NodeRow, ServiceRow},
+    rows::{Answer, BgpRow, EndpointRow, NodeRow, ServiceRow, VerdictRow},
 };
 
 /// Who knows the answers; `None` while the agent is leaving.
 pub trait Tell: Send + Sync + 'static {
     /// Service ports.
     fn services(&self) -> impl Future<Output = Option<Answer<ServiceRow>>> + Send;
+    /// What became of packets.
+    fn verdicts(&self) -> impl Future<Output = Option<Answer<VerdictRow>>> + Send;
     /// Endpoints.
     fn endpoints(&self) -> impl Future<Output = Option<Answer<EndpointRow>>> + Send;
     /// Nodes.
@@ -91,23 +93,18 @@ pub async fn serve<T: Tell>(socket: Socket, tell: Arc<T>) -> io::Result<()> {
 }
 
 fn router<T: Tell>(tell: Arc<T>) -> Router {
+    type Told<T> = State<Arc<T>>;
+    let services = |State(tell): Told<T>| async move { reply(tell.services().await) };
+    let verdicts = |State(tell): Told<T>| async move { reply(tell.verdicts().await) };
+    let endpoints = |State(tell): Told<T>| async move { reply(tell.endpoints().await) };
+    let nodes = |State(tell): Told<T>| async move { reply(tell.nodes().await) };
+    let bgp = |State(tell): Told<T>| async move { reply(tell.bgp().await) };
     Router::new()
-        .route(
-            "/v1/services",
-            get(|State(tell): State<Arc<T>>| async move { reply(tell.services().await) }),
-        )
-        .route(
-            "/v1/endpoints",
-            get(|State(tell): State<Arc<T>>| async move { reply(tell.endpoints().await) }),
-        )
-        .route(
-            "/v1/nodes",
-            get(|State(tell): State<Arc<T>>| async move { reply(tell.nodes().await) }),
-        )
-        .route(
-            "/v1/bgp",
-            get(|State(tell): State<Arc<T>>| async move { reply(tell.bgp().await) }),
-        )
+        .route("/v1/services", get(services))
+        .route("/v1/verdicts", get(verdicts))
+        .route("/v1/endpoints", get(endpoints))
+        .route("/v1/nodes", get(nodes))
+        .route("/v1/bgp", get(bgp))
         .with_state(tell)
 }
 

@@ -2,7 +2,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use super::{
     client,
-    rows::{Answer, BgpRow, EndpointRow, NodeRow, ServiceRow},
+    rows::{Answer, BgpRow, EndpointRow, NodeRow, ServiceRow, VerdictRow},
     server::{Error, Socket, Tell, serve},
 };
 use crate::engine::feedback::SessionState;
@@ -54,6 +54,9 @@ fn session() -> BgpRow {
 impl Tell for Fixed {
     async fn services(&self) -> Option<Answer<ServiceRow>> {
         None
+    }
+    async fn verdicts(&self) -> Option<Answer<VerdictRow>> {
+        Some(answer(vec![]))
     }
     async fn endpoints(&self) -> Option<Answer<EndpointRow>> {
         Some(answer(vec![]))

@@ -7,6 +7,7 @@ use std::{path::PathBuf, time::Duration};
 use lb_common::{
     counter::ServiceCounters,
     image::{Image, MapWrite},
+    verdict::VERDICTS,
 };
 use lb_core::snapshot::{DatapathFacts, Link};
 use lb_datapath::{Datapath, Error, Options, Uplink};
@@ -87,6 +88,10 @@ impl Maps for Kernel {
 
     fn service_counters(&self) -> Vec<ServiceCounters> {
         self.datapath.service_counters()
+    }
+
+    fn verdicts(&self) -> [u64; VERDICTS] {
+        self.datapath.verdicts()
     }
 
     fn stamp(&self, limit: Option<Duration>) -> Result<(), Error> {

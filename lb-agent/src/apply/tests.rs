@@ -7,6 +7,7 @@ use lb_common::{
     image::{Image, MapWrite},
     limits::Capacity,
     service::ServiceCold,
+    verdict::{VERDICTS, Verdict},
 };
 use lb_core::{
     DesiredState, Snapshot,
@@ -115,6 +116,12 @@ impl Maps for Fake {
         (0..u64::from(CAPACITY.services)).map(of).collect()
     }
 
+    fn verdicts(&self) -> [u64; VERDICTS] {
+        let mut packets = [0; VERDICTS];
+        packets[Verdict::TooBig as usize] = 5;
+        packets
+    }
+
     fn stamp(&self, _limit: Option<Duration>) -> Result<(), No> {
         Ok(())
     }
@@ -221,8 +228,13 @@ fn counters_are_found_by_service_port_after_a_restart_too() {
     let mut first = Executor::new(fake.clone());
     first.apply(&first_plan(), &Neighbours::new()).1.unwrap();
     let counters = first.counters();
-    assert_eq!(counters.len(), 2);
-    let distinct: BTreeSet<_> = counters.values().map(|counters| counters.packets).collect();
+    assert_eq!(counters.verdicts, [(Verdict::TooBig, 5)]);
+    assert_eq!(counters.services.len(), 2);
+    let distinct: BTreeSet<_> = counters
+        .services
+        .values()
+        .map(|counters| counters.packets)
+        .collect();
     assert_eq!(distinct.len(), 2);
     let mut second = Executor::new(fake);
     second.apply(&first_plan(), &Neighbours::new()).1.unwrap();

@@ -21,7 +21,7 @@ use crate::{
 pub fn show(args: &ShowArgs) -> Result<(), Failure> {
     let now = SystemTime::now();
     let text = match args.what {
-        ShowWhat::Services => asked(args, "/v1/services", show::services),
+        ShowWhat::Services => services(args),
         ShowWhat::Endpoints => asked(args, "/v1/endpoints", |answer| show::endpoints(answer, now)),
         ShowWhat::Nodes => asked(args, "/v1/nodes", show::nodes),
         ShowWhat::Bgp => asked(args, "/v1/bgp", |answer| show::bgp(answer, now)),
@@ -32,6 +32,15 @@ pub fn show(args: &ShowArgs) -> Result<(), Failure> {
     }?;
     print!("{text}");
     Ok(())
+}
+
+/// The table has what became of all packets below it; for programs that is an answer of its own.
+fn services(args: &ShowArgs) -> Result<String, Failure> {
+    let services = asked(args, "/v1/services", show::services)?;
+    if args.output == OutputFormat::Json {
+        return Ok(services);
+    }
+    Ok(services + &asked(args, "/v1/verdicts", show::verdicts)?)
 }
 
 fn asked<Row>(

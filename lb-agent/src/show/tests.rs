@@ -1,8 +1,8 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::{ago, bgp, endpoints, nodes, services};
+use super::{ago, bgp, endpoints, nodes, services, verdicts};
 use crate::{
-    api::rows::{Answer, BgpRow, EndpointRow, Health, Mode, NodeRow, ServiceRow},
+    api::rows::{Answer, BgpRow, EndpointRow, Health, Mode, NodeRow, ServiceRow, VerdictRow},
     engine::feedback::SessionState,
 };
 
@@ -114,6 +114,23 @@ fn a_session_shows_its_state_and_its_last_error() {
     assert!(
         text.ends_with("10.0.0.1  65001  Active  5s     -     0            connection refused\n"),
         "{text}"
+    );
+}
+
+#[test]
+fn what_became_of_packets_is_one_line() {
+    let row = |verdict: &str, packets| VerdictRow {
+        verdict: verdict.to_owned(),
+        packets,
+    };
+    let text = verdicts(&answer(vec![
+        row("delivered", 7),
+        row("node-unresolved", 2),
+    ]));
+    assert_eq!(text, "\npackets on n1: delivered 7, node-unresolved 2\n");
+    assert_eq!(
+        verdicts(&answer(vec![])),
+        "\nno packet for a VIP has come to n1 yet\n"
     );
 }
 

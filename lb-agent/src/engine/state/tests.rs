@@ -46,7 +46,7 @@ fn config(yaml: &str) -> Config {
     parse(yaml, origin).unwrap_or_else(|error| panic!("{error}"))
 }
 
-fn snapshot() -> Snapshot {
+pub(in crate::engine) fn snapshot() -> Snapshot {
     let keys = ClusterKeys {
         seed: [1, 2],
         gue_key: [3, 4],
