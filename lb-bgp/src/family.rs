@@ -4,6 +4,7 @@
 //! Numbers are the AFI and SAFI of RFC 4760.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::ops::{Index, IndexMut};
 
 /// An address family that can be negotiated (RFC 4760).
@@ -37,6 +38,14 @@ impl Family {
         Self::ALL
             .into_iter()
             .find(|f| f.afi() == afi && f.safi() == safi)
+    }
+
+    /// The family that announces an address.
+    pub fn of(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(_) => Self::Ipv4Unicast,
+            IpAddr::V6(_) => Self::Ipv6Unicast,
+        }
     }
 
     /// Length of a host route in bits: 32 or 128.

@@ -7,6 +7,29 @@
 //! Spoken: RFC 4271 with 4-octet AS numbers (6793), multiprotocol IPv4 and IPv6 unicast (4760), route refresh
 //! (2918), End-of-RIB (4724), capabilities (5492, 9072), revised error handling (7606), Cease subcodes (4486),
 //! shutdown text (9003), FSM error subcodes (6608), AS-wide unique identifiers (6286).
+//!
+//! The caller's loop: hand in what happened, carry out what comes, and wait as long as told.
+//!
+//! ```
+//! use lb_bgp::{Input, Output, Peer, PeerConfig};
+//! use std::time::Instant;
+//!
+//! let now = Instant::now();
+//! let mut peer = Peer::new(PeerConfig::new(65000, 65001, [10, 0, 0, 11].into()), now)?;
+//! peer.handle(now, Input::Start);
+//! let wait = loop {
+//!     match peer.poll(now) {
+//!         Output::Connect(_conn) => { /* dial */ }
+//!         Output::Send { .. } => { /* write, then Input::Sent */ }
+//!         Output::Close(_conn) => { /* flush, then close */ }
+//!         Output::Event(event) => println!("{event:?}"),
+//!         Output::Wait(deadline) => break deadline,
+//!     }
+//! };
+//! // Here the caller waits for a socket, a command, or `wait`.
+//! # assert!(wait > Some(now));
+//! # Ok::<(), lb_bgp::ConfigError>(())
+//! ```
 
 #![forbid(unsafe_code)]
 

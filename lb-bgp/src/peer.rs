@@ -4,6 +4,14 @@
 //! This file has the peer's own part: starting, stopping, dialling, accepting, and routes. What happens on a
 //! connection once it is up is in `session`. The state is never stored: it follows from what is there.
 //!
+//! ```text
+//!          Start            connected or accepted       OPEN            KEEPALIVE
+//!   Idle ────────► Connect ───────────────────► OpenSent ──► OpenConfirm ──► Established
+//!     ▲             │   ▲                           │             │               │
+//!     │ Stop        ▼   │ ConnectRetry              ▼             ▼               ▼
+//!  (from any)      Active ◄───────────────── error, NOTIFICATION, connection lost
+//! ```
+//!
 //! Beyond the RFC: after an error the peer listens at once and only dialling waits, by a growing back-off; the
 //! OPEN is sent at once (no DelayOpen); a newer accepted connection replaces one that is not Established.
 
@@ -42,7 +50,7 @@ pub struct Peer {
     config: PeerConfig,
     routes: Arc<RouteSet>,
     started: bool,
-    /// The connection being dialled.
+    /// The connection being dialled. The retry timer runs meanwhile.
     dialling: Option<ConnId>,
     dialled_count: u64,
     /// When to dial again, or give up the attempt that is running.
@@ -110,6 +118,9 @@ impl Peer {
     }
 
     /// Gives the next output. Runs the timers that are due, so it must be called when a wait is over.
+    ///
+    /// Octets that have already come should be handled first: after a stall of the caller, the peer's
+    /// keepalives may wait in the socket while the hold timer is due.
     pub fn poll(&mut self, now: Instant) -> Output {
         self.run_timers(now);
         if let Some(output) = self.outputs.pop_front() {
@@ -206,14 +217,11 @@ impl Peer {
         self.tell_state(now, reason);
     }
 
-    /// Whether dialling could help: nothing of ours is on its way, and no connection is nearly up.
+    /// Whether dialling could help: no connection is ours, and none is nearly up.
     fn may_dial(&self) -> bool {
         let under_way =
             |c: &Connection| c.origin == Origin::Dialled || c.state() >= State::OpenConfirm;
-        self.started
-            && !self.config.passive
-            && self.dialling.is_none()
-            && !self.connections.iter().any(under_way)
+        self.started && !self.config.passive && !self.connections.iter().any(under_way)
     }
 
     fn give_up_dialling(&mut self) {

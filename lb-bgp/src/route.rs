@@ -22,7 +22,7 @@ pub struct Prefix {
 impl Prefix {
     /// The network of `bits` bits that `address` is in. Host bits are cleared.
     pub fn new(address: IpAddr, bits: u8) -> Result<Self, PrefixTooLong> {
-        let host_bits = Self::host(address).bits;
+        let host_bits = Family::of(address).host_prefix_bits();
         if bits > host_bits {
             return Err(PrefixTooLong { bits, host_bits });
         }
@@ -34,8 +34,10 @@ impl Prefix {
 
     /// The host route of one address: /32 or /128.
     pub fn host(address: IpAddr) -> Self {
-        let bits = if address.is_ipv4() { 32 } else { 128 };
-        Self { address, bits }
+        Self {
+            address,
+            bits: Family::of(address).host_prefix_bits(),
+        }
     }
 
     /// The network's first address.
@@ -50,11 +52,7 @@ impl Prefix {
 
     /// The family that announces this prefix.
     pub fn family(self) -> Family {
-        if self.address.is_ipv4() {
-            Family::Ipv4Unicast
-        } else {
-            Family::Ipv6Unicast
-        }
+        Family::of(self.address)
     }
 }
 

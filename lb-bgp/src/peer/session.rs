@@ -300,7 +300,9 @@ impl Peer {
         if matches!(reason, Reason::NotificationReceived(_)) {
             self.outputs.push_back(Output::Close(id));
         }
-        self.note_error(now, &reason);
+        if self.connections.is_empty() {
+            self.note_error(now, &reason);
+        }
         if !self.connections.is_empty() || self.dialling.is_some() {
             let dropped = Event::ConnectionDropped {
                 conn: id,

@@ -20,7 +20,7 @@ pub struct PeerStatus {
     pub since: Instant,
     /// When to dial next, if not connected.
     pub next_dial: Option<Instant>,
-    /// What last went wrong; kept when it is right again.
+    /// Why there was last no connection left; kept when there is one again.
     pub last_error: Option<LastError>,
     /// The connection that `state` speaks of.
     pub connection: Option<ConnectionStatus>,

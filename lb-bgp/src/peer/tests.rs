@@ -493,6 +493,11 @@ fn collision_keeps_what_the_higher_identifier_dialled() {
         assert_eq!(bench.closed, [accepted]);
         assert_eq!(bench.peer.connections[0].id, dialled);
         assert_eq!(bench.state(), State::OpenConfirm);
+        assert_eq!(
+            bench.peer.status().last_error,
+            None,
+            "a collision is nothing gone wrong"
+        );
 
         let (bench, dialled, accepted) = collide(HIGHER, dialled_first);
         bench.assert_ended(dialled, cease::COLLISION);

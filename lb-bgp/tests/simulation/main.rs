@@ -23,7 +23,7 @@ use lb_bgp::{
 use random::Random;
 use world::{Transitions, World};
 
-const SEEDS: u64 = 2000;
+const SEEDS: u64 = 4000;
 
 /// A half-open connection may have to time out at each end, and dialling may have to back off twice.
 const CONVERGENCE_LIMIT: Duration = Duration::from_secs(15 * 60);
