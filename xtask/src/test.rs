@@ -47,6 +47,7 @@ fn check_source(summary: &mut Summary) {
     timed(summary, "clippy", || {
         let lint = [
             "clippy",
+            "--keep-going",
             "--workspace",
             "--all-targets",
             "--",

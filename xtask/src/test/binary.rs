@@ -41,7 +41,7 @@ impl fmt::Display for Tier {
 /// A built test binary.
 #[derive(Debug)]
 pub(crate) struct TestBinary {
-    /// `package::target`, or `package` for the tests inside a library.
+    /// `package` for the tests inside a library, otherwise `package::target`.
     pub(crate) name: String,
     pub(crate) tier: Tier,
     package: String,
@@ -72,7 +72,7 @@ pub(crate) fn build_all() -> anyhow::Result<Vec<TestBinary>> {
 
 impl TestBinary {
     /// The binary that a `compiler-artifact` message of cargo describes, if it is a test.
-    fn from_message(message: &Value) -> Option<Self> {
+    pub(crate) fn from_message(message: &Value) -> Option<Self> {
         let executable = message["executable"].as_str()?;
         if message["reason"] != "compiler-artifact" || message["profile"]["test"] != true {
             return None;
@@ -82,29 +82,23 @@ impl TestBinary {
             .to_owned();
         let package = package_of(message["package_id"].as_str()?)?;
         let target = message["target"]["name"].as_str()?;
-        Some(Self::new(&package, target, package_dir, executable.into()))
-    }
-
-    /// The binary of `target` in `package`.
-    pub(crate) fn new(
-        package: &str,
-        target: &str,
-        package_dir: PathBuf,
-        executable: PathBuf,
-    ) -> Self {
-        let inside = package.replace('-', "_") == target.replace('-', "_");
-        Self {
-            name: if inside {
-                package.to_owned()
-            } else {
-                format!("{package}::{target}")
-            },
-            tier: tier_of(package, target),
-            package: package.to_owned(),
+        let is_library = message["target"]["kind"]
+            .as_array()?
+            .iter()
+            .any(|kind| kind == "lib");
+        let name = if is_library {
+            package.clone()
+        } else {
+            format!("{package}::{target}")
+        };
+        Some(Self {
+            name,
+            tier: tier_of(&package, target),
+            package,
             target: target.to_owned(),
             package_dir,
-            executable,
-        }
+            executable: executable.into(),
+        })
     }
 
     /// True for the package's or the target's name, or both.

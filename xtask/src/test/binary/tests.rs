@@ -21,7 +21,7 @@ fn a_test_artifact_becomes_a_binary_of_its_tier() {
         "reason": "compiler-artifact",
         "package_id": "path+file:///src/tests#fairlead-tests@0.1.0",
         "manifest_path": "/src/tests/Cargo.toml",
-        "target": {"name": "fixtures"},
+        "target": {"name": "fixtures", "kind": ["test"]},
         "profile": {"test": true},
         "executable": "/src/target/debug/deps/fixtures-1",
     });
@@ -40,6 +40,14 @@ fn a_test_artifact_becomes_a_binary_of_its_tier() {
     assert_eq!(
         TestBinary::from_message(&message).map(|binary| binary.tier),
         Some(Tier::Lab)
+    );
+
+    message["target"]["kind"] = json!(["lib"]);
+    assert_eq!(
+        TestBinary::from_message(&message)
+            .map(|binary| binary.name)
+            .as_deref(),
+        Some("fairlead-tests")
     );
 
     message["profile"]["test"] = json!(false);

@@ -1,14 +1,26 @@
+use serde_json::json;
+
 use super::Selection;
 use crate::test::binary::TestBinary;
 
-fn binaries() -> Vec<TestBinary> {
+fn binary(package: &str, target: &str, kind: &str) -> TestBinary {
+    let message = json!({
+        "reason": "compiler-artifact",
+        "package_id": format!("path+file:///src/x#{package}@0.1.0"),
+        "manifest_path": "/src/x/Cargo.toml",
+        "target": {"name": target, "kind": [kind]},
+        "profile": {"test": true},
+        "executable": "/src/target/debug/deps/x-1",
+    });
+    TestBinary::from_message(&message).expect("the message of a test binary")
+}
+
+fn binaries() -> [TestBinary; 3] {
     [
-        ("fairlead-tests", "router"),
-        ("fairlead-tests", "fixtures"),
-        ("lb-core", "lb_core"),
+        binary("fairlead-tests", "router", "test"),
+        binary("fairlead-tests", "fixtures", "test"),
+        binary("lb-core", "lb_core", "lib"),
     ]
-    .map(|(package, target)| TestBinary::new(package, target, "/src".into(), "/src/binary".into()))
-    .into()
 }
 
 fn chosen(word: Option<&str>) -> Vec<(String, Option<String>)> {
