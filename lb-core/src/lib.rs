@@ -12,6 +12,8 @@ pub mod plan;
 pub mod probes;
 pub mod snapshot;
 pub mod table;
+#[cfg(test)]
+mod world;
 
 pub use desired::DesiredState;
 pub use image::image;

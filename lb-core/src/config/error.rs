@@ -42,7 +42,8 @@ impl ConfigError {
         problems.sort_by_key(|problem| (problem.line, problem.column));
         let line = |problem: &Problem| {
             let line = text.lines().nth(problem.line.wrapping_sub(1));
-            line.unwrap_or_default().replace('\t', " ")
+            let line = line.unwrap_or_default();
+            line.replace(char::is_control, " ")
         };
         Self {
             file: file.to_owned(),
@@ -58,8 +59,14 @@ impl ConfigError {
         let message = error.without_snippet().to_string();
         // The library ends its message with the place, which the rendering has already said.
         let at = format!(" at line {}, column {}", location.line(), location.column());
-        let message = message.split(&at).next().unwrap_or_default().to_owned();
-        Self::new(text, file, vec![Problem::located(location, message)])
+        let message = match message.split(&at).next().unwrap_or_default() {
+            "expected sequence start" => "a list is needed here",
+            "expected mapping start" => "fields with values are needed here",
+            "unexpected end of input" => "the file ends too early",
+            other => other,
+        };
+        let problem = Problem::located(location, message.to_owned());
+        Self::new(text, file, vec![problem])
     }
 
     /// What is wrong, in the order of the file.
@@ -85,9 +92,11 @@ impl fmt::Display for ConfigError {
             let margin = " ".repeat(number.len());
             let caret = " ".repeat(problem.column.saturating_sub(1));
             let place = format!("{}:{}:{}", self.file, problem.line, problem.column);
+            let line = format!("{number} | {text}");
+            let line = line.trim_end();
             write!(
                 f,
-                "\n{margin}--> {place}\n{margin} |\n{number} | {text}\n{margin} | {caret}^"
+                "\n{margin}--> {place}\n{margin} |\n{line}\n{margin} | {caret}^"
             )?;
         }
         Ok(())

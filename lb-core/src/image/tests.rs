@@ -2,7 +2,6 @@
 //! two of their loads, must find what was there before the change or what is there after it.
 
 mod reader;
-mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,9 +13,11 @@ use lb_common::{
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::{Mac, Protocol, Service};
+use crate::{
+    model::{Mac, Protocol, Service},
+    world::{CAPACITY, World, service},
+};
 use reader::{Answer, Reader};
-use world::{CAPACITY, World, service};
 
 const PORTS: [(Protocol, u16); 3] = [
     (Protocol::Tcp, 80),
@@ -100,7 +101,7 @@ impl Kernel {
         let now = self.history.len() - 1;
         let flows = universe().flat_map(|port| HASHES.map(|hash| (port, hash)));
         for (index, (port, hash)) in flows.enumerate() {
-            if (index + self.stores) % 29 == 0 {
+            if (index + self.stores).is_multiple_of(29) {
                 let mut reader = Reader::new(port, hash);
                 let loads = (index / 7 + self.stores / 3) % 6;
                 let early = (0..loads).find_map(|_| reader.step(&self.image));
@@ -345,7 +346,6 @@ fn a_new_mac_rewrites_the_nodes_row_and_what_recognises_it() {
     assert!(!outcome.writes.contains(&MapWrite::Grace));
 
     // The gateway of a node behind a router is no node.
-    let mut world = world;
     let (_, maps, placements) = settled(&[1, 2, 3]);
     world.snapshot.neighbours.get_mut("node2").unwrap().mac = Some(Mac([2, 0, 0, 0, 0, 2]));
     world.snapshot.neighbours.get_mut("node3").unwrap().mac = Some(Mac([2, 0, 0, 0, 0, 99]));

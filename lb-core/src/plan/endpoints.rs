@@ -20,12 +20,14 @@ pub(super) fn choose(
     view: &ClusterView,
     down: &BTreeSet<Probe>,
 ) -> (Vec<Target>, Vec<EndpointReason>) {
-    let candidates: Vec<_> = service
+    let mut candidates: Vec<_> = service
         .endpoints
         .iter()
         .filter(|endpoint| endpoint.address.is_ipv4() == ipv4)
         .map(|endpoint| (endpoint, condition(service, endpoint, down)))
         .collect();
+    // Which of two with one address counts must not depend on the order in which a source lists them.
+    candidates.sort_by_key(|(endpoint, _)| (endpoint.address, &endpoint.node, endpoint.weight));
     let serves = |endpoint: &Endpoint| target(endpoint, port, view).is_ok();
     let any_ready = candidates
         .iter()

@@ -13,10 +13,10 @@ use crate::{
     snapshot::{DatapathFacts, Link, Neighbour, Neighbours},
 };
 
-pub(super) const NODES: [&str; 3] = ["node1", "node2", "node3"];
+pub(crate) const NODES: [&str; 3] = ["node1", "node2", "node3"];
 
 /// Small, so that arenas run full.
-pub(super) const CAPACITY: Capacity = Capacity {
+pub(crate) const CAPACITY: Capacity = Capacity {
     services: 24,
     row_units: 8,
     endpoints: 256,
@@ -24,13 +24,13 @@ pub(super) const CAPACITY: Capacity = Capacity {
     embryonic_flows: 64,
 };
 
-pub(super) struct World {
-    pub(super) snapshot: Snapshot,
-    pub(super) desired: DesiredState,
+pub(crate) struct World {
+    pub(crate) snapshot: Snapshot,
+    pub(crate) desired: DesiredState,
 }
 
 impl World {
-    pub(super) fn new(capacity: Capacity) -> Self {
+    pub(crate) fn new(capacity: Capacity) -> Self {
         let nodes = NODES.iter().enumerate().map(|(index, name)| {
             Arc::new(Node {
                 name: (*name).into(),
@@ -71,13 +71,13 @@ impl World {
         world
     }
 
-    pub(super) fn plan(&mut self) {
+    pub(crate) fn plan(&mut self) {
         self.snapshot.now += Duration::from_secs(1);
         self.desired = plan(&self.snapshot, &self.desired);
     }
 
     /// Adds or replaces a Service; one without a VIP is removed.
-    pub(super) fn set(&mut self, service: Service) {
+    pub(crate) fn set(&mut self, service: Service) {
         self.snapshot
             .services
             .retain(|item| item.name != service.name);
@@ -101,7 +101,7 @@ fn neighbours() -> Neighbours {
 }
 
 /// A Service on VIPs of both families; endpoints are numbers from which address and node follow.
-pub(super) fn service(
+pub(crate) fn service(
     name: &str,
     vip: u8,
     ports: &[(Protocol, u16)],
