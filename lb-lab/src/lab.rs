@@ -12,6 +12,7 @@ use anyhow::{Context, Result};
 
 use crate::builder::{self, Network};
 use crate::client::Client;
+use crate::counters::TcpCounters;
 use crate::namespace::Namespace;
 use crate::netlink::{Netlink, Prefix, Route};
 use crate::pod::Pod;
@@ -115,6 +116,15 @@ impl Lab {
     /// The pods of a node, pod 1 first.
     pub fn node_pods(&self, node: u8) -> &[Pod] {
         &self.pods[usize::from(node) - 1]
+    }
+
+    /// What TCP has counted so far at all ends of the clients' connections: in the client and in all pods.
+    pub fn tcp_counters(&self) -> Result<TcpCounters> {
+        let ends = self
+            .pods()
+            .map(Pod::namespace)
+            .chain([&self.network.client]);
+        TcpCounters::sum(ends.map(AsRef::as_ref))
     }
 
     /// The router's main table.

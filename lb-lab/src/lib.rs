@@ -7,6 +7,7 @@ mod bird;
 mod builder;
 mod client;
 mod configuration;
+mod counters;
 mod firewall;
 mod frame;
 mod lab;
@@ -27,6 +28,7 @@ pub use builder::{
 };
 pub use client::{Client, Load, Record, Request, failures, per_pod};
 pub use configuration::{VIP_PORT, vip};
+pub use counters::TcpCounters;
 pub use frame::FrameSocket;
 pub use lab::{Lab, Node};
 pub use namespace::Namespace;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+use lb_lab::topology::{NODES, PODS_PER_NODE};
 use lb_lab::{Agent, AgentOptions, Bird, Lab, Profile, Segments, VIP_PORT, vip, wait_until};
 use serde_json::Value;
 
@@ -115,7 +116,7 @@ impl Cluster {
         reached.map_err(|error| self.agent(nodes[0]).process().failure(&error))
     }
 
-    /// Waits until an agent sees all pods of `down` (nodes) as failed and all others as healthy.
+    /// Waits until an agent sees exactly the pods of the nodes `down` as failed, and its data path has no use for them.
     pub(crate) fn wait_health(&mut self, observer: u8, down: &[u8], limit: Duration) -> Result<()> {
         let down: Vec<String> = down.iter().map(|&node| lb_lab::node_name(node)).collect();
         let what = format!("health checks: exactly the pods of {down:?} are down");
@@ -127,6 +128,13 @@ impl Cluster {
                 is_down == down.iter().any(|node| row["node"] == node.as_str())
             };
             !rows.is_empty() && rows.iter().all(expected)
+        })?;
+        let healthy = (usize::from(NODES) - down.len()) * usize::from(PODS_PER_NODE);
+        let what = format!("data path with {healthy} endpoints");
+        agent.wait_for(limit, "services", &what, |shown| {
+            let rows = shown["rows"].as_array().map_or(&[][..], Vec::as_slice);
+            let applied = |row: &Value| row["applied"] == true && row["endpoints_used"] == healthy;
+            !rows.is_empty() && rows.iter().all(applied)
         })?;
         Ok(())
     }

@@ -197,6 +197,7 @@ fn kill_agent(stage: &Stage, cluster: &mut Cluster) -> Result<(), Stopped> {
     stage.step(step(title, LONG, Some(log)), || {
         let [(vip, prefix_len), _] = Cluster::vips();
         let client = cluster.lab().client();
+        let before = cluster.lab().tcp_counters()?;
         let load = client.start_load(Cluster::target(vip), PORTS_OF_LOAD, LOAD_WORKERS);
         thread::sleep(LOAD_PHASE);
         cluster.agent(KILLED_NODE).process().kill()?;
@@ -209,8 +210,13 @@ fn kill_agent(stage: &Stage, cluster: &mut Cluster) -> Result<(), Stopped> {
         ));
         thread::sleep(LOAD_PHASE);
         let records = load.stop()?;
+        let counted = cluster.lab().tcp_counters()?.since(before);
         blame_on(cluster, &records, traffic::all_answered(&records))?;
         stage.note(format!("{} requests meanwhile, 0 lost", records.len()));
+        let (again, resets) = (counted.retransmitted, counted.resets);
+        stage.note(format!(
+            "TCP sent {again} segments again and saw {resets} connections reset"
+        ));
         Ok(())
     })
 }
