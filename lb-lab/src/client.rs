@@ -300,8 +300,9 @@ fn bound(kind: Type, target: SocketAddr, address: Option<IpAddr>, port: u16) -> 
 /// One exchange on a fresh connection; the server closes it, so that the client's port is free again at once.
 fn exchange(request: &Request, mut stream: &TcpStream) -> Result<Seen> {
     let (padding, upload) = (request.download_bytes, request.upload_bytes);
+    let method = if upload == 0 { "GET" } else { "POST" };
     let head = format!(
-        "POST /pad/{padding} HTTP/1.1\r\nHost: lab\r\nConnection: close\r\nContent-Length: {upload}\r\n\r\n"
+        "{method} /pad/{padding} HTTP/1.1\r\nHost: lab\r\nConnection: close\r\nContent-Length: {upload}\r\n\r\n"
     );
     stream
         .write_all(head.as_bytes())

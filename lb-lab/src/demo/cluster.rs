@@ -1,6 +1,7 @@
 //! What the demo shows: a lab whose node 3 is behind the router, a BIRD, three agents, and one service over all pods.
 //! It starts them and waits for what they have to reach; what is shown of it, and why, is the steps' business.
 
+use std::fs;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -150,16 +151,28 @@ impl Cluster {
             .collect())
     }
 
-    /// Commands with which a person looks around.
+    /// Commands with which a person looks around, each with what it shows.
     pub(crate) fn commands(&self) -> Result<Vec<(String, String)>> {
         let mut commands = Vec::new();
-        for topic in ["services", "endpoints", "nodes", "bgp", "maps"] {
-            for agent in self.agents.iter().take(1) {
+        if let Some(agent) = self.agents.first() {
+            for topic in ["services", "endpoints", "nodes", "bgp", "maps"] {
                 commands.push((
-                    format!("what node1's agent says of its {topic}"),
+                    format!("{topic}, as node1's agent sees them"),
                     agent.show_command(topic)?,
                 ));
             }
+        }
+        let node = self.lab.node(1).namespace();
+        let enter = node.nsenter_arguments();
+        for map in node.run(pinned_maps)? {
+            let what = format!(
+                "the data path's map {}",
+                map.file_name().unwrap_or_default().display()
+            );
+            commands.push((
+                what,
+                format!("nsenter {enter} bpftool map dump pinned {}", map.display()),
+            ));
         }
         if let Some(bird) = &self.bird {
             let birdc = bird.birdc_command();
@@ -172,23 +185,25 @@ impl Cluster {
                 format!("{birdc} show route"),
             ));
         }
-        let enter = self.lab.node(1).namespace().nsenter_arguments();
-        let pins = AgentOptions::default().pin_dir;
-        commands.push((
-            "the maps of node1's data path; any file below works".to_owned(),
-            format!(
-                "nsenter {enter} find {pins} -type f; nsenter {enter} bpftool map dump pinned FILE",
-                pins = pins.display()
-            ),
-        ));
         let enter = self.lab.client_namespace().nsenter_arguments();
         for (vip, _) in Self::vips() {
-            let target = Self::target(vip);
+            let url = format!("http://{}/", Self::target(vip));
             commands.push((
                 format!("a request from the client to {vip}"),
-                format!("nsenter {enter} curl -s http://{target}/"),
+                format!("nsenter {enter} curl -s '{url}'"),
             ));
         }
         Ok(commands)
     }
+}
+
+/// The pinned maps worth a look: who serves, and the way to each node.
+fn pinned_maps() -> Result<Vec<PathBuf>> {
+    let mut maps = Vec::new();
+    for version in fs::read_dir(AgentOptions::default().pin_dir)? {
+        let folder = version?.path().join("maps");
+        maps.extend(["endpoints", "nodes"].map(|map| folder.join(map)));
+    }
+    maps.retain(|map| map.exists());
+    Ok(maps)
 }
