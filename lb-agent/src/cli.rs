@@ -133,9 +133,6 @@ pub struct CleanupArgs {
     /// Pin folder to empty
     #[arg(long, value_name = "DIR", default_value = DEFAULT_PIN_DIR)]
     pub pin_dir: PathBuf,
-    /// Unix socket of the agent that must not be running
-    #[arg(long, value_name = "PATH", default_value = DEFAULT_SOCKET)]
-    pub socket: PathBuf,
 }
 
 /// Parses the process's arguments, runs the command and reports.

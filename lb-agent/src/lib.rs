@@ -4,6 +4,7 @@
 //! decides what is served or announced; that is `lb-core`.
 
 pub mod agent;
+pub mod announce;
 pub mod answers;
 pub mod api;
 pub mod apply;
@@ -17,6 +18,7 @@ pub mod links;
 pub mod logging;
 pub mod neighbours;
 pub mod once;
+pub mod pin_lock;
 pub mod recovered;
 pub mod show;
 pub mod sources;

@@ -2,7 +2,10 @@
 //! the agent ends before they ever held a plan: a start that is refused leaves nothing behind. Maps that were
 //! found stay, whatever happens.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use lb_common::{
     counter::ServiceCounters,
@@ -13,29 +16,49 @@ use lb_core::snapshot::{DatapathFacts, Link};
 use lb_datapath::{Datapath, Error, Options, Uplink};
 
 use super::Maps;
+use crate::pin_lock::{self, PinLock};
 
 /// Maps, links and programs of this node.
 pub struct Kernel {
     datapath: Datapath,
     made_for_nothing: Option<PathBuf>,
+    _lock: PinLock,
+}
+
+/// Why there is no data path. What ran before is as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The pins are another agent's.
+    #[error(transparent)]
+    Pins(#[from] pin_lock::Error),
+    /// The kernel refuses.
+    #[error(transparent)]
+    Datapath(#[from] Error),
 }
 
 impl Kernel {
-    /// Adopts what is pinned, or loads and pins anew; attaches nothing.
+    /// Adopts what is pinned below the folder, or loads and pins anew; attaches nothing.
     ///
     /// # Errors
-    /// If the kernel refuses, or what is pinned is not ours.
-    pub fn open(options: &Options) -> Result<Self, Error> {
-        let datapath = Datapath::open(options)?;
+    /// If the kernel refuses, or another agent has the folder.
+    pub fn open(pin_dir: &Path) -> Result<Self, OpenError> {
+        let lock = pin_dir
+            .exists()
+            .then(|| PinLock::take(pin_dir))
+            .transpose()?;
+        let datapath = Datapath::open(&Options::pinned(pin_dir))?;
+        let lock = match lock {
+            Some(lock) => lock,
+            None => PinLock::take(pin_dir)?,
+        };
         for note in datapath.notes() {
             tracing::warn!("{note}");
         }
-        let made_for_nothing = (!datapath.adopted())
-            .then(|| options.pin_dir.clone())
-            .flatten();
+        let made_for_nothing = (!datapath.adopted()).then(|| pin_dir.to_owned());
         Ok(Self {
             datapath,
             made_for_nothing,
+            _lock: lock,
         })
     }
 

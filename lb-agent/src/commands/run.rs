@@ -3,13 +3,15 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use lb_core::{Snapshot, config::Config, keys::ClusterKeys, probes, snapshot::DatapathFacts};
-use lb_datapath::Options;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::{
     agent::{self, Setup},
     api::server::Socket,
-    apply::{Executor, kernel::Kernel},
+    apply::{
+        Executor,
+        kernel::{Kernel, OpenError},
+    },
     capabilities,
     cli::RunArgs,
     configuration::{self, Loaded},
@@ -44,7 +46,7 @@ fn set_up(args: &RunArgs) -> Result<Setup<Kernel>, Failure> {
     let uplinks = uplinks::choose(&config.uplinks).map_err(failed)?;
     let keys = configuration::keys(&config).map_err(failed)?;
     let socket = Socket::bind(&args.socket).map_err(failed)?;
-    let kernel = Kernel::open(&Options::pinned(&args.pin_dir)).map_err(refused_by_kernel)?;
+    let kernel = Kernel::open(&args.pin_dir).map_err(refused_by_kernel)?;
     tracing::info!(
         node = %config.node, uplinks = uplinks.join(","), pins = %args.pin_dir.display(),
         adopted = kernel.adopted(), "starting"
@@ -93,10 +95,12 @@ fn refuse_without_capabilities() -> Result<(), Failure> {
     )))
 }
 
-fn refused_by_kernel(error: lb_datapath::Error) -> Failure {
-    match error.is_not_permitted() {
-        true => Failure::CannotRunHere(chain(&error)),
-        false => Failure::Failed(chain(&error)),
+fn refused_by_kernel(error: OpenError) -> Failure {
+    match &error {
+        OpenError::Datapath(error) if error.is_not_permitted() => {
+            Failure::CannotRunHere(chain(error))
+        }
+        _ => Failure::from_error(&error),
     }
 }
 
