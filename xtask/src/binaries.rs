@@ -20,7 +20,8 @@ pub(crate) fn demo(keep: bool, install: Install) -> anyhow::Result<ExitCode> {
 pub(crate) fn lab(arguments: &[&str], install: Install) -> anyhow::Result<ExitCode> {
     preflight::prepare(Purpose::Run, install)?;
     let program = build(&["-p", "lb-agent", "-p", "lb-lab"], "debug", "lb-lab")?;
-    become_root(&program, arguments.iter().map(OsStr::new))
+    let arguments: Vec<&OsStr> = arguments.iter().map(OsStr::new).collect();
+    become_root(&program, &arguments)
 }
 
 /// `lb-agent run --once`: loads, attaches, pins and goes.
@@ -50,18 +51,17 @@ pub(crate) fn bench(name: &str, json: Option<&Path>) -> anyhow::Result<ExitCode>
         "release",
         name,
     )?;
-    let flag = json.as_ref().map(|_| OsStr::new("--json"));
-    become_root(
-        &program,
-        flag.into_iter()
-            .chain(json.as_ref().map(|file| file.as_os_str())),
-    )
+    let mut arguments = Vec::new();
+    if let Some(file) = &json {
+        arguments.extend([OsStr::new("--json"), file.as_os_str()]);
+    }
+    become_root(&program, &arguments)
 }
 
 fn agent(arguments: &[&OsStr]) -> anyhow::Result<ExitCode> {
     preflight::prepare(Purpose::Run, Install::Yes)?;
     let program = build(&["-p", "lb-agent"], "debug", "lb-agent")?;
-    become_root(&program, arguments.iter().copied())
+    become_root(&program, arguments)
 }
 
 fn build(arguments: &[&str], profile: &str, program: &str) -> anyhow::Result<PathBuf> {
@@ -70,10 +70,7 @@ fn build(arguments: &[&str], profile: &str, program: &str) -> anyhow::Result<Pat
     Ok(workspace::target_dir().join(profile).join(program))
 }
 
-fn become_root<'a>(
-    program: &Path,
-    arguments: impl Iterator<Item = &'a OsStr>,
-) -> anyhow::Result<ExitCode> {
+fn become_root(program: &Path, arguments: &[&OsStr]) -> anyhow::Result<ExitCode> {
     let artifacts = workspace::artifacts_dir();
     let environment = [("FAIRLEAD_ARTIFACTS", artifacts.as_os_str())];
     process::become_it(privilege::raised(program, &environment).args(arguments))
