@@ -1,15 +1,17 @@
 //! The lab itself, before any steering: every profile comes up, clients and pods reach each other directly, and the lab
 //! sees the faults that it is there to see. Needs root.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::fs;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use etherparse::PacketBuilder;
 use lb_lab::topology::{self, POD_PORT};
 use lb_lab::{
-    FrameSocket, Lab, Profile, Request, Segments, UPLINK, failures, per_pod, switch_port,
-    wait_until,
+    FrameSocket, Lab, NODE_ASN, NODE_BGP_PORT, Pair, Process, Profile, ROUTER_ASN, Request,
+    Segments, UPLINK, failures, per_pod, switch_port, vip, wait_until,
 };
 
 const UDP_LIMIT: Duration = Duration::from_secs(2);
@@ -266,8 +268,86 @@ fn a_stopped_pod_refuses_and_comes_back() -> Result<()> {
     Ok(())
 }
 
+/// The router under test elsewhere, with speakers that are known to be right: it learns a VIP from each node that
+/// announces it, puts all of them into one route of the kernel, and takes out the one that goes.
+#[test]
+fn bird_spreads_a_vip_over_the_nodes_that_announce_it() -> Result<()> {
+    let lab = Lab::build(&Profile {
+        segments: Segments::Node3Routed,
+        ..Profile::default()
+    })?;
+    let mut bird = lab.start_bird()?;
+    let speakers: Vec<Process> = (1..=3)
+        .map(|node| start_speaker(&lab, node))
+        .collect::<Result<_>>()?;
+    bird.wait_established(Duration::from_secs(20))?;
+    let spread_over = |nodes: &[u8]| {
+        for destination in host_routes(vip(9)) {
+            let address = |&node: &u8| lab.node(node).addresses().like(destination.0);
+            let expected: Vec<_> = nodes.iter().map(address).collect();
+            let what = format!("the route to {} over {expected:?}", destination.0);
+            wait_until(Duration::from_secs(20), &what, || {
+                let gateways = lab.router_gateways(destination)?;
+                ensure!(gateways == expected, "{gateways:?}");
+                Ok(Some(()))
+            })?;
+        }
+        anyhow::Ok(())
+    };
+    spread_over(&[1, 2, 3])?;
+    lab.node(2).set_plugged(false)?;
+    spread_over(&[1, 3])?;
+    drop(speakers);
+    Ok(())
+}
+
+fn host_routes(vip: Pair) -> [(IpAddr, u8); 2] {
+    [(vip.v4.into(), 32), (vip.v6.into(), 128)]
+}
+
+/// A BIRD on a node that announces a VIP as an agent would.
+fn start_speaker(lab: &Lab, number: u8) -> Result<Process> {
+    let node = lab.node(number);
+    let (own, router, vip) = (node.addresses(), node.router(), vip(9));
+    let text = format!(
+        "router id {own_v4};
+log stderr all;
+protocol device {{}}
+protocol static {{ ipv4; route {vip_v4}/32 blackhole; }}
+protocol static {{ ipv6; route {vip_v6}/128 blackhole; }}
+protocol bgp upstream {{
+    local {own_v4} port {NODE_BGP_PORT} as {NODE_ASN};
+    neighbor {router_v4} as {ROUTER_ASN};
+    hold time 3;
+    connect delay time 1;
+    ipv4 {{ import none; export all; }};
+    ipv6 {{ import none; export all; next hop address {own_v6}; }};
+}}
+",
+        own_v4 = own.v4,
+        own_v6 = own.v6,
+        router_v4 = router.v4,
+        vip_v4 = vip.v4,
+        vip_v6 = vip.v6,
+    );
+    let config = lab.folder().join(format!("bird-{}.conf", node.name()));
+    fs::write(&config, text)?;
+    let mut command = Command::new("bird");
+    command
+        .arg("-f")
+        .arg("-c")
+        .arg(&config)
+        .args(["-s", "/run/bird.ctl"]);
+    Process::start(
+        node.namespace(),
+        &format!("bird-{}", node.name()),
+        command,
+        lab.folder(),
+    )
+}
+
 /// A UDP datagram from the client to a pod, by way of the router.
-fn udp_frame(pod: lb_lab::Pair, source_port: u16, corrupt: bool) -> Result<Vec<u8>> {
+fn udp_frame(pod: Pair, source_port: u16, corrupt: bool) -> Result<Vec<u8>> {
     let builder = PacketBuilder::ethernet2(topology::CLIENT_MAC, topology::ROUTER_WAN_MAC)
         .ipv4(topology::client().v4.octets(), pod.v4.octets(), 64)
         .udp(source_port, POD_PORT);
