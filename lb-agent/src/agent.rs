@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use crate::{
-    // announce,
+    announce,
     answers::live::Live,
     api::server::{self, Socket},
     apply::{self, Executor, Maps},
@@ -79,7 +79,7 @@ pub async fn run<M: Maps + Send + 'static>(setup: Setup<M>) -> Result<(), Failur
     tasks.spawn(quiet(probes::run(wanted_seen, changes)));
     let live = Live { views, counters };
     tasks.spawn(answer(setup.socket, live));
-    let announcer = tokio::spawn(async {});
+    let announcer = tokio::spawn(announce::run(desired_seen.clone(), feedback.clone()));
     let inputs = apply::Inputs {
         desired: desired_seen,
         neighbours: ways_seen,
