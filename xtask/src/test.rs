@@ -81,15 +81,7 @@ fn run_binaries(
 fn run_doc_tests(summary: &mut Summary) -> anyhow::Result<()> {
     let begun = Instant::now();
     let mut command = workspace::cargo();
-    command.args([
-        "test",
-        "--doc",
-        "--workspace",
-        "--no-fail-fast",
-        "--quiet",
-        "--",
-        "--format=pretty",
-    ]);
+    command.args(["test", "--doc", "--workspace", "--no-fail-fast"]);
     let report = libtest::run(&mut command, "doc")?;
     summary.add("doc", begun.elapsed(), report);
     Ok(())
