@@ -1,0 +1,226 @@
+//! Drives the BGP speaker of `lb-bgp` over tokio sockets: a task for each peer, one listener for all. This file
+//! keeps the tasks equal to the plan and puts together what they report. A peer that is unchanged notices
+//! nothing of a change elsewhere. When the desired state's sender is gone, every session ends with
+//! Cease/Administrative Shutdown (RFC 4486).
+
+mod configure;
+mod connection;
+mod held;
+mod journal;
+mod listener;
+mod port_holder;
+mod session;
+mod socket;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+
+use lb_bgp::{PeerConfig, RouteSet, Shutdown};
+use lb_core::{DesiredState, desired::BgpPlan};
+use tokio::{
+    net::TcpStream,
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
+
+use self::{
+    listener::{Listener, Next},
+    session::{Command, Report},
+};
+use crate::engine::feedback::{Feedback, FeedbackSender};
+
+/// Follows the desired state until its sender is gone, then ends every session and returns.
+pub async fn run(mut desired: watch::Receiver<Arc<DesiredState>>, feedback: FeedbackSender) {
+    let (reports, mut reported) = mpsc::unbounded_channel();
+    let mut speaker = Speaker {
+        feedback,
+        reports,
+        sessions: BTreeMap::new(),
+        tasks: JoinSet::new(),
+        listener: Listener::default(),
+        held: BTreeMap::new(),
+        told_held: BTreeSet::new(),
+        routes: Arc::default(),
+        routes_of: Arc::default(),
+    };
+    loop {
+        let state = Arc::clone(&desired.borrow_and_update());
+        speaker.follow(&state);
+        tokio::select! {
+            changed = desired.changed() => if changed.is_err() { break },
+            () = speaker.serve(&mut reported) => {}
+        }
+    }
+    speaker.leave(&mut reported).await;
+}
+
+struct Speaker {
+    feedback: FeedbackSender,
+    reports: mpsc::UnboundedSender<Report>,
+    sessions: BTreeMap<IpAddr, Session>,
+    tasks: JoinSet<()>,
+    listener: Listener,
+    /// What each peer may still have a route to.
+    held: BTreeMap<IpAddr, BTreeSet<IpAddr>>,
+    told_held: BTreeSet<IpAddr>,
+    /// VIPs of the last desired state, and the same as routes.
+    routes_of: Arc<BTreeSet<IpAddr>>,
+    routes: Arc<RouteSet>,
+}
+
+/// The task of a peer, seen from outside.
+struct Session {
+    port: u16,
+    config: PeerConfig,
+    /// Closing it ends the task as well.
+    commands: mpsc::UnboundedSender<Command>,
+}
+
+impl Speaker {
+    /// Makes listener, sessions and routes those of the plan.
+    fn follow(&mut self, state: &DesiredState) {
+        let Some(plan) = &state.bgp else {
+            self.end_sessions(|_| true, "BGP is no longer configured");
+            self.listener.close();
+            return;
+        };
+        let own = state.cluster.as_ref().and_then(|cluster| cluster.own());
+        let own_addresses = own.map_or(&[][..], |node| &node.addresses);
+        self.listener.follow(plan.listen_port, own_addresses);
+        self.take_routes(&state.routes);
+        self.take_peers(plan);
+    }
+
+    fn take_routes(&mut self, vips: &Arc<BTreeSet<IpAddr>>) {
+        if *self.routes_of == **vips {
+            return;
+        }
+        self.routes_of = Arc::clone(vips);
+        self.routes = Arc::new(configure::routes(vips));
+        for session in self.sessions.values() {
+            session.tell(Command::Routes(Arc::clone(&self.routes)));
+        }
+    }
+
+    fn take_peers(&mut self, plan: &BgpPlan) {
+        let ports: BTreeMap<_, _> = plan
+            .peers
+            .iter()
+            .map(|peer| (peer.address, peer.port))
+            .collect();
+        self.end_sessions(
+            |(address, session)| ports.get(address) != Some(&session.port),
+            "the peer is no longer configured",
+        );
+        for peer in &plan.peers {
+            let config = configure::peer(plan, peer);
+            match self.sessions.get_mut(&peer.address) {
+                Some(session) if session.config == config => {}
+                Some(session) => {
+                    session.config = config.clone();
+                    session.tell(Command::Configure(config));
+                }
+                None => self.begin_session(SocketAddr::new(peer.address, peer.port), config),
+            }
+        }
+    }
+
+    fn begin_session(&mut self, peer: SocketAddr, config: PeerConfig) {
+        let (commands, commanded) = mpsc::unbounded_channel();
+        let session = Session {
+            port: peer.port(),
+            config: config.clone(),
+            commands,
+        };
+        session.tell(Command::Routes(Arc::clone(&self.routes)));
+        self.sessions.insert(peer.ip(), session);
+        self.tasks
+            .spawn(session::run(peer, config, commanded, self.reports.clone()));
+    }
+
+    fn end_sessions(&mut self, which: impl Fn((&IpAddr, &Session)) -> bool, reason: &str) {
+        let ended: Vec<_> = self
+            .sessions
+            .iter()
+            .filter(|(address, session)| which((*address, *session)))
+            .map(|(address, _)| *address)
+            .collect();
+        for peer in ended {
+            if let Some(session) = self.sessions.remove(&peer) {
+                session.tell(Command::Stop(Shutdown {
+                    reason: reason.to_owned(),
+                }));
+            }
+        }
+    }
+
+    /// Handles one thing that is not a new desired state.
+    async fn serve(&mut self, reported: &mut mpsc::UnboundedReceiver<Report>) {
+        tokio::select! {
+            next = self.listener.next() => match next {
+                Next::Accepted(stream, remote) => self.hand_over(stream, remote),
+                Next::Listening(feedback) => self.say(feedback),
+            },
+            Some(report) = reported.recv() => self.hear(report),
+            Some(_) = self.tasks.join_next() => {}
+        }
+    }
+
+    /// Gives an inbound connection to the peer with its remote address; strangers are closed at once.
+    fn hand_over(&mut self, stream: TcpStream, remote: SocketAddr) {
+        match self.sessions.get(&remote.ip()) {
+            Some(session) => session.tell(Command::Accepted(stream)),
+            None => self.listener.count_stranger(remote),
+        }
+    }
+
+    fn hear(&mut self, report: Report) {
+        match report {
+            Report::Session(session) => self.say(Feedback::Session(session)),
+            Report::Held { peer, vips } => {
+                self.held.insert(peer, vips);
+                self.tell_held();
+            }
+            Report::Ended(peer) => {
+                // A session with a changed port may have taken its place already.
+                if !self.sessions.contains_key(&peer) {
+                    self.say(Feedback::SessionGone(peer));
+                }
+                self.held.remove(&peer);
+                self.tell_held();
+            }
+        }
+    }
+
+    fn tell_held(&mut self) {
+        let held: BTreeSet<_> = self.held.values().flatten().copied().collect();
+        if held != self.told_held {
+            self.told_held.clone_from(&held);
+            self.say(Feedback::Held(held));
+        }
+    }
+
+    /// The engine may be gone already.
+    fn say(&self, feedback: Feedback) {
+        let _ = self.feedback.send(feedback);
+    }
+
+    async fn leave(mut self, reported: &mut mpsc::UnboundedReceiver<Report>) {
+        self.listener.close();
+        self.end_sessions(|_| true, "the agent is stopping");
+        while self.tasks.join_next().await.is_some() {}
+        while let Ok(report) = reported.try_recv() {
+            self.hear(report);
+        }
+    }
+}
+
+impl Session {
+    /// A task that has ended needs nothing any more.
+    fn tell(&self, command: Command) {
+        let _ = self.commands.send(command);
+    }
+}

@@ -1,0 +1,93 @@
+//! Which VIPs a peer may still have a route to. Pure. A VIP is held from the moment it is to be announced in a
+//! session, until the peer's TCP has acknowledged its withdraw or the session's end makes the peer forget: at
+//! once if the peer ended it, else when its hold timer must have expired (RFC 4271 section 6.5).
+
+use std::{
+    collections::BTreeSet,
+    net::IpAddr,
+    time::{Duration, Instant},
+};
+
+/// What one peer holds.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    wanted: BTreeSet<IpAddr>,
+    may_have: BTreeSet<IpAddr>,
+    is_up: bool,
+    awaits_acknowledgement: bool,
+    lapses_at: Option<Instant>,
+}
+
+impl Held {
+    /// VIPs that the peer may still have a route to.
+    pub(super) fn vips(&self) -> &BTreeSet<IpAddr> {
+        &self.may_have
+    }
+
+    /// All that shall be announced in this session changed.
+    pub(super) fn want(&mut self, vips: BTreeSet<IpAddr>) {
+        self.awaits_acknowledgement = false;
+        if self.is_up {
+            self.may_have.extend(&vips);
+        }
+        self.wanted = vips;
+    }
+
+    /// A session came up; what the peer had from an earlier one is gone.
+    pub(super) fn session_up(&mut self) {
+        self.is_up = true;
+        self.lapses_at = None;
+        self.may_have.clone_from(&self.wanted);
+    }
+
+    /// Every message that the wanted set needs is written.
+    pub(super) fn written(&mut self) {
+        self.awaits_acknowledgement = self.is_up && self.may_have != self.wanted;
+    }
+
+    /// Whether to ask the kernel what the peer has acknowledged.
+    pub(super) fn awaits_acknowledgement(&self) -> bool {
+        self.awaits_acknowledgement
+    }
+
+    /// The peer has acknowledged all that was written.
+    pub(super) fn acknowledged(&mut self) {
+        if self.awaits_acknowledgement {
+            self.awaits_acknowledgement = false;
+            self.may_have.clone_from(&self.wanted);
+        }
+    }
+
+    /// The session is over, and the peer knows.
+    pub(super) fn session_ended_by_peer(&mut self) {
+        self.session_over();
+        self.may_have.clear();
+    }
+
+    /// The session is over, and the peer may find out only by its hold timer; zero: it never does.
+    pub(super) fn session_lost(&mut self, now: Instant, hold_time: Duration) {
+        self.session_over();
+        self.lapses_at = (!hold_time.is_zero()).then(|| now + hold_time);
+    }
+
+    /// When [`Held::expire`] changes something.
+    pub(super) fn lapses_at(&self) -> Option<Instant> {
+        self.lapses_at
+    }
+
+    /// Forgets what the peer must have forgotten.
+    pub(super) fn expire(&mut self, now: Instant) {
+        if self.lapses_at.is_some_and(|at| at <= now) {
+            self.lapses_at = None;
+            self.may_have.clear();
+        }
+    }
+
+    fn session_over(&mut self) {
+        self.is_up = false;
+        self.awaits_acknowledgement = false;
+    }
+}
+
+#[cfg(test)]
+mod tests;
