@@ -22,8 +22,7 @@ use crate::{
     configuration,
     engine::{self, feedback::FeedbackSender, state::State},
     failure::{Failure, chain},
-    links,
-    neighbours,
+    links, neighbours,
     sources::{CHANGES_WAITING_MAX, Change, ChangeSender, file, probes},
 };
 
@@ -72,6 +71,7 @@ pub async fn run<M: Maps + Send + 'static>(setup: Setup<M>) -> Result<(), Failur
     let (desired, desired_seen) = watch::channel(Arc::<DesiredState>::default());
     let (ways, ways_seen) = watch::channel(Arc::<Neighbours>::default());
     let (wanted, wanted_seen) = watch::channel(Default::default());
+    let (beat, beat_seen) = watch::channel(());
     let (views, views_asked) = mpsc::channel(1);
     let (counters, counters_asked) = mpsc::channel(1);
 
@@ -83,6 +83,7 @@ pub async fn run<M: Maps + Send + 'static>(setup: Setup<M>) -> Result<(), Failur
     let inputs = apply::Inputs {
         desired: desired_seen,
         neighbours: ways_seen,
+        beat: beat_seen,
         counters: counters_asked,
     };
     let mut datapath = tokio::task::spawn_blocking(|| follow(setup.executor, inputs, feedback));
@@ -95,6 +96,7 @@ pub async fn run<M: Maps + Send + 'static>(setup: Setup<M>) -> Result<(), Failur
         desired,
         neighbours: ways,
         probes: wanted,
+        beat,
     };
 
     let result = tokio::select! {

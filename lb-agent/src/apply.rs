@@ -25,8 +25,6 @@ use crate::{
     failure::chain,
 };
 
-/// Time between two signs of life, and between two attempts at what failed.
-const BEAT: Duration = Duration::from_secs(1);
 /// After this long without a sign of life the data path takes the agent for dead (`deadAgentLimit`).
 pub const DEAD_AGENT_LIMIT: Duration = Duration::from_secs(120);
 
@@ -57,6 +55,8 @@ pub struct Inputs {
     pub desired: watch::Receiver<Arc<DesiredState>>,
     /// The ways to other nodes.
     pub neighbours: watch::Receiver<Arc<Neighbours>>,
+    /// The engine's signs of life.
+    pub beat: watch::Receiver<()>,
     /// Who wants to see counters.
     pub counters: mpsc::Receiver<oneshot::Sender<Counters>>,
 }
@@ -231,7 +231,7 @@ const fn generation(feedback: &PortFeedback) -> Option<u64> {
     }
 }
 
-/// Follows the desired state until the engine is gone; what fails is tried again every [`BEAT`].
+/// Follows the desired state until the engine is gone; what fails is tried again with its next sign of life.
 ///
 /// # Errors
 /// If the very first attempt fails: then this agent never worked, and whoever started it must know.
@@ -240,7 +240,6 @@ pub async fn follow<M: Maps>(
     mut inputs: Inputs,
     feedback: FeedbackSender,
 ) -> Result<(), Error<M::Error>> {
-    let mut beat = tokio::time::interval(BEAT);
     let mut done = Done::default();
     loop {
         let changed = tokio::select! {
@@ -251,11 +250,11 @@ pub async fn follow<M: Maps>(
                 let _ = counters.send(executor.counters());
                 continue;
             }
-            _ = beat.tick() => {
+            changed = inputs.beat.changed() => {
                 if let Err(error) = executor.stamp(Some(DEAD_AGENT_LIMIT)) {
                     tracing::error!("{}", chain(&error));
                 }
-                Ok(())
+                changed
             }
         };
         if changed.is_err() {

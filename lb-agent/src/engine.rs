@@ -23,6 +23,8 @@ use crate::sources::Change;
 
 /// Least time from one plan to the next.
 pub const WINDOW: Duration = Duration::from_millis(20);
+/// Time between two signs of life.
+pub const BEAT: Duration = Duration::from_secs(1);
 
 /// What the engine listens to.
 #[derive(Debug)]
@@ -44,6 +46,9 @@ pub struct Outputs {
     pub neighbours: watch::Sender<Arc<Neighbours>>,
     /// Health probes to run.
     pub probes: watch::Sender<BTreeSet<Probe>>,
+    /// The loop goes round: said every [`BEAT`], and the data path hears of it only through its executor, so
+    /// that neither may hang unnoticed.
+    pub beat: watch::Sender<()>,
 }
 
 /// Runs until the node is drained after [`Change::Leave`], or until every source is gone. Dropping the
@@ -51,6 +56,7 @@ pub struct Outputs {
 pub async fn run(mut state: State, mut inputs: Inputs, outputs: Outputs) {
     let start = Instant::now();
     let mut pace = Pace::default();
+    let mut beat = tokio::time::interval(BEAT);
     outputs.probes.send_replace(state.wanted_probes().clone());
     loop {
         let complete = state.is_complete();
@@ -79,6 +85,7 @@ pub async fn run(mut state: State, mut inputs: Inputs, outputs: Outputs) {
                 let _ = view.send(state.view());
             }
             () = sleep_until(start, wake), if wake.is_some() => {}
+            _ = beat.tick() => { outputs.beat.send_replace(()); }
         }
         let now = start.elapsed();
         if state.is_complete() && pace.is_due(now, state.replan_at()) {

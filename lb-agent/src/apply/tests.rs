@@ -17,10 +17,14 @@ use lb_core::{
     plan,
     snapshot::{DatapathFacts, Link, Neighbours, PortFeedback},
 };
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{Executor, Inputs, Maps, follow};
-use crate::engine::feedback::{Applied, Feedback};
+use crate::{
+    answers::Counters,
+    engine::feedback::{Applied, Feedback},
+    failure::chain,
+};
 
 const CAPACITY: Capacity = Capacity {
     services: 64,
@@ -54,6 +58,7 @@ struct Fake(Rc<RefCell<Kernel>>);
 struct Kernel {
     image: Image,
     writes: usize,
+    stamps: usize,
     attached: Vec<String>,
     kept: bool,
     write_fails: bool,
@@ -69,6 +74,7 @@ impl Fake {
         Self(Rc::new(RefCell::new(Kernel {
             image: Image::empty(CAPACITY),
             writes: 0,
+            stamps: 0,
             attached: Vec::new(),
             kept: false,
             write_fails: false,
@@ -123,6 +129,7 @@ impl Maps for Fake {
     }
 
     fn stamp(&self, _limit: Option<Duration>) -> Result<(), No> {
+        self.0.borrow_mut().stamps += 1;
         Ok(())
     }
 }
@@ -262,56 +269,79 @@ fn a_write_that_fails_takes_down_only_what_it_was_for() {
     assert!(is_applied(&applied, "10.99.0.1"));
 }
 
-fn inputs(desired: Arc<DesiredState>) -> (impl Drop, Inputs) {
-    let (sender, desired) = watch::channel(desired);
+/// The other ends of an executor's inputs.
+struct Engine {
+    desired: watch::Sender<Arc<DesiredState>>,
+    beat: watch::Sender<()>,
+    _ways: watch::Sender<Arc<Neighbours>>,
+    _asked: mpsc::Sender<oneshot::Sender<Counters>>,
+}
+
+fn engine(first: Arc<DesiredState>) -> (Engine, Inputs) {
+    let (desired, desired_seen) = watch::channel(Arc::default());
+    desired.send_replace(first);
+    let (beat, beat_seen) = watch::channel(());
     let (ways, neighbours) = watch::channel(Arc::default());
     let (asked, counters) = mpsc::channel(1);
+    let engine = Engine {
+        desired,
+        beat,
+        _ways: ways,
+        _asked: asked,
+    };
     (
-        Held(Box::new((sender, ways, asked))),
+        engine,
         Inputs {
-            desired,
+            desired: desired_seen,
             neighbours,
+            beat: beat_seen,
             counters,
         },
     )
 }
 
-/// Keeps the other ends of channels until dropped.
-struct Held(#[expect(dead_code, reason = "only its drop counts")] Box<dyn std::any::Any>);
-
-impl Drop for Held {
-    fn drop(&mut self) {}
+async fn heard(feedback: &mut mpsc::UnboundedReceiver<Feedback>) -> Applied {
+    match feedback.recv().await {
+        Some(Feedback::Applied(applied)) => applied,
+        other => panic!("nothing applied: {other:?}"),
+    }
 }
 
 #[tokio::test]
 async fn a_first_attempt_that_fails_is_the_end() {
     let fake = Fake::new();
     fake.0.borrow_mut().attach_fails = true;
-    let (_held, inputs) = inputs(first_plan());
-    let (feedback, mut heard) = mpsc::unbounded_channel();
-    let error = follow(&mut Executor::new(fake.clone()), inputs, feedback)
-        .await
-        .unwrap_err();
+    let (_engine, inputs) = engine(first_plan());
+    let (feedback, mut reported) = mpsc::unbounded_channel();
+    let ended = follow(&mut Executor::new(fake.clone()), inputs, feedback).await;
+    let sentence = chain(&ended.unwrap_err());
     assert_eq!(
-        crate::failure::chain(&error),
+        sentence,
         "the programs cannot be attached: the kernel says no"
     );
     assert!(!fake.0.borrow().kept, "nothing worked, so nothing is kept");
-    assert_eq!(heard.recv().await, None, "nothing may be announced");
+    assert_eq!(reported.recv().await, None, "nothing may be announced");
 }
 
 #[tokio::test]
-async fn a_later_failure_is_tried_again() {
+async fn a_later_failure_is_reported_and_tried_again_while_the_engine_lives() {
     let fake = Fake::new();
-    let (held, inputs) = inputs(first_plan());
-    let (feedback, mut heard) = mpsc::unbounded_channel();
+    let first = first_plan();
+    let (engine, inputs) = engine(Arc::clone(&first));
+    let (feedback, mut reported) = mpsc::unbounded_channel();
     let mut executor = Executor::new(fake.clone());
     let script = async {
-        let Some(Feedback::Applied(first)) = heard.recv().await else {
-            panic!("nothing applied")
-        };
-        assert!(is_applied(&first, "10.99.0.1"));
-        drop(held);
+        assert!(is_applied(&heard(&mut reported).await, "10.99.0.1"));
+        fake.0.borrow_mut().write_fails = true;
+        engine
+            .desired
+            .send_replace(planned(&YAML.replace("10.1.1.3", "10.1.1.9"), &first));
+        assert!(!is_applied(&heard(&mut reported).await, "10.99.0.1"));
+        fake.0.borrow_mut().write_fails = false;
+        engine.beat.send_replace(());
+        assert!(is_applied(&heard(&mut reported).await, "10.99.0.1"));
+        assert_eq!(fake.0.borrow().stamps, 1);
+        drop(engine);
     };
     let (ended, ()) = tokio::join!(follow(&mut executor, inputs, feedback), script);
     ended.unwrap();

@@ -72,8 +72,13 @@ fn first_state(
     facts: DatapathFacts,
     adopted: Option<&Executor<Kernel>>,
 ) -> Result<State, Failure> {
-    let recovered = || adopted.and_then(|executor| recovered::keys(executor.image()));
-    let keys = match keys.or_else(recovered) {
+    let recovered = adopted.and_then(|executor| recovered::keys(executor.image()));
+    if keys.is_some() && recovered.is_some() && keys != recovered {
+        tracing::warn!(
+            "the cluster key is another one than before: every map is written anew, and flows move"
+        );
+    }
+    let keys = match keys.or(recovered) {
         Some(keys) => keys,
         None => recovered::new_keys().map_err(failed)?,
     };

@@ -70,6 +70,7 @@ fn engine() -> (Ends, impl Future<Output = ()>) {
         desired: desired_sender,
         neighbours: watch::channel(Arc::default()).0,
         probes: watch::channel(BTreeSet::new()).0,
+        beat: watch::channel(()).0,
     };
     let state = State::new(state::tests::snapshot(), &BTreeSet::new());
     (
