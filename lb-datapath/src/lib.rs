@@ -4,6 +4,8 @@
 //! the image as the kernel holds it and counters. All `unsafe` is in `sys`.
 
 mod attach;
+#[cfg(feature = "bench")]
+pub mod bench;
 mod error;
 mod facts;
 mod load;
@@ -250,14 +252,6 @@ impl Datapath {
     #[must_use]
     pub fn verified_instructions(&self) -> Vec<(String, u32)> {
         self.first.verified_instructions()
-    }
-
-    /// File descriptor of the XDP program of slot 0, for a program array of a bench.
-    ///
-    /// # Errors
-    /// The program is not loaded: a defect.
-    pub fn xdp_fd(&self) -> Result<std::os::fd::BorrowedFd<'_>, Error> {
-        self.first.xdp_fd()
     }
 
     fn instance(&mut self, slot: u32) -> Result<&mut Instance, Error> {

@@ -135,6 +135,22 @@ impl Instance {
         self.fd(XDP)
     }
 
+    /// The XDP program's descriptor, for a program array.
+    #[cfg(feature = "bench")]
+    pub(crate) fn xdp_program_fd(&self) -> Result<aya::programs::ProgramFd, Error> {
+        let failed = |reason: String| Error::Load {
+            program: XDP.to_owned(),
+            reason,
+        };
+        match self.ebpf.program(XDP) {
+            Some(aya::programs::Program::Xdp(program)) => program
+                .fd()
+                .and_then(|fd| Ok(fd.try_clone()?))
+                .map_err(|error| failed(error.to_string())),
+            _ => Err(failed("it is not loaded".to_owned())),
+        }
+    }
+
     /// The egress program's descriptor.
     pub(crate) fn egress_fd(&self) -> Result<BorrowedFd<'_>, Error> {
         self.fd(EGRESS)

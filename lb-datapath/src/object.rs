@@ -6,7 +6,7 @@ pub(crate) static SHIPPED: &[u8] =
 
 /// The driver of `benches/packet`.
 #[cfg(feature = "bench")]
-pub static BENCH_DRIVER: &[u8] =
+pub(crate) static BENCH_DRIVER: &[u8] =
     aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/bench-driver.o"));
 
 /// Builds with one mistake each.

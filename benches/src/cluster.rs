@@ -1,0 +1,179 @@
+//! A cluster of any number of services, planned and written by the product's own code into a real data path
+//! that is attached nowhere.
+
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
+
+use anyhow::{Result, bail};
+use lb_common::limits::Capacity;
+use lb_core::{
+    DesiredState, Snapshot,
+    config::Config,
+    image::Placements,
+    keys::ClusterKeys,
+    model::{Announce, Endpoint, Mac, Node, Port, Protocol, Service},
+    snapshot::{DatapathFacts, Link, Neighbour},
+};
+use lb_datapath::{Datapath, Options};
+
+/// MAC of the node under test.
+pub const OWN_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+/// MAC of the router that packets come from and GUE goes to.
+pub const ROUTER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0xfe];
+/// The port that every service has.
+pub const PORT: u16 = 80;
+
+const OWN: &str = "node001";
+
+/// What to fill a data path with.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    /// Services, each with a VIP of its own, counted up from [`vip`].
+    pub services: u32,
+    /// Endpoints of each, spread over the other nodes.
+    pub endpoints: u32,
+    /// Other nodes.
+    pub nodes: u32,
+    /// Whether they are on-link.
+    pub on_link: bool,
+    /// Family of VIPs and pods.
+    pub v6: bool,
+}
+
+/// VIP number `index`.
+#[must_use]
+pub fn vip(v6: bool, index: u32) -> IpAddr {
+    if v6 {
+        IpAddr::from([0xfd99, 0, 0, 0, 0, 0, (index >> 16) as u16, index as u16])
+    } else {
+        IpAddr::from((0x0a63_0000_u32 + index).to_be_bytes())
+    }
+}
+
+/// A data path that holds all of it.
+///
+/// # Errors
+/// It does not load, or does not fit.
+pub fn fill(shape: Shape) -> Result<Datapath> {
+    // Extents have room for one endpoint more than there are.
+    let extent = (shape.endpoints + 1).next_power_of_two().max(4);
+    let capacity = Capacity {
+        services: (shape.services * 2 + 16).next_power_of_two(),
+        row_units: shape.services + 16,
+        endpoints: shape.services * extent + 64,
+        ..Capacity::DEFAULT
+    };
+    let mut datapath = Datapath::open(&Options::unpinned(capacity))?;
+    let snapshot = snapshot(shape, &datapath)?;
+    let desired = lb_core::plan(&snapshot, &DesiredState::default());
+    let outcome = lb_core::image(
+        &desired,
+        &snapshot.neighbours,
+        &datapath.image(),
+        Placements::default(),
+    );
+    if let Some((what, reason)) = outcome.unplaced.first_key_value() {
+        bail!(
+            "{} things do not fit, the first is {what:?}: {reason}",
+            outcome.unplaced.len()
+        );
+    }
+    datapath.apply(&outcome.writes)?;
+    Ok(datapath)
+}
+
+fn snapshot(shape: Shape, datapath: &Datapath) -> Result<Snapshot> {
+    let nodes: Vec<Arc<Node>> = (1..=shape.nodes + 1).map(node).collect();
+    let config = Config {
+        node: OWN.into(),
+        uplinks: vec!["eth0".to_owned()],
+        key_file: None,
+        nodes,
+        bgp: None,
+        services: (0..shape.services)
+            .map(|index| service(shape, index))
+            .collect(),
+    };
+    let facts = datapath.facts();
+    let facts = DatapathFacts {
+        capacity: facts.capacity,
+        tick_shift: facts.tick_shift,
+        timeout_ticks: facts.timeout_ticks,
+    };
+    let keys = ClusterKeys::from_secret(b"a secret for measurements")?;
+    let mut snapshot = Snapshot::new(&config, keys, facts);
+    snapshot.now = Duration::from_secs(1);
+    snapshot.links = vec![Link {
+        slot: 0,
+        name: "eth0".into(),
+        ifindex: 2,
+        mac: Mac(OWN_MAC),
+        mtu_bytes: 1500,
+        addresses: vec![node_address(1)],
+    }];
+    snapshot.neighbours = (2..=shape.nodes + 1)
+        .map(|other| way(shape, other))
+        .collect();
+    Ok(snapshot)
+}
+
+fn node(number: u32) -> Arc<Node> {
+    Arc::new(Node {
+        name: format!("node{number:03}").into(),
+        addresses: vec![node_address(number)],
+        labels: BTreeMap::new(),
+    })
+}
+
+fn node_address(number: u32) -> IpAddr {
+    IpAddr::from((0x0a00_0000_u32 + number).to_be_bytes())
+}
+
+fn way(shape: Shape, other: u32) -> (Arc<str>, Neighbour) {
+    let [_, _, high, low] = other.to_be_bytes();
+    let mac = if shape.on_link {
+        [2, 0, 0, 1, high, low]
+    } else {
+        ROUTER_MAC
+    };
+    let neighbour = Neighbour {
+        mac: Some(Mac(mac)),
+        uplink: 0,
+        on_link: shape.on_link,
+        outer_source: node_address(1),
+        outer_destination: node_address(other),
+        mtu_bytes: 1500,
+    };
+    (format!("node{other:03}").into(), neighbour)
+}
+
+fn service(shape: Shape, index: u32) -> Arc<Service> {
+    let endpoint = |place: u32| {
+        let number = index * shape.endpoints + place;
+        let address = if shape.v6 {
+            IpAddr::from([0xfd01, 0, 0, 0, 0, 0, (number >> 16) as u16, number as u16])
+        } else {
+            IpAddr::from((0x6440_0000_u32 + number).to_be_bytes())
+        };
+        Endpoint {
+            address,
+            node: format!("node{:03}", 2 + place % shape.nodes).into(),
+            ports: BTreeMap::from([("web".into(), 8080)]),
+            ready: true,
+            serving: true,
+            terminating: false,
+            weight: 1,
+        }
+    };
+    Arc::new(Service {
+        name: format!("bench/{index:05}").into(),
+        vips: vec![vip(shape.v6, index)],
+        announce: Announce::Nobody,
+        ports: vec![Port {
+            name: "web".into(),
+            protocol: Protocol::Tcp,
+            port: PORT,
+        }],
+        health_check: None,
+        endpoints: (0..shape.endpoints).map(endpoint).collect(),
+    })
+}

@@ -1,0 +1,91 @@
+//! CPU time, not wall time: the machine is shared. Subject and floor run in turn, so that a drift of the
+//! machine's speed meets both; what is reported is the median of the differences and half the distance between
+//! their quartiles.
+
+use std::{io, mem::MaybeUninit};
+
+/// Median and spread of a series, in the unit of its values.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Summary {
+    /// Median.
+    pub median: f64,
+    /// Half the distance between the quartiles.
+    pub spread: f64,
+}
+
+impl Summary {
+    /// Of a series that is not empty.
+    #[must_use]
+    pub fn of(mut values: Vec<f64>) -> Self {
+        values.sort_by(f64::total_cmp);
+        let at = |part: f64| {
+            let place = part * (values.len() - 1) as f64;
+            let (low, high) = (
+                values[place.floor() as usize],
+                values[place.ceil() as usize],
+            );
+            low + (high - low) * place.fract()
+        };
+        Self {
+            median: at(0.5),
+            spread: (at(0.75) - at(0.25)) / 2.0,
+        }
+    }
+}
+
+/// CPU time that this thread has used, in nanoseconds.
+///
+/// # Panics
+/// If the kernel has no such clock.
+#[must_use]
+pub fn thread_cpu_ns() -> u64 {
+    let mut time = MaybeUninit::<libc::timespec>::uninit();
+    // SAFETY: room for the result.
+    let result = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, time.as_mut_ptr()) };
+    assert_eq!(result, 0, "{}", io::Error::last_os_error());
+    // SAFETY: filled in, since the call succeeded.
+    let time = unsafe { time.assume_init() };
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// Keeps this thread on one CPU, so that its caches are its own.
+///
+/// # Errors
+/// The kernel refused.
+pub fn pin_to_cpu(cpu: usize) -> io::Result<()> {
+    // SAFETY: a plain bit set, filled in before it is read.
+    let set = unsafe {
+        let mut set = MaybeUninit::<libc::cpu_set_t>::zeroed().assume_init();
+        libc::CPU_SET(cpu, &mut set);
+        set
+    };
+    // SAFETY: this thread, and a set of its size.
+    if unsafe { libc::sched_setaffinity(0, size_of_val(&set), &raw const set) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn median_and_quartiles() {
+        let summary = Summary::of(vec![5.0, 1.0, 3.0, 2.0, 4.0]);
+        assert_eq!(
+            summary,
+            Summary {
+                median: 3.0,
+                spread: 1.0
+            }
+        );
+        assert_eq!(
+            Summary::of(vec![7.0]),
+            Summary {
+                median: 7.0,
+                spread: 0.0
+            }
+        );
+    }
+}

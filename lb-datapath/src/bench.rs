@@ -1,0 +1,147 @@
+//! The driver of `benches/packet` (feature `bench`): a program of its own object that makes packets under one
+//! repeated test run and calls the program under test, or the floor, as its tail. Only what that bench needs.
+
+use std::os::fd::AsFd as _;
+
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::{Array, ProgramArray},
+    programs::Xdp,
+};
+
+use crate::{Datapath, Error, object, sys};
+
+/// What the driver makes; the layout is that of `bench_driver.rs`.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C, align(64))]
+pub struct Orders {
+    /// Flows to choose from; 0: every packet is a new one; 1: always the same.
+    pub flows: u64,
+    /// Destinations to choose from, counted up from the template's.
+    pub destinations: u64,
+    /// Length of the frame without an outer header.
+    pub frame_bytes: u64,
+    /// State of the random numbers; not zero.
+    pub random: u64,
+    /// Packets made.
+    pub count: u64,
+    /// 1: destinations are random words instead.
+    pub random_destinations: u64,
+    /// Zero.
+    pub reserved: [u64; 2],
+}
+
+// SAFETY: plain integers without padding.
+unsafe impl aya::Pod for Orders {}
+
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+struct Template([u8; 128]);
+
+// SAFETY: plain bytes.
+unsafe impl aya::Pod for Template {}
+
+/// What the driver hands its packets to.
+#[derive(Clone, Copy)]
+pub enum Subject<'a> {
+    /// Exchanges the MACs and transmits.
+    Floor,
+    /// The shipped XDP program.
+    Datapath(&'a Datapath),
+}
+
+/// The loaded driver.
+pub struct Driver {
+    ebpf: Ebpf,
+}
+
+impl Driver {
+    /// Loads driver and floor.
+    ///
+    /// # Errors
+    /// As [`Datapath::open`].
+    pub fn load() -> Result<Self, Error> {
+        let mut ebpf = EbpfLoader::new().load(object::BENCH_DRIVER)?;
+        for name in ["bench_driver", "bench_swap"] {
+            let program: &mut Xdp = xdp(&mut ebpf, name)?;
+            program.load().map_err(|error| failed(name, &error))?;
+        }
+        Ok(Self { ebpf })
+    }
+
+    /// Runs the driver `repeat` times on frames made of `template` (76 bytes or more). The action of the last.
+    ///
+    /// # Errors
+    /// The kernel refused.
+    pub fn run(
+        &mut self,
+        subject: Subject<'_>,
+        orders: Orders,
+        template: &[u8],
+        repeat: u32,
+    ) -> Result<u32, Error> {
+        self.aim(subject)?;
+        let mut bytes = [0; 128];
+        let used = template.len().min(bytes.len());
+        bytes[..used].copy_from_slice(&template[..used]);
+        self.set("bench_orders", orders)?;
+        self.set("bench_template", Template(bytes))?;
+        let driver: &mut Xdp = xdp(&mut self.ebpf, "bench_driver")?;
+        let driver = driver
+            .fd()
+            .map_err(|error| failed("bench_driver", &error))?;
+        let mut out = vec![0; template.len() + 256];
+        let run = sys::test_run(driver.as_fd(), template, &mut out, repeat)
+            .map_err(|source| Error::kernel("run the bench driver", source))?;
+        Ok(run.return_value)
+    }
+
+    fn aim(&mut self, subject: Subject<'_>) -> Result<(), Error> {
+        let fd = match subject {
+            Subject::Floor => {
+                let floor: &mut Xdp = xdp(&mut self.ebpf, "bench_swap")?;
+                floor
+                    .fd()
+                    .and_then(|fd| Ok(fd.try_clone()?))
+                    .map_err(|error| failed("bench_swap", &error))?
+            }
+            Subject::Datapath(datapath) => datapath.first.xdp_program_fd()?,
+        };
+        let map = self
+            .ebpf
+            .map_mut("bench_subject")
+            .ok_or_else(|| missing("bench_subject"))?;
+        let mut array =
+            ProgramArray::try_from(map).map_err(|error| failed("bench_subject", &error))?;
+        array
+            .set(0, &fd, 0)
+            .map_err(|error| failed("bench_subject", &error))
+    }
+
+    fn set<T: aya::Pod>(&mut self, name: &'static str, value: T) -> Result<(), Error> {
+        let map = self.ebpf.map_mut(name).ok_or_else(|| missing(name))?;
+        let mut array: Array<_, T> = Array::try_from(map).map_err(|error| failed(name, &error))?;
+        array.set(0, value, 0).map_err(|error| failed(name, &error))
+    }
+}
+
+fn xdp<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Xdp, Error> {
+    ebpf.program_mut(name)
+        .ok_or_else(|| missing(name))?
+        .try_into()
+        .map_err(|_| missing(name))
+}
+
+fn missing(name: &str) -> Error {
+    Error::Load {
+        program: name.to_owned(),
+        reason: "the bench object has no such part".to_owned(),
+    }
+}
+
+fn failed(name: &str, error: &dyn std::fmt::Display) -> Error {
+    Error::Load {
+        program: name.to_owned(),
+        reason: error.to_string(),
+    }
+}
