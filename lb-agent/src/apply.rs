@@ -4,7 +4,12 @@
 
 pub mod kernel;
 
-use std::{collections::BTreeMap, mem, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    mem,
+    sync::Arc,
+    time::Duration,
+};
 
 use lb_common::{
     counter::ServiceCounters,
@@ -13,7 +18,7 @@ use lb_common::{
 };
 use lb_core::{
     DesiredState,
-    image::{Placements, image},
+    image::{ImageOutcome, Placements, Unplaced, image},
     model::ServicePort,
     snapshot::{Link, Neighbours, PortFeedback},
 };
@@ -27,6 +32,8 @@ use crate::{
 
 /// After this long without a sign of life the data path takes the agent for dead (`deadAgentLimit`).
 pub const DEAD_AGENT_LIMIT: Duration = Duration::from_secs(120);
+/// Lines of log that one plan may give to what does not fit.
+const UNPLACED_LOGGED_MAX: usize = 10;
 
 /// The maps and links of a data path: the kernel's, or a test's.
 pub trait Maps {
@@ -69,6 +76,7 @@ pub struct Executor<M> {
     placements: Placements,
     attached: Vec<(u8, u32)>,
     applied: BTreeMap<ServicePort, u64>,
+    unplaced: BTreeSet<Unplaced>,
 }
 
 /// Why an attempt failed: the maps or links are as the last good write left them.
@@ -100,6 +108,7 @@ impl<M: Maps> Executor<M> {
             placements: Placements::default(),
             attached: Vec::new(),
             applied: BTreeMap::new(),
+            unplaced: BTreeSet::new(),
         }
     }
 
@@ -176,9 +185,7 @@ impl<M: Maps> Executor<M> {
             self.image = self.maps.image();
             return Err(Error::Write(error));
         }
-        for (what, reason) in &outcome.unplaced {
-            tracing::warn!(?what, %reason, "no room in the data path");
-        }
+        self.tell_of_unplaced(&outcome);
         tracing::debug!(
             generation = desired.generation,
             writes = outcome.writes.len(),
@@ -188,6 +195,31 @@ impl<M: Maps> Executor<M> {
         let ports = outcome.feedback(desired);
         self.placements = outcome.placements;
         Ok(ports)
+    }
+
+    /// Logs what newly does not fit: once, and not every line of a flood.
+    fn tell_of_unplaced(&mut self, outcome: &ImageOutcome) {
+        let now: BTreeSet<_> = outcome.unplaced.keys().copied().collect();
+        let new: Vec<_> = now.difference(&self.unplaced).collect();
+        for what in new.iter().take(UNPLACED_LOGGED_MAX) {
+            let reason = &outcome.unplaced[what];
+            match what {
+                Unplaced::Port(port) => {
+                    tracing::warn!(%port, %reason, "a service port is left out")
+                }
+                Unplaced::Vip(vip) => {
+                    tracing::warn!(%vip, %reason, "a VIP has no entry of its own")
+                }
+                Unplaced::Node(index) => tracing::warn!(index, %reason, "a node is not recognised"),
+            }
+        }
+        if new.len() > UNPLACED_LOGGED_MAX {
+            tracing::warn!(
+                "and {} more that do not fit",
+                new.len() - UNPLACED_LOGGED_MAX
+            );
+        }
+        self.unplaced = now;
     }
 
     fn attach(&mut self, desired: &DesiredState) -> Result<(), Error<M::Error>> {
