@@ -26,8 +26,10 @@ pub struct AgentOptions {
     pub socket: PathBuf,
     /// More arguments to `lb-agent run`.
     pub arguments: Vec<String>,
-    /// Environment variables to set, for instance the path of another BPF object.
+    /// Environment variables to set.
     pub environment: Vec<(String, String)>,
+    /// Another build of the agent than [`agent_binary`] finds.
+    pub binary: Option<PathBuf>,
 }
 
 impl Default for AgentOptions {
@@ -37,6 +39,7 @@ impl Default for AgentOptions {
             socket: "/run/fairlead/agent.sock".into(),
             arguments: Vec::new(),
             environment: Vec::new(),
+            binary: None,
         }
     }
 }
@@ -110,7 +113,7 @@ impl Agent {
 
     /// `lb-agent show TOPIC -o json` on the node.
     pub fn show(&self, topic: &str) -> Result<Value> {
-        let mut command = Command::new(binary()?);
+        let mut command = Command::new(agent_binary()?);
         command
             .args(["show", topic, "-o", "json", "--socket"])
             .arg(&self.options.socket);
@@ -144,7 +147,7 @@ impl Agent {
 
     /// The command with which a person runs `lb-agent show TOPIC` on this node.
     pub fn show_command(&self, topic: &str) -> Result<String> {
-        let (enter, binary) = (self.namespace.nsenter_arguments(), binary()?);
+        let (enter, binary) = (self.namespace.nsenter_arguments(), agent_binary()?);
         let socket = self.options.socket.display();
         Ok(format!(
             "nsenter {enter} {} show {topic} --socket {socket}",
@@ -160,7 +163,8 @@ fn start(
     options: &AgentOptions,
     folder: &Path,
 ) -> Result<Process> {
-    let mut command = Command::new(binary()?);
+    let binary = options.binary.clone().map_or_else(agent_binary, Ok)?;
+    let mut command = Command::new(binary);
     command.args(["run", "--config"]).arg(config);
     command.arg("--pin-dir").arg(&options.pin_dir);
     command.arg("--socket").arg(&options.socket);
@@ -169,8 +173,9 @@ fn start(
     Process::start(namespace, name, command, folder)
 }
 
-/// The agent's binary. Test binaries lie one folder below the programs, in `deps`.
-fn binary() -> Result<PathBuf> {
+/// The agent's binary: that of the variable `FAIRLEAD_AGENT`, or the one beside the running executable. Test binaries lie
+/// one folder below the programs, in `deps`.
+pub fn agent_binary() -> Result<PathBuf> {
     if let Some(path) = env::var_os("FAIRLEAD_AGENT") {
         return Ok(path.into());
     }

@@ -1,5 +1,7 @@
-//! What a namespace's own TCP has counted (`/proc/net/snmp`, RFC 4022's names): the judge of loss that no client's time-out
-//! can fool. A lost segment of TCP shows up as one sent again, by whoever sent it.
+//! What a namespace's own TCP has counted (`/proc/net/snmp` and `netstat`): the judge of loss that no client's time-out can
+//! fool. Whoever misses an acknowledgement sends the segment again; whoever had it already says so by a duplicate SACK
+//! (RFC 2883). So at both ends together, what was sent again and not received twice had been lost, while a path that
+//! changes under load only reorders.
 
 use std::fs;
 
@@ -12,6 +14,8 @@ use crate::namespace::Namespace;
 pub struct TcpCounters {
     /// Segments sent again.
     pub retransmitted: u64,
+    /// Segments received that had been received before.
+    pub received_twice: u64,
     /// Established connections that were reset.
     pub resets: u64,
     /// Segments dropped for a wrong checksum.
@@ -21,8 +25,13 @@ pub struct TcpCounters {
 impl TcpCounters {
     /// Reads the counters of a namespace.
     pub fn of(namespace: &Namespace) -> Result<Self> {
-        let text = namespace.run(|| Ok(fs::read_to_string("/proc/thread-self/net/snmp")?))?;
-        parse(&text).context("reading TCP's counters")
+        let files = [
+            "/proc/thread-self/net/snmp",
+            "/proc/thread-self/net/netstat",
+        ];
+        let text = namespace.run(|| Ok(files.map(fs::read_to_string)))?;
+        let [snmp, netstat] = text;
+        parse(&(snmp? + &netstat?)).context("reading TCP's counters")
     }
 
     /// The sum over several namespaces.
@@ -33,35 +42,45 @@ impl TcpCounters {
                 let own = Self::of(namespace)?;
                 Ok(Self {
                     retransmitted: sum.retransmitted + own.retransmitted,
+                    received_twice: sum.received_twice + own.received_twice,
                     resets: sum.resets + own.resets,
                     wrong_checksums: sum.wrong_checksums + own.wrong_checksums,
                 })
             })
     }
 
+    /// Segments lost, if these are the counters of both ends of all connections.
+    pub fn lost(self) -> u64 {
+        self.retransmitted.saturating_sub(self.received_twice)
+    }
+
     /// What was counted since `earlier`.
     pub fn since(self, earlier: Self) -> Self {
         Self {
             retransmitted: self.retransmitted - earlier.retransmitted,
+            received_twice: self.received_twice - earlier.received_twice,
             resets: self.resets - earlier.resets,
             wrong_checksums: self.wrong_checksums - earlier.wrong_checksums,
         }
     }
 }
 
-/// Two lines start with `Tcp:`: the names, then the values in the same order.
 fn parse(text: &str) -> Option<TcpCounters> {
-    let mut lines = text.lines().filter_map(|line| line.strip_prefix("Tcp:"));
-    let (names, values) = (lines.next()?, lines.next()?);
-    let value = |wanted: &str| {
-        let mut pairs = names.split_whitespace().zip(values.split_whitespace());
-        pairs.find(|(name, _)| *name == wanted)?.1.parse().ok()
-    };
     Some(TcpCounters {
-        retransmitted: value("RetransSegs")?,
-        resets: value("EstabResets")?,
-        wrong_checksums: value("InCsumErrors")?,
+        retransmitted: value(text, "Tcp:", "RetransSegs")?,
+        received_twice: value(text, "TcpExt:", "TCPDSACKOldSent")?
+            + value(text, "TcpExt:", "TCPDSACKOfoSent")?,
+        resets: value(text, "Tcp:", "EstabResets")?,
+        wrong_checksums: value(text, "Tcp:", "InCsumErrors")?,
     })
+}
+
+/// A group has two lines of this head: the names, then the values in the same order.
+fn value(text: &str, head: &str, wanted: &str) -> Option<u64> {
+    let mut lines = text.lines().filter_map(|line| line.strip_prefix(head));
+    let (names, values) = (lines.next()?, lines.next()?);
+    let mut pairs = names.split_whitespace().zip(values.split_whitespace());
+    pairs.find(|(name, _)| *name == wanted)?.1.parse().ok()
 }
 
 #[cfg(test)]

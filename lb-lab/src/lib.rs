@@ -21,7 +21,7 @@ pub mod topology;
 mod wait;
 mod xdp_verdict;
 
-pub use agent::{Agent, AgentOptions};
+pub use agent::{Agent, AgentOptions, agent_binary};
 pub use bird::{Bird, BirdPeer, NODE_ASN, NODE_BGP_PORT, ROUTER_ASN};
 pub use builder::{
     ROUTER_WAN_LINK, UPLINK, node_name, pod_link, pod_name, router_link, switch_port,

@@ -1,22 +1,28 @@
 use super::*;
 
+const TEXT: &str = "Ip: Forwarding
+Ip: 1
+Tcp: RtoMin EstabResets RetransSegs InCsumErrors
+Tcp: 200 3 13 5
+TcpExt: SyncookiesSent TCPDSACKOldSent TCPDSACKOfoSent
+TcpExt: 0 8 1
+";
+
 #[test]
 fn counters_are_found_by_their_names() {
-    let text = "Ip: Forwarding\nIp: 1\nTcp: RtoMin EstabResets RetransSegs InCsumErrors\nTcp: 200 3 13 5\n";
     let expected = TcpCounters {
         retransmitted: 13,
+        received_twice: 9,
         resets: 3,
         wrong_checksums: 5,
     };
-    assert_eq!(parse(text), Some(expected));
+    assert_eq!(parse(TEXT), Some(expected));
+    assert_eq!(expected.lost(), 4);
 }
 
 #[test]
 fn a_missing_counter_is_no_zero() {
-    assert_eq!(
-        parse("Tcp: RtoMin EstabResets RetransSegs\nTcp: 200 3 13\n"),
-        None
-    );
+    assert_eq!(parse(&TEXT.replace(" InCsumErrors", "")), None);
 }
 
 #[test]

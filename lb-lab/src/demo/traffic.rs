@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Result, ensure};
-use lb_lab::{Record, failures, per_pod};
+use lb_lab::{Record, TcpCounters, failures, per_pod};
 
 /// How far from a fair share the requests of a pod may be.
 const TOLERANCE_PERCENT: usize = 35;
@@ -45,6 +45,17 @@ pub(crate) fn fairly_shared(records: &[Record], pods: usize) -> Result<()> {
         "not within {TOLERANCE_PERCENT}% of a fair share of {}: {}",
         total / pods,
         in_words(&counts)
+    );
+    Ok(())
+}
+
+/// Fails if a connection was reset or a segment was sent again that had not arrived.
+pub(crate) fn nothing_lost(counted: TcpCounters) -> Result<()> {
+    let (lost, resets) = (counted.lost(), counted.resets);
+    ensure!(resets == 0, "{resets} connections were reset");
+    ensure!(
+        lost == 0,
+        "{lost} segments were lost, by TCP's counters: {counted:?}"
     );
     Ok(())
 }

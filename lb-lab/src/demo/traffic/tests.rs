@@ -61,3 +61,23 @@ fn one_unanswered_request_fails() {
         "1 of 9 requests failed, the first from 198.51.100.2:20000: timed out"
     );
 }
+
+#[test]
+fn what_arrived_twice_was_not_lost() {
+    let overtaken = TcpCounters {
+        retransmitted: 7,
+        received_twice: 7,
+        ..TcpCounters::default()
+    };
+    nothing_lost(overtaken).unwrap();
+    let lost = TcpCounters {
+        retransmitted: 8,
+        ..overtaken
+    };
+    assert!(nothing_lost(lost).is_err());
+    let reset = TcpCounters {
+        resets: 1,
+        ..overtaken
+    };
+    assert!(nothing_lost(reset).is_err());
+}
