@@ -1,5 +1,7 @@
-//! What several test binaries share: a data path filled from YAML without any agent, and frames that are
-//! checked by a parser of others. Nothing here is used by the product.
+//! What several test binaries share: a data path filled from YAML without any agent, frames that are checked by a
+//! parser of others, and a lab with agents and what must hold in it. Nothing here is used by the product.
 
 pub mod frame;
+pub mod steered;
+pub mod steering;
 pub mod world;
