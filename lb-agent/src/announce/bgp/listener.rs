@@ -151,7 +151,7 @@ impl Listener {
 
 fn problem(address: SocketAddr, error: &io::Error) -> String {
     let holder = (error.kind() == io::ErrorKind::AddrInUse)
-        .then(|| port_holder::find(address.port()))
+        .then(|| port_holder::find(address))
         .flatten();
     let reason = holder.map_or_else(
         || error.to_string(),

@@ -1,25 +1,53 @@
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 
-use super::{find, listening_inodes};
+use super::{find, ip_address, listening_inodes};
 
-const TABLE: &str = "\
-  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
-   0: 0B00000A:45EC 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1 0000000000000000 100 0 0 10 0
-   1: 0B00000A:45EC 0100000A:00B3 01 00000000:00000000 00:00000000 00000000     0        0 4712 1 0000000000000000 20 4 30 10 -1
-   2: 0B00000A:00B3 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4713 1 0000000000000000 100 0 0 10 0
-";
+const HEADER: &str = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n";
+const REST: &str = "00000000:00000000 00:00000000 00000000     0        0";
+
+/// A table as a little-endian kernel writes it.
+fn table(rows: &[(&str, &str, u64)]) -> String {
+    let mut table = HEADER.to_owned();
+    for (number, (local, state, inode)) in rows.iter().enumerate() {
+        table += &format!(
+            "   {number}: {local} 00000000:0000 {state} {REST} {inode} 1 0 100 0 0 10 0\n"
+        );
+    }
+    table
+}
+
+fn address(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
 
 #[test]
-fn only_listening_sockets_of_the_port_count() {
-    assert_eq!(listening_inodes(TABLE, 17900), [4711]);
-    assert_eq!(listening_inodes(TABLE, 179), [4713]);
-    assert!(listening_inodes(TABLE, 180).is_empty());
+#[cfg(target_endian = "little")]
+fn only_what_listens_on_the_address_or_everywhere_counts() {
+    let table = table(&[
+        ("0B00000A:45EC", "0A", 1),
+        ("0B00000A:45EC", "01", 2),
+        ("0C00000A:45EC", "0A", 3),
+        ("00000000:45EC", "0A", 4),
+        ("0B00000A:00B3", "0A", 5),
+    ]);
+    assert_eq!(listening_inodes(&table, address("10.0.0.11:17900")), [1, 4]);
+    assert_eq!(listening_inodes(&table, address("10.0.0.11:179")), [5]);
+    assert!(listening_inodes(&table, address("10.0.0.11:180")).is_empty());
+}
+
+#[test]
+#[cfg(target_endian = "little")]
+fn ipv6_addresses_are_four_words() {
+    let read = ip_address("000000FD000000000000000011000000");
+    assert_eq!(read, Some("fd00::11".parse().unwrap()));
+    assert_eq!(ip_address("000000FD"), Some("253.0.0.0".parse().unwrap()));
+    assert_eq!(ip_address("00000"), None);
 }
 
 #[test]
 fn the_holder_is_found_by_name_and_number() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let holder = find(listener.local_addr().unwrap().port()).expect("we hold it ourselves");
+    let holder = find(listener.local_addr().unwrap()).expect("we hold it ourselves");
     let own = format!("(process {})", std::process::id());
     assert!(holder.ends_with(&own), "{holder}");
 }

@@ -1,0 +1,157 @@
+//! The agents' BGP against a real BIRD 2 that dials them while they dial it: routes come and go with services, an agent
+//! says goodbye, a listening port is taken, the router dies and comes back. Needs root and BIRD 2.
+
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use lb_lab::{Agent, AgentOptions, Bird, Lab, NODE_BGP_PORT, Pair, Profile, vip, wait_until};
+use serde_json::Value;
+
+const HOLD_TIME_S: u16 = 9;
+/// Until something happens that takes a round trip and a plan.
+const SOON: Duration = Duration::from_secs(5);
+/// Until a session is up: both ends wait and dial.
+const SESSION_LIMIT: Duration = Duration::from_secs(15);
+
+#[test]
+fn routes_follow_services_and_agents() -> Result<()> {
+    let lab = Lab::build(&Profile::default())?;
+    let mut bird = lab.start_bird()?;
+    let mut agents = Vec::new();
+    for node in 1..=3 {
+        agents.push(lab.start_agent(
+            node,
+            &with_services(&lab, node, &[1]),
+            &AgentOptions::default(),
+        )?);
+    }
+    bird.wait_established(SESSION_LIMIT)?;
+    wait_for_gateways(&lab, 1, &[1, 2, 3])?;
+    for agent in &mut agents {
+        agent.wait_for(SOON, "bgp", "one session, two routes", |shown| {
+            session_is(shown, "Established") && shown["rows"][0]["routes_sent"] == 2
+        })?;
+    }
+    a_service_comes_and_goes(&lab, &mut bird, &mut agents)?;
+    an_agent_says_goodbye(&lab, &mut bird, &mut agents[2])?;
+    a_taken_port_leaves_dialling(&lab, &mut agents[2])?;
+    a_router_that_dies_is_dialled_again(&lab, &mut bird, &mut agents)
+}
+
+/// The other service's routes and every session stay as they are.
+fn a_service_comes_and_goes(lab: &Lab, bird: &mut Bird, agents: &mut [Agent]) -> Result<()> {
+    let sessions = since(agents)?;
+    for (node, agent) in (1..).zip(agents.iter_mut()) {
+        agent.edit(&with_services(lab, node, &[1, 2]))?;
+    }
+    wait_for_gateways(lab, 2, &[1, 2, 3])?;
+    for (node, agent) in (1..).zip(agents.iter_mut()) {
+        agent.edit(&with_services(lab, node, &[1]))?;
+    }
+    wait_for_gateways(lab, 2, &[])?;
+    wait_for_gateways(lab, 1, &[1, 2, 3])?;
+    ensure!(since(agents)? == sessions, "a session was begun anew");
+    ensure!(bird.established()?.len() == 3);
+    Ok(())
+}
+
+/// SIGTERM: the withdraw is acknowledged and lingered over, then the session is ended by name.
+fn an_agent_says_goodbye(lab: &Lab, bird: &mut Bird, agent: &mut Agent) -> Result<()> {
+    let status = agent.terminate(SOON)?;
+    ensure!(status.success(), "{status}");
+    wait_for_gateways(lab, 1, &[1, 2])?;
+    let told = bird.query("show protocols all node3")?;
+    ensure!(
+        told.contains("Administrative shutdown"),
+        "BIRD was not told why: {told}"
+    );
+    Ok(())
+}
+
+fn a_taken_port_leaves_dialling(lab: &Lab, agent: &mut Agent) -> Result<()> {
+    let address = SocketAddr::new(lab.node(3).addresses().v4.into(), NODE_BGP_PORT);
+    let taken = lab
+        .node(3)
+        .namespace()
+        .run(move || Ok(TcpListener::bind(address)?))?;
+    agent.restart()?;
+    let holder = format!("(process {})", std::process::id());
+    agent.wait_for(
+        SESSION_LIMIT,
+        "bgp",
+        "a session, and a warning that names the holder",
+        |shown| {
+            let warnings = shown["warnings"].to_string();
+            session_is(shown, "Established")
+                && warnings.contains(&holder)
+                && warnings.contains("17900")
+        },
+    )?;
+    wait_for_gateways(lab, 1, &[1, 2, 3])?;
+    drop(taken);
+    agent.wait_for(
+        2 * SOON,
+        "bgp",
+        "no warning once the port is free",
+        |shown| shown["warnings"].as_array().is_some_and(Vec::is_empty),
+    )?;
+    Ok(())
+}
+
+fn a_router_that_dies_is_dialled_again(
+    lab: &Lab,
+    bird: &mut Bird,
+    agents: &mut [Agent],
+) -> Result<()> {
+    bird.process().kill()?;
+    for agent in agents.iter_mut() {
+        agent.wait_for(SESSION_LIMIT, "bgp", "no session", |shown| {
+            !session_is(shown, "Established") && shown["rows"][0]["last_error"].is_string()
+        })?;
+    }
+    let mut bird = lab.start_bird()?;
+    bird.wait_established(2 * SESSION_LIMIT)?;
+    wait_for_gateways(lab, 1, &[1, 2, 3])
+}
+
+fn with_services(lab: &Lab, node: u8, numbers: &[u8]) -> String {
+    let services: String = numbers
+        .iter()
+        .map(|&number| lab.web_service(&format!("web{number}"), number))
+        .collect();
+    lab.agent_configuration(node, HOLD_TIME_S, &services)
+}
+
+/// Waits until the router's kernel sends a VIP of both families to exactly these nodes.
+fn wait_for_gateways(lab: &Lab, vip_number: u8, nodes: &[u8]) -> Result<()> {
+    let Pair { v4, v6 } = vip(vip_number);
+    for prefix in [(v4.into(), 32), (v6.into(), 128)] {
+        let mut expected: Vec<_> = nodes
+            .iter()
+            .map(|&node| lab.node(node).addresses().like(prefix.0))
+            .collect();
+        expected.sort();
+        let what = format!("route to {} by nodes {nodes:?}", prefix.0);
+        wait_until(SOON, &what, || {
+            let gateways = lab.router_gateways(prefix)?;
+            ensure!(gateways == expected, "{gateways:?}");
+            Ok(Some(()))
+        })?;
+    }
+    Ok(())
+}
+
+fn session_is(shown: &Value, state: &str) -> bool {
+    shown["rows"]
+        .as_array()
+        .is_some_and(|rows| rows.len() == 1 && rows[0]["state"] == state)
+}
+
+/// Since when each agent's session is in its state.
+fn since(agents: &[Agent]) -> Result<Vec<Value>> {
+    agents
+        .iter()
+        .map(|agent| Ok(agent.show("bgp")?["rows"][0]["since"].clone()))
+        .collect()
+}
