@@ -75,48 +75,48 @@ impl<'a> Claims<'a> {
         path: &str,
         problems: &mut Vec<Problem>,
     ) {
-        let name = service.name.value.as_str();
-        if !self.names.insert(name) {
-            let message = format!("there are two Services named {name}");
-            problems.push(Problem::at(
-                &service.name,
-                format_args!("{path}.name"),
-                &message,
-            ));
+        if !self.names.insert(&service.name.value) {
+            let message = format!("there are two Services named {}", service.name.value);
+            let field = format!("{path}.name");
+            problems.push(Problem::at(&service.name, field, &message));
         }
-        for (index, text) in service.addresses.value.iter().enumerate() {
-            let owner = text
-                .value
-                .parse()
-                .ok()
-                .and_then(|vip: IpAddr| self.addresses.get(&vip));
-            if let Some(owner) = owner {
-                let message = format!(
-                    "{} is the address of {owner}; a VIP must be nobody's own",
-                    text.value
-                );
-                problems.push(Problem::at(
-                    text,
-                    format_args!("{path}.addresses[{index}]"),
-                    &message,
-                ));
+        self.check_vips(&service.addresses.value, path, problems);
+        self.check_ports(service, made, path, problems);
+    }
+
+    fn check_vips(&self, addresses: &[schema::Text], path: &str, problems: &mut Vec<Problem>) {
+        for (index, text) in addresses.iter().enumerate() {
+            let vip = text.value.parse::<IpAddr>().ok();
+            if let Some(owner) = vip.and_then(|vip| self.addresses.get(&vip)) {
+                let vip = &text.value;
+                let message =
+                    format!("{vip} is the address of {owner}; a VIP must be nobody's own");
+                let field = format!("{path}.addresses[{index}]");
+                problems.push(Problem::at(text, field, &message));
             }
         }
-        for (index, port) in made.ports.iter().enumerate() {
+    }
+
+    fn check_ports(
+        &mut self,
+        service: &'a schema::Service,
+        made: &Service,
+        path: &str,
+        problems: &mut Vec<Problem>,
+    ) {
+        for (index, Port { protocol, port, .. }) in made.ports.iter().enumerate() {
             for &vip in &made.vips {
+                let (protocol, port) = (*protocol, *port);
                 let key = ServicePort {
                     vip,
-                    protocol: port.protocol,
-                    port: port.port,
+                    protocol,
+                    port,
                 };
-                if let Some(owner) = self.ports.insert(key, name) {
+                if let Some(owner) = self.ports.insert(key, &service.name.value) {
                     let message = format!("{key} is served by {owner} already");
                     let place = &service.ports.value[index].port;
-                    problems.push(Problem::at(
-                        place,
-                        format_args!("{path}.ports[{index}].port"),
-                        &message,
-                    ));
+                    let field = format!("{path}.ports[{index}].port");
+                    problems.push(Problem::at(place, field, &message));
                 }
             }
         }

@@ -62,36 +62,38 @@ fn refuse_of_service(service: &schema::Service, index: usize, problems: &mut Vec
         problems,
     );
     if let Some(check) = &service.health_check {
-        let check = &check.value;
+        let (http, grpc) = (check.value.http.as_ref(), check.value.grpc.as_ref());
         refuse(
-            check.http.as_ref(),
+            http,
             field("healthCheck.http"),
             "a health check by HTTP",
             problems,
         );
         refuse(
-            check.grpc.as_ref(),
+            grpc,
             field("healthCheck.grpc"),
             "a health check by gRPC",
             problems,
         );
     }
     for (port, item) in service.ports.value.iter().enumerate() {
-        let Some(protocol) = &item.protocol else {
-            continue;
-        };
         let field = field(&format!("ports[{port}].protocol"));
-        if protocol.value == "SCTP" {
-            let why = "SCTP is not supported: its multi-homed associations name addresses that cannot be translated";
-            problems.push(Problem::at(protocol, field, why));
-        } else {
-            one_of(
-                Some(protocol),
-                field,
-                &[("TCP", true), ("UDP", true)],
-                problems,
-            );
+        refuse_protocol(item.protocol.as_ref(), field, problems);
+    }
+}
+
+fn refuse_protocol(
+    protocol: Option<&schema::Text>,
+    field: impl fmt::Display,
+    problems: &mut Vec<Problem>,
+) {
+    match protocol {
+        Some(sctp) if sctp.value == "SCTP" => {
+            let why =
+                "SCTP is not supported: its associations carry addresses that cannot be translated";
+            problems.push(Problem::at(sctp, field, why));
         }
+        other => one_of(other, field, &[("TCP", true), ("UDP", true)], problems),
     }
 }
 

@@ -169,35 +169,10 @@ fn what_is_no_yaml_is_refused() {
 }
 
 #[test]
-fn what_this_version_does_not_support_is_refused_by_field_and_line() {
-    let mut text = WHOLE.to_owned();
-    for (from, to) in [
-        (
-            "nextHop: self",
-            "nextHop: nodes, bfd: {interval: 50ms, multiplier: 3}, passwordFile: /run/key",
-        ),
-        (
-            "services:",
-            "layer2: {interfaces: [eth0], owns: []}\nservices:",
-        ),
-        ("announce: bgp", "announce: layer2"),
-        (
-            "externalTrafficPolicy: Cluster",
-            "externalTrafficPolicy: Local",
-        ),
-        ("sessionAffinity: None", "sessionAffinity: ClientIP"),
-        (
-            "loadBalancerSourceRanges: []",
-            "loadBalancerSourceRanges: [10.0.0.0/8]",
-        ),
-        ("protocol: TCP", "protocol: SCTP"),
-        (
-            "healthCheck: {tcp: {port: 8080}",
-            "healthCheck: {tcp: {port: 8080}, http: {path: /}",
-        ),
-    ] {
-        text = text.replacen(from, to, 1);
-    }
+fn what_bgp_and_layer_2_do_not_support_yet_is_refused_by_field_and_line() {
+    let peer = "nextHop: nodes, bfd: {interval: 50ms, multiplier: 3}, passwordFile: /run/key";
+    let layer2 = "layer2: {interfaces: [eth0], owns: []}\nservices:";
+    let text = changed("nextHop: self", peer).replace("services:", layer2);
     insta::assert_snapshot!(refusal(&text), @r#"
     bgp.peers[0].nextHop: nodes is not supported by this version yet
       --> lb.yaml:12:73
@@ -219,35 +194,51 @@ fn what_this_version_does_not_support_is_refused_by_field_and_line() {
        |
     13 | layer2: {interfaces: [eth0], owns: []}
        |         ^
+    "#);
+}
+
+#[test]
+fn what_services_do_not_support_yet_is_refused_by_field_and_line() {
+    let mut text = changed("TCP", "SCTP");
+    for (from, to) in [
+        ("announce: bgp", "announce: layer2"),
+        ("Policy: Cluster", "Policy: Local"),
+        ("Affinity: None", "Affinity: ClientIP"),
+        ("Ranges: []", "Ranges: [10.0.0.0/8]"),
+        ("{tcp: {port: 8080}", "{tcp: {port: 8080}, http: {path: /}"),
+    ] {
+        text = text.replacen(from, to, 1);
+    }
+    insta::assert_snapshot!(refusal(&text), @r#"
     services[0].announce: layer2 is not supported by this version yet
-      --> lb.yaml:17:15
+      --> lb.yaml:16:15
        |
-    17 |     announce: layer2
+    16 |     announce: layer2
        |               ^
     services[0].externalTrafficPolicy: Local is not supported by this version yet
-      --> lb.yaml:18:28
+      --> lb.yaml:17:28
        |
-    18 |     externalTrafficPolicy: Local
+    17 |     externalTrafficPolicy: Local
        |                            ^
     services[0].sessionAffinity: ClientIP is not supported by this version yet
-      --> lb.yaml:19:22
+      --> lb.yaml:18:22
        |
-    19 |     sessionAffinity: ClientIP
+    18 |     sessionAffinity: ClientIP
        |                      ^
     services[0].loadBalancerSourceRanges: limiting who may connect is not supported by this version yet
-      --> lb.yaml:20:31
+      --> lb.yaml:19:31
        |
-    20 |     loadBalancerSourceRanges: [10.0.0.0/8]
+    19 |     loadBalancerSourceRanges: [10.0.0.0/8]
        |                               ^
-    services[0].ports[0].protocol: SCTP is not supported: its multi-homed associations name addresses that cannot be translated
-      --> lb.yaml:21:36
+    services[0].ports[0].protocol: SCTP is not supported: its associations carry addresses that cannot be translated
+      --> lb.yaml:20:36
        |
-    21 |     ports: [{name: http, protocol: SCTP, port: 80}]
+    20 |     ports: [{name: http, protocol: SCTP, port: 80}]
        |                                    ^
     services[0].healthCheck.http: a health check by HTTP is not supported by this version yet
-      --> lb.yaml:22:44
+      --> lb.yaml:21:44
        |
-    22 |     healthCheck: {tcp: {port: 8080}, http: {path: /}, interval: 500ms, failures: 2}
+    21 |     healthCheck: {tcp: {port: 8080}, http: {path: /}, interval: 500ms, failures: 2}
        |                                            ^
     "#);
 }

@@ -179,42 +179,28 @@ fn rebuild(
     unplaced: &mut BTreeMap<Unplaced, NoRoom>,
 ) {
     let pending: BTreeMap<_, _> = pending.iter().copied().collect();
-    let mut entries = Vec::new();
-    let mut keys = BTreeSet::new();
+    let mut entries = BTreeMap::new();
     let removed: BTreeSet<_> = change.removed.iter().copied().collect();
     let staying: Vec<_> = placements
         .by_entry
         .keys()
-        .filter(|e| !removed.contains(e))
+        .filter(|entry| !removed.contains(entry))
         .copied()
         .collect();
     for entry in staying {
         let key = encode::key(seed, &entry);
-        let value = pending.get(&entry).copied().or_else(|| {
-            let at = find(draft, head(draft), key)?;
-            Some(ServiceValue(draft.word(MAP, at + 1)))
-        });
-        match value {
-            Some(value) if keys.insert(key) => entries.push((key, value)),
+        let now = || {
+            Some(ServiceValue(
+                draft.word(MAP, find(draft, head(draft), key)? + 1),
+            ))
+        };
+        match pending.get(&entry).copied().or_else(now) {
+            Some(value) if !entries.contains_key(&key) => _ = entries.insert(key, value),
             _ => undo(placements, change, entry, NoRoom::SameKey, unplaced),
         }
     }
-    let buckets = draft.capacity().buckets_per_copy();
     let now = head(draft);
-    let base = if is_built(draft, now) && now.base() == buckets {
-        0
-    } else {
-        buckets
-    };
-    let first = if is_built(draft, now) {
-        now.seed().wrapping_add(1)
-    } else {
-        0
-    };
-    let layout = (0..SEEDS).find_map(|step| {
-        let head = ServicesHead::new(base, buckets - 1, first.wrapping_add(step));
-        Some((head, layout(head, &entries)?))
-    });
+    let layout = spare(draft, now).find_map(|head| Some((head, layout(head, &entries)?)));
     let Some((head, words)) = layout else {
         for (entry, value) in pending {
             match find(draft, now, encode::key(seed, &entry)) {
@@ -224,14 +210,25 @@ fn rebuild(
         }
         return;
     };
-    draft.store(MAP, base as usize * BUCKET_WORDS, &words);
+    draft.store(MAP, head.base() as usize * BUCKET_WORDS, &words);
     draft.store(MapId::ServicesHead, 0, &[head.0]);
     draft.grace();
     placements.resting.clear();
 }
 
+/// Heads of the copy that is not the current one, each with another seed.
+fn spare(draft: &Draft<'_>, now: ServicesHead) -> impl Iterator<Item = ServicesHead> + use<> {
+    let buckets = draft.capacity().buckets_per_copy();
+    let (base, first_seed) = match is_built(draft, now) {
+        true => (buckets - now.base(), now.seed().wrapping_add(1)),
+        false => (buckets, 0),
+    };
+    let seeds = (0..SEEDS).map(move |step| first_seed.wrapping_add(step));
+    seeds.map(move |seed| ServicesHead::new(base, buckets - 1, seed))
+}
+
 /// The words of a copy with all entries in it; `None` if a pair of buckets overflows.
-fn layout(head: ServicesHead, entries: &[(ServiceKey, ServiceValue)]) -> Option<Vec<u64>> {
+fn layout(head: ServicesHead, entries: &BTreeMap<ServiceKey, ServiceValue>) -> Option<Vec<u64>> {
     let mut words = vec![0; (head.mask() as usize + 1) * BUCKET_WORDS];
     let start = head.base() as usize * BUCKET_WORDS;
     for (key, value) in entries {

@@ -2,24 +2,31 @@
 //! terminate but still serve (KEP-1669); never one that terminates and does not serve, never one whose health
 //! check fails. Existing flows are not asked: they live in the flow table by value.
 
-use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
+use std::{
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    net::IpAddr,
+    sync::Arc,
+};
 
 use lb_common::limits::ENDPOINTS_PER_SERVICE_MAX;
 
 use crate::{
-    desired::{ClusterView, EndpointReason, EndpointVerdict, Target},
-    model::{Endpoint, Port, Service},
+    desired::{ClusterView, EndpointVerdict, Target},
+    model::{Endpoint, Service},
     probes::Probe,
 };
 
-/// The endpoints of one port for VIPs of one family, sorted, and what was decided of each.
+/// What was decided of an endpoint.
+type Verdict = (IpAddr, EndpointVerdict);
+
+/// The endpoints of one port (by name) for VIPs of one family, sorted, and what was decided of each.
 pub(super) fn choose(
     service: &Service,
-    port: &Port,
+    port: &Arc<str>,
     ipv4: bool,
     view: &ClusterView,
     down: &BTreeSet<Probe>,
-) -> (Vec<Target>, Vec<EndpointReason>) {
+) -> (Vec<Target>, Vec<Verdict>) {
     let mut candidates: Vec<_> = service
         .endpoints
         .iter()
@@ -47,11 +54,7 @@ pub(super) fn choose(
                 Entry::Occupied(_) => verdict = EndpointVerdict::Duplicate,
             }
         }
-        reasons.push(EndpointReason {
-            address: endpoint.address,
-            port: (port.protocol, port.port),
-            verdict,
-        });
+        reasons.push((endpoint.address, verdict));
     }
     let targets = bound(targets.into_values().collect(), &mut reasons);
     (targets, reasons)
@@ -71,8 +74,12 @@ fn condition(service: &Service, endpoint: &Endpoint, down: &BTreeSet<Probe>) -> 
     }
 }
 
-fn target(endpoint: &Endpoint, port: &Port, view: &ClusterView) -> Result<Target, EndpointVerdict> {
-    let number = endpoint.ports.get(&port.name);
+fn target(
+    endpoint: &Endpoint,
+    port: &Arc<str>,
+    view: &ClusterView,
+) -> Result<Target, EndpointVerdict> {
+    let number = endpoint.ports.get(port);
     let node = view.indices.get(&endpoint.node);
     Ok(Target {
         address: endpoint.address,
@@ -83,7 +90,7 @@ fn target(endpoint: &Endpoint, port: &Port, view: &ClusterView) -> Result<Target
 }
 
 /// Drops what is above the limit, by address, so that all nodes drop the same.
-fn bound(mut targets: Vec<Target>, reasons: &mut [EndpointReason]) -> Vec<Target> {
+fn bound(mut targets: Vec<Target>, reasons: &mut [Verdict]) -> Vec<Target> {
     if targets.len() <= ENDPOINTS_PER_SERVICE_MAX {
         return targets;
     }
@@ -92,9 +99,9 @@ fn bound(mut targets: Vec<Target>, reasons: &mut [EndpointReason]) -> Vec<Target
         .into_iter()
         .map(|target| target.address)
         .collect();
-    for reason in reasons {
-        if reason.verdict.is_used() && dropped.contains(&reason.address) {
-            reason.verdict = EndpointVerdict::TooMany;
+    for (address, verdict) in reasons {
+        if verdict.is_used() && dropped.contains(address) {
+            *verdict = EndpointVerdict::TooMany;
         }
     }
     targets

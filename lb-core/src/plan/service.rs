@@ -1,11 +1,11 @@
 //! One Service: its service ports, each with its endpoints and table. Nothing is done if the inputs are those of
 //! the previous plan; a table is made only for a set that none of the previous plan's ports had.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
 use super::endpoints;
 use crate::{
-    desired::{ClusterView, LocalEndpoint, PortPlan, ServicePlan, Target},
+    desired::{ClusterView, EndpointReason, LocalEndpoint, PortPlan, ServicePlan, Target},
     model::{Endpoint, Port, Service, ServicePort},
     probes::Probe,
     table,
@@ -33,30 +33,7 @@ pub(super) fn plan_service(
         ports: Vec::new(),
         generation,
     };
-    let mut reasons = Vec::new();
-    for port in &service.ports {
-        for ipv4 in [true, false] {
-            let mut vips = service
-                .vips
-                .iter()
-                .filter(|vip| vip.is_ipv4() == ipv4)
-                .peekable();
-            if vips.peek().is_none() {
-                continue;
-            }
-            let (targets, why) = endpoints::choose(service, port, ipv4, view, &down);
-            reasons.extend(why);
-            let targets = made.shared(targets);
-            for &vip in vips {
-                let port = ServicePort {
-                    vip,
-                    protocol: port.protocol,
-                    port: port.port,
-                };
-                made.add(port, service, view, &targets);
-            }
-        }
-    }
+    let reasons = plan_ports(service, view, &down, &mut made);
     Arc::new(ServicePlan {
         service: Arc::clone(service),
         view: Arc::clone(view),
@@ -65,6 +42,46 @@ pub(super) fn plan_service(
         local: local(service, view),
         reasons,
     })
+}
+
+/// Every port on every VIP; VIPs of one family share a port's endpoints.
+fn plan_ports(
+    service: &Service,
+    view: &ClusterView,
+    down: &BTreeSet<Probe>,
+    made: &mut Made<'_>,
+) -> Vec<EndpointReason> {
+    let mut reasons = Vec::new();
+    let (v4, v6): (Vec<_>, Vec<_>) = service.vips.iter().partition(|vip| vip.is_ipv4());
+    for Port {
+        name,
+        protocol,
+        port,
+    } in &service.ports
+    {
+        for vips in [&v4, &v6] {
+            let Some(ipv4) = vips.first().map(|vip: &IpAddr| vip.is_ipv4()) else {
+                continue;
+            };
+            let (targets, why) = endpoints::choose(service, name, ipv4, view, down);
+            reasons.extend(why.into_iter().map(|(address, verdict)| EndpointReason {
+                address,
+                port: (*protocol, *port),
+                verdict,
+            }));
+            let targets = made.shared(targets);
+            for &vip in vips {
+                let (protocol, port) = (*protocol, *port);
+                let port = ServicePort {
+                    vip,
+                    protocol,
+                    port,
+                };
+                made.add(port, service, view, &targets);
+            }
+        }
+    }
+    reasons
 }
 
 /// The Service's endpoints on this node. None is left out for what it is not: a flow to an endpoint that
