@@ -22,11 +22,12 @@ pub struct ServiceCounters {
     pub reply_packets: u64,
     /// Their bytes, from the Ethernet header on; a GSO packet counts as the kernel holds it.
     pub reply_bytes: u64,
-    /// Zero.
-    pub reserved: u64,
+    /// Of those sent on, by GUE.
+    pub forwarded_gue: u64,
 }
 
-/// The element of map `verdicts`: one count a [`crate::verdict::Verdict`].
+/// The element of map `verdicts`: one count a [`crate::verdict::Verdict`]. What is forwarded is counted in the
+/// service's line alone, which that path touches anyway; whoever reads adds it up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C, align(64))]
 pub struct VerdictCounters {

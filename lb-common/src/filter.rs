@@ -16,15 +16,16 @@ pub struct FilterBits {
 }
 
 impl FilterBits {
-    /// From a hash that is uniform in its upper 22 bits.
+    /// From a hash that is uniform in its upper 28 bits.
     #[inline(always)]
     #[must_use]
     pub const fn from_hash(hash: u64) -> Self {
         let first = 1u64 << ((hash >> 48) & 63);
         let second = 1u64 << ((hash >> 42) & 63);
+        let third = 1u64 << ((hash >> 36) & 63);
         Self {
             word: (hash >> 54) as u32,
-            bits: first | second,
+            bits: first | second | third,
         }
     }
 }

@@ -112,7 +112,10 @@ pub const fn tag(
     ingress_node: u32,
 ) -> u32 {
     let said = (hop as u64) << 32 | (private_flags as u64) << 40 | ingress_node as u64;
-    hash::word(key[1], hash::word(key[0], flow_hash) ^ said) as u32
+    (hash::word(
+        key[0],
+        flow_hash.wrapping_add(said.wrapping_mul(key[1] | 1)),
+    ) >> 16) as u32
 }
 
 /// Outer UDP source port, network byte order: the flow's entropy in the dynamic range.

@@ -209,7 +209,7 @@ impl Datapath {
     /// Packets by verdict, all CPUs added up.
     #[must_use]
     pub fn verdicts(&self) -> [u64; VERDICTS] {
-        observe::verdicts(&self.arenas)
+        observe::verdicts(&self.arenas, self.options.capacity)
     }
 
     /// Flows as the owner's table has them, whatever their age: index word and record.

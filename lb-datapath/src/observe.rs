@@ -8,7 +8,7 @@ use lb_common::{
     counter::{ServiceCounters, VerdictCounters},
     flow::{FLOWS_PER_LINE, Flow, Meta, State},
     limits::Capacity,
-    verdict::VERDICTS,
+    verdict::{VERDICTS, Verdict},
 };
 
 use crate::{Error, memory::Arenas, pins, sys};
@@ -78,18 +78,23 @@ pub(crate) fn service_counters(arenas: &Arenas, capacity: Capacity) -> Vec<Servi
             sum.new_flows += line.new_flows;
             sum.reply_packets += line.reply_packets;
             sum.reply_bytes += line.reply_bytes;
+            sum.forwarded_gue += line.forwarded_gue;
         }
     }
     sums
 }
 
-pub(crate) fn verdicts(arenas: &Arenas) -> [u64; VERDICTS] {
+pub(crate) fn verdicts(arenas: &Arenas, capacity: Capacity) -> [u64; VERDICTS] {
     let mut sums = [0; VERDICTS];
     for cpu in 0..arenas.verdicts.elements::<VerdictCounters>() {
         let line: VerdictCounters = arenas.verdicts.element(cpu);
         for (sum, count) in sums.iter_mut().zip(line.packets) {
             *sum += count;
         }
+    }
+    for line in service_counters(arenas, capacity) {
+        sums[Verdict::ForwardedGue as usize] += line.forwarded_gue;
+        sums[Verdict::ForwardedDirect as usize] += line.forwarded - line.forwarded_gue;
     }
     sums
 }

@@ -6,6 +6,7 @@ use lb_common::{
     TCP, UDP,
     checksum::{self, Delta},
     config::Config,
+    counter::ServiceCounters,
     filter,
     flow::Flow,
     gue::{self, GueHeader, OVERHEAD_V4_BYTES, OVERHEAD_V6_BYTES},
@@ -16,7 +17,7 @@ use lb_common::{
 };
 
 use crate::{
-    count, lookup, maps,
+    lookup, maps,
     ptr::{self, Frame},
     tunnel::Arrival,
 };
@@ -51,6 +52,7 @@ pub(crate) fn forward<const V6: bool>(
     header: &Header,
     hash: u64,
     way: Way,
+    counters: Option<*mut ServiceCounters>,
 ) -> Result<u32, Verdict> {
     const READY: u16 = Node::PRESENT | Node::RESOLVED;
     if header.hop_limit <= 1 {
@@ -70,7 +72,7 @@ pub(crate) fn forward<const V6: bool>(
         }
         decrement_hop_limit::<V6>(frame);
         store_macs(frame, node);
-        count::verdict(Verdict::ForwardedDirect);
+        note(counters, 0);
         return Ok(transmit(interface, node));
     }
     let hop = way
@@ -105,8 +107,17 @@ pub(crate) fn forward<const V6: bool>(
         };
         encapsulate::<false>(ctx, config, node, header, hash, &gue, service_class, 0)?;
     }
-    count::verdict(Verdict::ForwardedGue);
+    note(counters, 1);
     Ok(transmit(interface, node))
+}
+
+#[inline(always)]
+fn note(counters: Option<*mut ServiceCounters>, by_gue: u64) {
+    if let Some(line) = counters {
+        let line = ptr::by_mut(line);
+        line.forwarded += 1;
+        line.forwarded_gue += by_gue;
+    }
 }
 
 #[inline(always)]
@@ -228,15 +239,22 @@ fn store_outer_v6(frame: Frame, node: &Node, udp_bytes: u16) {
 
 #[inline(always)]
 fn store_gue(frame: Frame, at: usize, gue: &GueHeader) {
-    frame.store_u16(at, u16::from_ne_bytes([gue.variant_length, gue.protocol]));
-    frame.store_u16(at + 2, gue.flags);
-    frame.store_u16(at + 4, u16::from_ne_bytes([gue.version, gue.hop]));
-    frame.store_u16(
-        at + 6,
-        u16::from_ne_bytes([gue.private_flags, gue.reserved]),
-    );
-    frame.store_u32(at + 8, gue.ingress_node);
-    frame.store_u32(at + 12, gue.tag);
+    let words = gue_words(gue);
+    frame.store_u32(at, words[0]);
+    frame.store_u32(at + 4, words[1]);
+    frame.store_u32(at + 8, words[2]);
+    frame.store_u32(at + 12, words[3]);
+}
+
+#[inline(always)]
+fn gue_words(gue: &GueHeader) -> [u32; 4] {
+    let flags = gue.flags.to_ne_bytes();
+    [
+        u32::from_ne_bytes([gue.variant_length, gue.protocol, flags[0], flags[1]]),
+        u32::from_ne_bytes([gue.version, gue.hop, gue.private_flags, gue.reserved]),
+        gue.ingress_node,
+        gue.tag,
+    ]
 }
 
 /// The outer UDP checksum over IPv6, without touching the payload: the inner transport's checksum already
@@ -294,11 +312,8 @@ fn v6_header_sum(frame: Frame) -> u64 {
 
 #[inline(always)]
 fn gue_sum(gue: &GueHeader) -> u64 {
-    u64::from(u16::from_ne_bytes([gue.variant_length, gue.protocol]))
-        + u64::from(u16::from_ne_bytes([gue.version, gue.hop]))
-        + u64::from(u16::from_ne_bytes([gue.private_flags, gue.reserved]))
-        + u64::from(gue.ingress_node)
-        + u64::from(gue.tag)
+    let [a, b, c, d] = gue_words(gue);
+    u64::from(a) + u64::from(b) + u64::from(c) + u64::from(d)
 }
 
 /// Rewrites destination address and ports for the pod, with the checksums they are under.

@@ -163,15 +163,12 @@ fn steer<const V6: bool>(
             if is_local || (steered_before && deliver::knows::<V6>(ctx, hash)) {
                 return deliver::call::<V6>(ctx, hash, service, index, arrival, is_local);
             }
-            if let Some(line) = counters {
-                ptr::by_mut(line).forwarded += 1;
-            }
             let way = Way {
                 node: endpoint.node,
                 arrival,
                 steered_before,
             };
-            forward::forward::<V6>(ctx, frame, config, interface, &header, hash, way)
+            forward::forward::<V6>(ctx, frame, config, interface, &header, hash, way, counters)
         }
     };
     outcome.unwrap_or_else(|reason| count::drop_of(config, service.id(), reason))
