@@ -7,8 +7,11 @@ mod libtest;
 mod selection;
 mod summary;
 
+use std::fs;
 use std::process::ExitCode;
 use std::time::Instant;
+
+use anyhow::Context;
 
 use crate::preflight::{self, Install, Purpose};
 use crate::test::binary::{TestBinary, Tier};
@@ -20,7 +23,7 @@ use crate::{process, tidy, workspace};
 pub(crate) fn run(selection: Option<&str>) -> anyhow::Result<ExitCode> {
     let selection = Selection::parse(selection);
     preflight::prepare(Purpose::Run, Install::Yes)?;
-    std::fs::create_dir_all(workspace::artifacts_dir())?;
+    fs::create_dir_all(workspace::artifacts_dir())?;
 
     let mut summary = Summary::default();
     if selection == Selection::All {
@@ -59,8 +62,24 @@ fn check_source(summary: &mut Summary) {
 }
 
 fn build() -> anyhow::Result<Vec<TestBinary>> {
+    build_canary_agent()?;
     process::run(workspace::cargo().args(["build", "--workspace"]))?;
     binary::build_all()
+}
+
+/// The agent with the canaries of the labs, beside the shipped one, which the build that follows puts back in its place.
+fn build_canary_agent() -> anyhow::Result<()> {
+    process::run(workspace::cargo().args([
+        "build",
+        "--package",
+        "lb-agent",
+        "--features",
+        "canaries",
+    ]))?;
+    let programs = workspace::target_dir().join("debug");
+    fs::copy(programs.join("lb-agent"), programs.join("lb-agent-canary"))
+        .context("keeping the agent with canaries")?;
+    Ok(())
 }
 
 fn run_binaries(
