@@ -22,6 +22,7 @@ use crate::{
     configuration,
     engine::{self, feedback::FeedbackSender, state::State},
     failure::{Failure, chain},
+    hostcheck::{self, Needs},
     links, neighbours,
     sources::{CHANGES_WAITING_MAX, Change, ChangeSender, file, probes},
 };
@@ -75,6 +76,7 @@ pub async fn run<M: Maps + Send + 'static>(setup: Setup<M>) -> Result<(), Failur
     let (views, views_asked) = mpsc::channel(1);
     let (counters, counters_asked) = mpsc::channel(1);
 
+    tokio::task::spawn_blocking(host_checks(&setup));
     let mut tasks = sources(&setup, &changes, desired_seen.clone());
     tasks.spawn(quiet(probes::run(wanted_seen, changes)));
     let live = Live { views, counters };
@@ -144,6 +146,16 @@ fn sources<M>(
     });
     tasks.spawn(signals(changes.clone()));
     tasks
+}
+
+/// Logs what of this host stands in the way; `check` tells it again when somebody has mended something.
+fn host_checks<M>(setup: &Setup<M>) -> impl FnOnce() + use<M> {
+    let needs = Needs::of(&setup.config, &setup.uplinks);
+    move || {
+        for sentence in hostcheck::check(&needs) {
+            tracing::warn!("this host: {sentence}");
+        }
+    }
 }
 
 async fn quiet(task: impl Future<Output = ()>) -> Result<(), Failure> {

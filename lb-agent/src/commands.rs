@@ -4,3 +4,16 @@ pub mod check;
 pub mod cleanup;
 pub mod run;
 pub mod show;
+
+use std::io::{self, ErrorKind, Write};
+
+use crate::failure::Failure;
+
+/// Prints to standard output. Whoever reads may stop early, as `head` does.
+fn print(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::from_error(&error)),
+        _ => Ok(()),
+    }
+}

@@ -121,7 +121,8 @@ fn read(path: &Path) -> Result<String, Error> {
 }
 
 /// The host's name, empty if the kernel does not tell.
-fn host_name() -> String {
+#[must_use]
+pub fn host_name() -> String {
     let name = fs::read_to_string("/proc/sys/kernel/hostname");
     name.unwrap_or_default().trim_end().to_owned()
 }

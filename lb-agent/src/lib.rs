@@ -14,6 +14,7 @@ pub mod commands;
 pub mod configuration;
 pub mod engine;
 pub mod failure;
+pub mod hostcheck;
 pub mod links;
 pub mod logging;
 pub mod neighbours;

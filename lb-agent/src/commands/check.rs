@@ -1,9 +1,17 @@
 //! `check`: says what is wrong with configuration files, each with line and caret, without touching anything.
+//! Of a file that is for this host it also says what of the host stands in the way; that is advice, and
+//! changes no exit code: the file is sound.
+
+use std::sync::Arc;
+
+use lb_core::config::Config;
 
 use crate::{
     cli::CheckArgs,
     configuration::{self, Loaded},
     failure::{Failure, chain},
+    hostcheck::{self, Needs},
+    uplinks,
 };
 
 /// Runs the command.
@@ -15,12 +23,12 @@ pub fn check(args: &CheckArgs) -> Result<(), Failure> {
     for file in &args.files {
         match configuration::load(file) {
             Ok(Loaded { config, .. }) => {
+                let (nodes, services) = (config.nodes.len(), config.services.len());
                 println!(
-                    "{}: sound; {} nodes, {} services",
-                    file.display(),
-                    config.nodes.len(),
-                    config.services.len()
+                    "{}: sound; nodes: {nodes}, services: {services}",
+                    file.display()
                 );
+                check_host(&config);
             }
             Err(error) => {
                 refused += 1;
@@ -34,5 +42,23 @@ pub fn check(args: &CheckArgs) -> Result<(), Failure> {
             "{refused} of {} files refused",
             args.files.len()
         ))),
+    }
+}
+
+/// What stands in the way on this host, if the file is for it: it names uplinks, and they are here.
+fn check_host(config: &Config) {
+    if config.uplinks.is_empty() && config.node.as_ref() != configuration::host_name() {
+        return;
+    }
+    let uplinks = match uplinks::choose(&config.uplinks) {
+        Ok(uplinks) => uplinks,
+        Err(error) => {
+            println!("this host is not looked at: {error}");
+            return;
+        }
+    };
+    let uplinks: Vec<_> = uplinks.into_iter().map(Arc::from).collect();
+    for sentence in hostcheck::check(&Needs::of(config, &uplinks)) {
+        println!("this host: {sentence}");
     }
 }

@@ -30,8 +30,7 @@ pub fn show(args: &ShowArgs) -> Result<(), Failure> {
             printed(args, &maps, |maps| show::maps(maps, &args.pin_dir))
         }
     }?;
-    print!("{text}");
-    Ok(())
+    super::print(&text)
 }
 
 /// The table has what became of all packets below it; for programs that is an answer of its own.
