@@ -9,7 +9,7 @@ use std::process::{Command, ExitStatus};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use serde_json::Value;
 
 use crate::lab::Lab;
@@ -133,16 +133,16 @@ impl Agent {
         let what = format!("{}: {what}", self.name);
         let seen = wait_until(limit, &what, || {
             if let Some(status) = self.process.ended()? {
-                bail!("the agent has ended: {status}");
+                return Ok(Some(Err(anyhow!("the agent has ended: {status}"))));
             }
             let shown = self.show(topic)?;
             if check(&shown) {
-                Ok(Some(shown))
+                Ok(Some(Ok(shown)))
             } else {
                 bail!("{shown}")
             }
         });
-        seen.map_err(|error| self.process.failure(&error))
+        seen.flatten().map_err(|error| self.process.failure(&error))
     }
 
     /// The command with which a person runs `lb-agent show TOPIC` on this node.

@@ -9,7 +9,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
 use crate::lab::Lab;
 use crate::namespace::Namespace;
@@ -105,6 +105,11 @@ impl Bird {
         Ok(established.filter_map(name).collect())
     }
 
+    /// The names of all protocols that are neighbours.
+    pub fn peers(&self) -> &[String] {
+        &self.peers
+    }
+
     /// Waits until all sessions are established.
     pub fn wait_established(&mut self, limit: Duration) -> Result<()> {
         let expected = self.peers.len();
@@ -142,10 +147,10 @@ impl Bird {
         check: impl Fn(&Self) -> Result<Option<T>>,
     ) -> Result<T> {
         let seen = wait_until(limit, what, || match self.process.ended()? {
-            Some(status) => bail!("BIRD has ended: {status}"),
-            None => check(self),
+            Some(status) => Ok(Some(Err(anyhow!("BIRD has ended: {status}")))),
+            None => Ok(check(self)?.map(Ok)),
         });
-        seen.map_err(|error| self.process.failure(&error))
+        seen.flatten().map_err(|error| self.process.failure(&error))
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 /// Polls until `check` gives a value, at most for `limit`; the error says what was awaited and what was seen last. An
-/// error of `check` counts as *not yet* and is what was seen.
+/// error of `check` counts as *not yet* and is what was seen; what makes waiting pointless is a value too (`Err` as `T`).
 pub fn wait_until<T>(
     limit: Duration,
     what: &str,

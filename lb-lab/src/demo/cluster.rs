@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Error, Result, anyhow, bail};
 use lb_lab::topology::{NODES, PODS_PER_NODE};
 use lb_lab::{Agent, AgentOptions, Bird, Lab, Profile, Segments, VIP_PORT, vip, wait_until};
 use serde_json::Value;
@@ -65,6 +65,34 @@ impl Cluster {
             );
         }
         Ok(())
+    }
+
+    /// Waits until BIRD has a session with every node; the error has the end of the log of a node's agent that has none.
+    pub(crate) fn wait_sessions(&mut self, limit: Duration) -> Result<()> {
+        let up = self.wait_agents_established(limit);
+        up.map_err(|(node, error)| self.agent(node).process().failure(&error))
+    }
+
+    fn wait_agents_established(&mut self, limit: Duration) -> Result<(), (u8, Error)> {
+        let mut missing = 1;
+        let up = wait_until(limit, "BGP sessions with all three nodes", || {
+            for node in 1..=NODES {
+                if let Some(status) = self.agent(node).process().ended()? {
+                    missing = node;
+                    return Ok(Some(Err(anyhow!(
+                        "the agent of node{node} has ended: {status}"
+                    ))));
+                }
+            }
+            let established = self.bird()?.established()?;
+            let without = (1..=NODES).find(|&node| !established.contains(&lb_lab::node_name(node)));
+            let Some(node) = without else {
+                return Ok(Some(Ok(())));
+            };
+            missing = node;
+            bail!("BIRD has none with node{node}")
+        });
+        up.flatten().map_err(|error| (missing, error))
     }
 
     /// The VIPs, as host routes.

@@ -19,6 +19,8 @@ pub(crate) const ALL: usize = UNTIL_ROUTES + 5;
 /// How many steps it takes until the lab serves.
 pub(crate) const UNTIL_ROUTES: usize = 3;
 
+const ALL_NODES: [u8; 3] = [1, 2, 3];
+const LEFT_NODES: [u8; 2] = [1, 3];
 /// The node that is cut off; node 1 stays on-link, node 3 stays behind the router.
 const CUT_NODE: u8 = 2;
 /// The node whose agent is killed.
@@ -111,10 +113,10 @@ fn routes(stage: &Stage, cluster: &mut Cluster) -> Result<(), Stopped> {
     let log = cluster.log("agent-node1");
     let title = "Wait for three BGP sessions and the router's routes to the VIPs";
     stage.step(step(title, LONG, Some(log)), || {
-        cluster.bird()?.wait_established(LONG)?;
+        cluster.wait_sessions(LONG)?;
         stage.note("BGP sessions of BIRD with node1, node2 and node3 are established");
         for vip in Cluster::vips() {
-            let gateways = cluster.wait_route(vip, &[1, 2, 3], SHORT)?;
+            let gateways = cluster.wait_route(vip, &ALL_NODES, SHORT)?;
             stage.note(format!("{}/{} by {}", vip.0, vip.1, list(&gateways)));
         }
         for (node, way) in cluster.ways(1)? {
@@ -142,7 +144,7 @@ fn requests(stage: &Stage, cluster: &mut Cluster, vip: IpAddr) -> Result<(), Sto
         stage.note(traffic::in_words(&counts));
         let verdict =
             traffic::all_answered(&records).and_then(|()| traffic::fairly_shared(&records, PODS));
-        blame_on(cluster, &records, verdict)?;
+        blame_on(cluster, &ALL_NODES, &records, verdict)?;
         stage.note("all answered; each pod saw the client's own address and port");
         Ok(())
     })
@@ -155,7 +157,7 @@ fn cut_off(stage: &Stage, cluster: &mut Cluster) -> Result<(), Stopped> {
         let pulled = Instant::now();
         cluster.lab().node(CUT_NODE).set_plugged(false)?;
         for vip in Cluster::vips() {
-            let gateways = cluster.wait_route(vip, &[1, 3], SHORT)?;
+            let gateways = cluster.wait_route(vip, &LEFT_NODES, SHORT)?;
             let seconds = pulled.elapsed().as_secs_f32();
             stage.note(format!(
                 "{}/{} by {} after {seconds:.1} s",
@@ -164,7 +166,7 @@ fn cut_off(stage: &Stage, cluster: &mut Cluster) -> Result<(), Stopped> {
                 list(&gateways)
             ));
         }
-        for observer in [1, 3] {
+        for observer in LEFT_NODES {
             cluster.wait_health(observer, &[CUT_NODE], SHORT)?;
             let seconds = pulled.elapsed().as_secs_f32();
             stage.note(format!(
@@ -184,7 +186,12 @@ fn requests_after_cut(stage: &Stage, cluster: &mut Cluster) -> Result<(), Stoppe
             records.extend(send(cluster, vip, PORTS_AFTER_CUT)?);
         }
         stage.note(traffic::in_words(&per_pod(&records)));
-        blame_on(cluster, &records, traffic::all_answered(&records))?;
+        blame_on(
+            cluster,
+            &LEFT_NODES,
+            &records,
+            traffic::all_answered(&records),
+        )?;
         stage.note(format!("{} requests, 0 failures", records.len()));
         Ok(())
     })
@@ -203,7 +210,7 @@ fn kill_agent(stage: &Stage, cluster: &mut Cluster) -> Result<(), Stopped> {
         cluster.agent(KILLED_NODE).process().kill()?;
         thread::sleep(LOAD_PHASE);
         cluster.agent(KILLED_NODE).restart()?;
-        let gateways = cluster.wait_route((vip, prefix_len), &[1, 3], SHORT)?;
+        let gateways = cluster.wait_route((vip, prefix_len), &LEFT_NODES, SHORT)?;
         stage.note(format!(
             "back in the router's route: {vip}/{prefix_len} by {}",
             list(&gateways)
@@ -212,7 +219,7 @@ fn kill_agent(stage: &Stage, cluster: &mut Cluster) -> Result<(), Stopped> {
         let records = load.stop()?;
         let counted = cluster.lab().tcp_counters()?.since(before);
         let verdict = traffic::all_answered(&records).and_then(|()| traffic::nothing_lost(counted));
-        blame_on(cluster, &records, verdict)?;
+        blame_on(cluster, &LEFT_NODES, &records, verdict)?;
         stage.note(format!("{} requests meanwhile, 0 failed", records.len()));
         let overtaken = counted.received_twice;
         stage.note(format!(
@@ -227,15 +234,24 @@ fn send(cluster: &Cluster, vip: IpAddr, ports: Range<u16>) -> Result<Vec<Record>
     client.http_from_ports(Cluster::target(vip), ports, CONCURRENT_REQUESTS)
 }
 
-/// Adds to a failure the end of the log of the node whose pods answered least.
-fn blame_on(cluster: &mut Cluster, records: &[Record], verdict: Result<()>) -> Result<()> {
+/// Adds to a failure the end of the log of that of these nodes whose pods answered least.
+fn blame_on(
+    cluster: &mut Cluster,
+    nodes: &[u8],
+    records: &[Record],
+    verdict: Result<()>,
+) -> Result<()> {
     verdict.map_err(|error| {
         let counts = per_pod(records);
         let answered = |node: &u8| {
             let pods = cluster.lab().node_pods(*node).iter();
             pods.filter_map(|pod| counts.get(pod.name())).sum::<usize>()
         };
-        let least = (1..=3).min_by_key(answered).unwrap_or(1);
+        let least = nodes
+            .iter()
+            .copied()
+            .min_by_key(answered)
+            .unwrap_or(KILLED_NODE);
         cluster.agent(least).process().failure(&error)
     })
 }
