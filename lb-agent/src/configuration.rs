@@ -126,3 +126,6 @@ pub fn host_name() -> String {
     let name = fs::read_to_string("/proc/sys/kernel/hostname");
     name.unwrap_or_default().trim_end().to_owned()
 }
+
+#[cfg(test)]
+mod tests;
