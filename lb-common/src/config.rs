@@ -36,8 +36,12 @@ pub struct Config {
     pub timeout_ticks: [u16; STATES],
     /// What GUE calls this node ([`crate::node::node_id`]).
     pub own_id: u32,
+    /// Largest segment that a SYN-ACK over IPv4 may offer to take, in bytes; 0: whatever the pod says.
+    pub mss_v4_bytes: u16,
+    /// The same over IPv6.
+    pub mss_v6_bytes: u16,
     /// Zero.
-    pub reserved: [u32; 3],
+    pub reserved: [u32; 2],
 }
 
 const _: () = assert!(size_of::<Config>() == 128);

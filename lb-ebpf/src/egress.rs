@@ -114,16 +114,20 @@ fn translate<const V6: bool>(
     let hash = tuple.hash::<V6>(config);
     let found = reverse::find::<V6>(config, &tuple, hash, now)?;
     let flow = flows::record_mut(found.number)?;
+    let mut opens = false;
     if header.protocol == TCP {
         if !frame.has(Layout::transport(V6) + 20) {
             return None;
         }
-        note_tcp::<V6>(frame, flow, found, now);
+        opens = note_tcp::<V6>(frame, flow, found, now);
     } else {
         flow.flags |= Flow::REPLIED;
         flows::touch(found, found.meta.state(), now);
     }
     rewrite::<V6>(ctx, header, flow)?;
+    if opens {
+        clamp::<V6>(ctx, config);
+    }
     if let Some(line) = count::service(config, flow.service) {
         let line = ptr::by_mut(line);
         line.reply_packets += 1;
@@ -134,12 +138,14 @@ fn translate<const V6: bool>(
 }
 
 /// What the pod's segment means for the flow: SYN-ACK says what must be acknowledged, FIN and RST shorten it.
+/// True for a SYN-ACK.
 #[inline(always)]
-fn note_tcp<const V6: bool>(frame: Frame, flow: &mut Flow, found: Found, now: u32) {
+fn note_tcp<const V6: bool>(frame: Frame, flow: &mut Flow, found: Found, now: u32) -> bool {
     let transport = Layout::transport(V6);
     let flags = frame.load_u8(transport + tcp::FLAGS_AT);
     let mut state = found.meta.state();
-    if flags & (tcp::SYN | tcp::ACK) == tcp::SYN | tcp::ACK {
+    let opens = flags & (tcp::SYN | tcp::ACK) == tcp::SYN | tcp::ACK;
+    if opens {
         flow.expected_ack =
             u32::from_be(frame.load_u32(transport + tcp::SEQUENCE_AT)).wrapping_add(1);
     }
@@ -152,6 +158,7 @@ fn note_tcp<const V6: bool>(frame: Frame, flow: &mut Flow, found: Found, now: u3
         }
     }
     flows::touch(found, state, now);
+    opens
 }
 
 /// Source becomes the VIP, the client's port its own again.
@@ -197,6 +204,59 @@ fn rewrite<const V6: bool>(ctx: &TcContext, header: &Header, flow: &Flow) -> Opt
         ctx.store(Layout::source(false), &flow.vip[0], 0).ok()?;
     }
     ctx.store(transport, &ports, 0).ok()
+}
+
+/// Options that are looked at before the search ends: a SYN-ACK has five at the most in practice.
+const OPTIONS_MAX: u32 = 8;
+
+/// Lowers the MSS of a SYN-ACK, so that what the client sends still fits with an outer header in front.
+#[inline(always)]
+fn clamp<const V6: bool>(ctx: &TcContext, config: &Config) {
+    let most = if V6 {
+        config.mss_v6_bytes
+    } else {
+        config.mss_v4_bytes
+    };
+    if most == 0 {
+        return;
+    }
+    let transport = Layout::transport(V6);
+    let Ok(offset) = ctx.load::<u8>(transport + 12) else {
+        return;
+    };
+    let end = transport + usize::from(offset >> 4) * 4;
+    let mut at = transport + 20;
+    for _ in 0..OPTIONS_MAX {
+        let Ok([kind, length]) = ctx.load::<[u8; 2]>(at) else {
+            return;
+        };
+        match kind {
+            _ if at + 4 > end => return,
+            0 => return,
+            1 => at += 1,
+            2 => return lower(ctx, at + 2, transport + 16, most),
+            _ if length < 2 => return,
+            _ => at += usize::from(length),
+        }
+    }
+}
+
+#[inline(always)]
+fn lower(ctx: &TcContext, at: usize, checksum_at: usize, most: u16) {
+    let Ok(old) = ctx.load::<u16>(at) else { return };
+    let new = most.to_be();
+    if u16::from_be(old) <= most {
+        return;
+    }
+    // A sum is over pairs of bytes: of an option at an odd place, the bytes belong to two of them.
+    let swapped = at % 2 != checksum_at % 2;
+    let word = |value: u16| u64::from(if swapped { value.swap_bytes() } else { value });
+    if ctx
+        .l4_csum_replace(checksum_at, word(old), word(new), 2)
+        .is_ok()
+    {
+        let _ = ctx.store(at, &new, 0);
+    }
 }
 
 /// What exchanging two addresses does to a checksum (`bpf_csum_diff`).

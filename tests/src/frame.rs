@@ -59,6 +59,8 @@ pub struct Packet {
     pub sequence: u32,
     /// TCP: acknowledgement number, if A.
     pub acknowledgement: u32,
+    /// TCP: options as they lie in the header.
+    pub options: &'static [u8],
     /// What follows the transport header.
     pub payload: Vec<u8>,
 }
@@ -77,6 +79,7 @@ impl Packet {
             flags: "S",
             sequence: 1000,
             acknowledgement: 0,
+            options: &[],
             payload: Vec::new(),
         }
     }
@@ -125,6 +128,7 @@ impl Packet {
                 other => panic!("no flag {other}"),
             };
         }
+        tcp = tcp.options_raw(self.options).expect("options");
         tcp.write(&mut bytes, &self.payload).expect("room");
         bytes
     }
@@ -246,4 +250,22 @@ fn transport(
         }
         _ => panic!("neither TCP nor UDP"),
     }
+}
+
+/// The largest segment that a SYN or SYN-ACK offers to take.
+///
+/// # Panics
+/// If it is no TCP packet, or has no such option.
+#[must_use]
+pub fn mss(frame: &[u8]) -> u16 {
+    let sliced = SlicedPacket::from_ethernet(frame).expect("a frame");
+    let Some(TransportSlice::Tcp(tcp)) = sliced.transport else {
+        panic!("no TCP packet")
+    };
+    tcp.options_iterator()
+        .find_map(|option| match option {
+            Ok(etherparse::TcpOptionElement::MaximumSegmentSize(bytes)) => Some(bytes),
+            _ => None,
+        })
+        .expect("a maximum segment size")
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use anyhow::Result;
 use fairlead_tests::{
-    frame::{Packet, Seen, client, see},
+    frame::{Packet, Seen, client, mss, see},
     world::{ROUTER_MAC, World, node_mac},
 };
 use lb_common::{flow::State, verdict::Verdict};
@@ -528,6 +528,56 @@ fn only_the_right_acknowledgement_establishes_a_tcp_flow() -> Result<()> {
             .frame(),
         )?;
         assert_eq!(only_state(&world), State::Reset as u32);
+    }
+    Ok(())
+}
+
+/// MSS 1460 first, as Linux writes it; the same behind a NOP, at an odd place; and behind window scale.
+const MSS_OPTIONS: [&[u8]; 3] = [
+    &[2, 4, 0x05, 0xb4, 4, 2, 0, 0],
+    &[1, 2, 4, 0x05, 0xb4, 1, 1, 0],
+    &[3, 3, 7, 1, 2, 4, 0x05, 0xb4],
+];
+
+#[test]
+fn a_syn_ack_offers_no_more_than_fits_behind_an_outer_header() -> Result<()> {
+    for vip in vips() {
+        for options in MSS_OPTIONS {
+            let world = World::new(1)?;
+            world.receive(&Packet::to(vip, 81, false).frame())?;
+            let reply = Packet {
+                source: (pod(vip, 1, 2), 8080),
+                flags: "SA",
+                options,
+                ..Packet::to(client(vip), 40_000, false)
+            };
+            // 1500 less the largest outer header, 64, less IP and TCP: `see` verifies the checksum.
+            let sent = world.send(&reply.frame())?;
+            assert_eq!(
+                (see(&sent).source, mss(&sent)),
+                (vip, if vip.is_ipv4() { 1396 } else { 1376 })
+            );
+            let small: &[u8] = &[2, 4, 0x02, 0x00, 0, 0, 0, 0];
+            assert_eq!(
+                mss(&world.send(
+                    &Packet {
+                        options: small,
+                        ..reply.clone()
+                    }
+                    .frame()
+                )?),
+                512
+            );
+            let own = Packet {
+                destination: (client(vip), 40_001),
+                ..reply
+            };
+            assert_eq!(
+                mss(&world.send(&own.frame())?),
+                1460,
+                "a conversation of the pod's own"
+            );
+        }
     }
     Ok(())
 }

@@ -19,6 +19,10 @@ use crate::{
     snapshot::{Link, Neighbour, Neighbours},
 };
 
+/// IPv4 and TCP headers without options: what an MSS leaves out (RFC 6691).
+const IPV4_TCP_BYTES: u16 = 20 + 20;
+/// IPv6 and TCP headers without options.
+const IPV6_TCP_BYTES: u16 = 40 + 20;
 /// The word of a node's row that holds its flags.
 const FLAGS_WORD: usize = 1;
 
@@ -57,7 +61,7 @@ impl Machine {
                 .map(move |address| (tag(address), index))
         });
         Self {
-            config: config(cluster),
+            config: config(cluster, neighbours),
             nodes: nodes.collect(),
             interfaces: interfaces(cluster, neighbours),
             macs: Tags::new(MapId::NodeMacs, on_link),
@@ -120,10 +124,11 @@ fn node_words() -> usize {
     MapId::Nodes.element_bytes() / 8
 }
 
-fn config(cluster: &ClusterPlan) -> Config {
+fn config(cluster: &ClusterPlan, neighbours: &Neighbours) -> Config {
     let seed = cluster.keys.seed;
     let capacity = cluster.datapath.capacity;
     let own = cluster.own();
+    let inner_mtu_bytes = inner_mtu_bytes(cluster, neighbours);
     let outer_v6 = own.and_then(|node| node.ipv6()).map(IpAddr::V6);
     Config {
         seed,
@@ -140,8 +145,25 @@ fn config(cluster: &ClusterPlan) -> Config {
         services: capacity.services,
         timeout_ticks: cluster.datapath.timeout_ticks,
         own_id: own.map_or(0, |node| id(seed[0], node)),
-        reserved: [0; 3],
+        mss_v4_bytes: inner_mtu_bytes.map_or(0, |mtu| mtu.saturating_sub(IPV4_TCP_BYTES)),
+        mss_v6_bytes: inner_mtu_bytes.map_or(0, |mtu| mtu.saturating_sub(IPV6_TCP_BYTES)),
+        reserved: [0; 2],
     }
+}
+
+/// The largest packet that reaches every other node whatever encapsulation it gets; `None` with one node alone.
+/// It bounds what clients may send, since any flow may come by GUE later, whatever way its SYN took.
+fn inner_mtu_bytes(cluster: &ClusterPlan, neighbours: &Neighbours) -> Option<u16> {
+    if cluster.nodes.len() < 2 {
+        return None;
+    }
+    let ways = cluster
+        .nodes
+        .values()
+        .filter_map(|node| neighbours.get(&node.name));
+    let links = cluster.links.iter().map(|link| link.mtu_bytes);
+    let smallest = ways.map(|way| way.mtu_bytes).chain(links).min()?;
+    Some(smallest.saturating_sub(gue::OVERHEAD_V6_BYTES as u16))
 }
 
 /// What GUE calls a node: the same on every node, so of the address that its configuration names first, IPv4
