@@ -15,7 +15,11 @@ use std::{
     time::Duration,
 };
 
-use lb_core::{DesiredState, model::Node, snapshot::Neighbours};
+use lb_core::{
+    DesiredState,
+    model::Node,
+    snapshot::{Link, Neighbours},
+};
 use netlink_packet_route::{RouteNetlinkMessage, neighbour::NeighbourMessage};
 use rtnetlink::{Handle, MulticastGroup};
 use tokio::{
@@ -29,6 +33,7 @@ use self::{
     way::{Candidate, Uplink},
 };
 use crate::{
+    hostcheck,
     links::{self, Error, events::Events},
     sources::{Change, ChangeSender},
 };
@@ -104,6 +109,7 @@ pub async fn run(
         }
         if told.as_ref() != Some(&neighbours) {
             log(told.as_ref(), &neighbours, &nodes);
+            log_tight(told.as_ref(), &neighbours, &survey.links);
             if changes
                 .send(Change::Neighbours(neighbours.clone()))
                 .await
@@ -171,13 +177,15 @@ impl Keeper {
 
 /// Routes to every address of the other nodes, as far as they lead over an uplink.
 struct Survey {
+    links: Vec<Link>,
     uplinks: Vec<Uplink>,
     routes: BTreeMap<Arc<str>, Vec<(IpAddr, Route)>>,
 }
 
 async fn survey(handle: &Handle, names: &[Arc<str>], nodes: &Nodes) -> Result<Survey, Error> {
     let interfaces = links::read(handle).await?;
-    let uplinks = way::uplinks(&links::interface::uplinks(names, &interfaces), &interfaces);
+    let links = links::interface::uplinks(names, &interfaces);
+    let uplinks = way::uplinks(&links, &interfaces);
     let mut routes = BTreeMap::new();
     for node in nodes.others() {
         let mut found = Vec::new();
@@ -192,7 +200,11 @@ async fn survey(handle: &Handle, names: &[Arc<str>], nodes: &Nodes) -> Result<Su
         }
         routes.insert(Arc::clone(&node.name), found);
     }
-    Ok(Survey { uplinks, routes })
+    Ok(Survey {
+        links,
+        uplinks,
+        routes,
+    })
 }
 
 impl Survey {
@@ -268,6 +280,16 @@ fn log(before: Option<&Neighbours>, now: &Neighbours, nodes: &Nodes) {
                 node = %name, %address,
                 "the next hop to the node has no MAC yet; what goes there is dropped until it answers"
             ),
+        }
+    }
+}
+
+/// Logs what does not fit into GUE, as far as it is news.
+fn log_tight(before: Option<&Neighbours>, now: &Neighbours, links: &[Link]) {
+    let known = before.map_or_else(Vec::new, |before| hostcheck::ways::judge(before, links));
+    for sentence in hostcheck::ways::judge(now, links) {
+        if !known.contains(&sentence) {
+            tracing::warn!("{sentence}");
         }
     }
 }
