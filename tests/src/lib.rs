@@ -2,6 +2,7 @@
 //! parser of others, and a lab with agents and what must hold in it. Nothing here is used by the product.
 
 pub mod frame;
+pub mod hitless;
 pub mod steered;
 pub mod steering;
 pub mod world;
