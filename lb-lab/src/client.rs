@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use socket2::{Domain, Socket, Type};
 
+use crate::datagrams::DatagramLoad;
 use crate::namespace::Namespace;
 use crate::pod::Seen;
 
@@ -172,6 +173,11 @@ impl Client {
                 serde_json::from_slice(&answer[..length])?,
             ))
         })
+    }
+
+    /// Starts a steady stream of datagrams, one flow from each port.
+    pub fn start_datagrams(&self, target: SocketAddr, source_ports: Range<u16>) -> DatagramLoad {
+        DatagramLoad::start(&self.namespace, target, source_ports)
     }
 
     /// Keeps `workers` busy with requests until the load is stopped. Each worker uses its own part of the source ports,

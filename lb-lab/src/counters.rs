@@ -1,7 +1,6 @@
-//! What a namespace's own TCP has counted (`/proc/net/snmp` and `netstat`): the judge of loss that no client's time-out can
-//! fool. Whoever misses an acknowledgement sends the segment again; whoever had it already says so by a duplicate SACK
-//! (RFC 2883). So at both ends together, what was sent again and not received twice had been lost, while a path that
-//! changes under load only reorders.
+//! What a namespace's own TCP has counted (`/proc/net/snmp` and `netstat`), where a client sees only that it took longer.
+//! Segments sent again are not loss by themselves: whoever had one already says so by a duplicate SACK (RFC 2883), as
+//! when a path changes and packets overtake each other.
 
 use std::fs;
 
@@ -14,7 +13,7 @@ use crate::namespace::Namespace;
 pub struct TcpCounters {
     /// Segments sent again.
     pub retransmitted: u64,
-    /// Segments received that had been received before.
+    /// Segments received that had been received before, as far as the connection was still open.
     pub received_twice: u64,
     /// Established connections that were reset.
     pub resets: u64,
@@ -47,11 +46,6 @@ impl TcpCounters {
                     wrong_checksums: sum.wrong_checksums + own.wrong_checksums,
                 })
             })
-    }
-
-    /// Segments lost, if these are the counters of both ends of all connections.
-    pub fn lost(self) -> u64 {
-        self.retransmitted.saturating_sub(self.received_twice)
     }
 
     /// What was counted since `earlier`.

@@ -8,6 +8,7 @@ mod builder;
 mod client;
 mod configuration;
 mod counters;
+mod datagrams;
 mod firewall;
 mod frame;
 mod lab;
@@ -29,6 +30,7 @@ pub use builder::{
 pub use client::{Client, Load, Record, Request, failures, per_pod};
 pub use configuration::{VIP_PORT, vip};
 pub use counters::TcpCounters;
+pub use datagrams::{DatagramCount, DatagramLoad};
 pub use frame::FrameSocket;
 pub use lab::{Lab, Node};
 pub use namespace::Namespace;

@@ -4,6 +4,7 @@
 use std::fs;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::process::Command;
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -254,6 +255,30 @@ fn a_pulled_cable_cuts_a_node_off_and_back() -> Result<()> {
     lab.node(1).set_plugged(true)?;
     let back = || Ok(lab.client().http(&request).result.ok());
     wait_until(Duration::from_secs(5), "the node answers again", back)?;
+    Ok(())
+}
+
+/// The judge of loss counts what a cut takes, and nothing beside it.
+#[test]
+fn datagrams_count_what_is_lost() -> Result<()> {
+    let lab = Lab::build(&Profile::default())?;
+    let target = lab.pod(1, 1).socket(topology::client().v4.into());
+    let load = lab.client().start_datagrams(target, 27_000..27_002);
+    thread::sleep(Duration::from_millis(300));
+    let quiet = load.stop()?;
+    ensure!(
+        quiet.sent > 20 && (quiet.unanswered, quiet.address_changed) == (0, 0),
+        "{quiet:?}"
+    );
+
+    let load = lab.client().start_datagrams(target, 27_000..27_002);
+    thread::sleep(Duration::from_millis(300));
+    lab.node(1).set_plugged(false)?;
+    thread::sleep(Duration::from_millis(100));
+    lab.node(1).set_plugged(true)?;
+    let cut = load.stop()?;
+    // Each flow waits for the answer to the one datagram that the cut took.
+    ensure!(cut.unanswered >= 2, "{cut:?}");
     Ok(())
 }
 

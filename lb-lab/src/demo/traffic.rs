@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Result, ensure};
-use lb_lab::{Record, TcpCounters, failures, per_pod};
+use lb_lab::{DatagramCount, Record, TcpCounters, failures, per_pod};
 
 /// How far from a fair share the requests of a pod may be.
 const TOLERANCE_PERCENT: usize = 35;
@@ -49,13 +49,16 @@ pub(crate) fn fairly_shared(records: &[Record], pods: usize) -> Result<()> {
     Ok(())
 }
 
-/// Fails if a connection was reset or a segment was sent again that had not arrived.
-pub(crate) fn nothing_lost(counted: TcpCounters) -> Result<()> {
-    let (lost, resets) = (counted.lost(), counted.resets);
+/// Fails if a connection was reset, or a datagram lost or answered to another address.
+pub(crate) fn nothing_lost(connections: TcpCounters, datagrams: DatagramCount) -> Result<()> {
+    let resets = connections.resets;
     ensure!(resets == 0, "{resets} connections were reset");
+    let (lost, sent) = (datagrams.unanswered, datagrams.sent);
+    ensure!(lost == 0, "{lost} of {sent} datagrams were lost");
+    let changed = datagrams.address_changed;
     ensure!(
-        lost == 0,
-        "{lost} segments were lost, by TCP's counters: {counted:?}"
+        changed == 0,
+        "{changed} of {sent} datagrams arrived with another client address or port"
     );
     Ok(())
 }

@@ -63,21 +63,22 @@ fn one_unanswered_request_fails() {
 }
 
 #[test]
-fn what_arrived_twice_was_not_lost() {
-    let overtaken = TcpCounters {
-        retransmitted: 7,
-        received_twice: 7,
-        ..TcpCounters::default()
-    };
-    nothing_lost(overtaken).unwrap();
-    let lost = TcpCounters {
-        retransmitted: 8,
-        ..overtaken
-    };
-    assert!(nothing_lost(lost).is_err());
+fn one_lost_datagram_or_reset_fails() {
+    let (connections, datagrams) = (TcpCounters::default(), DatagramCount::default());
+    nothing_lost(connections, datagrams).unwrap();
     let reset = TcpCounters {
         resets: 1,
-        ..overtaken
+        ..connections
     };
-    assert!(nothing_lost(reset).is_err());
+    assert!(nothing_lost(reset, datagrams).is_err());
+    let lost = DatagramCount {
+        unanswered: 1,
+        ..datagrams
+    };
+    assert!(nothing_lost(connections, lost).is_err());
+    let changed = DatagramCount {
+        address_changed: 1,
+        ..datagrams
+    };
+    assert!(nothing_lost(connections, changed).is_err());
 }

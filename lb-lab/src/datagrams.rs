@@ -1,0 +1,136 @@
+//! A steady stream of datagrams, each answered before the next of its flow is sent: the judge of loss. TCP repairs what
+//! is lost and sends again what is only overtaken; here every packet that goes missing, in either direction, is one
+//! missing answer, and a path that changes under way costs nothing.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::ops::Range;
+use std::panic::resume_unwind;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use crate::namespace::Namespace;
+use crate::pod::Seen;
+
+/// Datagrams that go on in the background, one flow a source port.
+pub struct DatagramLoad {
+    stop: Arc<AtomicBool>,
+    flows: Vec<JoinHandle<Result<DatagramCount>>>,
+}
+
+/// What became of the datagrams.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DatagramCount {
+    /// Datagrams sent.
+    pub sent: u64,
+    /// Those without an answer within a second.
+    pub unanswered: u64,
+    /// Answers that saw another client address or port than the flow's own.
+    pub address_changed: u64,
+    /// The longest time from one answer to the next of the same flow.
+    pub longest_gap: Duration,
+}
+
+impl DatagramLoad {
+    /// Starts one flow from each port.
+    pub(crate) fn start(
+        namespace: &Arc<Namespace>,
+        target: SocketAddr,
+        source_ports: Range<u16>,
+    ) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let start = |port: u16| {
+            let (namespace, stop) = (Arc::clone(namespace), Arc::clone(&stop));
+            thread::spawn(move || {
+                let socket = namespace.run(|| open(target, port))?;
+                ask_until(&socket, &stop)
+            })
+        };
+        let flows = source_ports.map(start).collect();
+        Self { stop, flows }
+    }
+
+    /// Waits for the answers under way and returns the sum over all flows.
+    pub fn stop(mut self) -> Result<DatagramCount> {
+        self.stop.store(true, Ordering::Relaxed);
+        let mut sum = DatagramCount::default();
+        for flow in self.flows.drain(..) {
+            let own = flow.join().unwrap_or_else(|panic| resume_unwind(panic))?;
+            sum.sent += own.sent;
+            sum.unanswered += own.unanswered;
+            sum.address_changed += own.address_changed;
+            sum.longest_gap = sum.longest_gap.max(own.longest_gap);
+        }
+        Ok(sum)
+    }
+}
+
+impl Drop for DatagramLoad {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+fn open(target: SocketAddr, source_port: u16) -> Result<UdpSocket> {
+    let any: SocketAddr = if target.is_ipv4() {
+        ([0; 4], source_port).into()
+    } else {
+        ([0; 16], source_port).into()
+    };
+    let socket = UdpSocket::bind(any).with_context(|| format!("binding to {any}"))?;
+    socket.connect(target)?;
+    Ok(socket)
+}
+
+fn ask_until(socket: &UdpSocket, stop: &AtomicBool) -> Result<DatagramCount> {
+    let own = socket.local_addr()?;
+    let mut count = DatagramCount::default();
+    let mut last_answer = Instant::now();
+    while !stop.load(Ordering::Relaxed) {
+        // The length tells the answers apart: a late one must not pass for the next.
+        let bytes = usize::try_from(count.sent % LENGTHS)? + 1;
+        count.sent += 1;
+        match ask(socket, bytes)? {
+            Some(seen) => {
+                count.address_changed += u64::from(seen.client != own);
+                count.longest_gap = count.longest_gap.max(last_answer.elapsed());
+                last_answer = Instant::now();
+            }
+            None => count.unanswered += 1,
+        }
+        thread::sleep(PAUSE);
+    }
+    Ok(count)
+}
+
+/// Sends one datagram and waits for its own answer.
+fn ask(socket: &UdpSocket, bytes: usize) -> Result<Option<Seen>> {
+    let deadline = Instant::now() + ANSWER_LIMIT;
+    // An ICMP error about an earlier datagram may surface here; what it cost is counted by the missing answer.
+    let sent = socket.send(&vec![b'x'; bytes]);
+    let mut answer = [0; 1024];
+    while sent.is_ok() {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            break;
+        }
+        socket.set_read_timeout(Some(left))?;
+        let Ok(length) = socket.recv(&mut answer) else {
+            continue;
+        };
+        let seen: Seen = serde_json::from_slice(&answer[..length])?;
+        if seen.received == bytes {
+            return Ok(Some(seen));
+        }
+    }
+    Ok(None)
+}
+
+/// A datagram without an answer for so long is lost: the way there and back takes well under a millisecond.
+const ANSWER_LIMIT: Duration = Duration::from_secs(1);
+/// Between an answer and the next datagram of its flow, so that the load never starves what it measures.
+const PAUSE: Duration = Duration::from_micros(500);
+const LENGTHS: u64 = 1000;
