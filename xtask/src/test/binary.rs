@@ -112,11 +112,13 @@ impl TestBinary {
     pub(crate) fn command(&self, filter: Option<&str>) -> Command {
         let artifacts = workspace::artifacts_dir();
         let target_dir = workspace::target_dir();
-        let environment: [(&str, &OsStr); 5] = [
+        let environment: [(&str, &OsStr); 6] = [
             ("CARGO_MANIFEST_DIR", self.package_dir.as_os_str()),
             ("CARGO_TARGET_DIR", target_dir.as_os_str()),
             ("FAIRLEAD_ARTIFACTS", artifacts.as_os_str()),
             ("INSTA_WORKSPACE_ROOT", workspace::root().as_os_str()),
+            // A test writes nothing into the sources.
+            ("INSTA_UPDATE", OsStr::new("no")),
             // libtest prints the time of each test only where unstable options are allowed.
             ("RUSTC_BOOTSTRAP", OsStr::new("1")),
         ];
