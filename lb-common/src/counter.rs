@@ -54,4 +54,16 @@ impl Beat {
     pub const NO_LIMIT: u64 = u64::MAX;
 }
 
+/// The element of map `answers`: what one CPU may still send of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C, align(64))]
+pub struct TokenBucket {
+    /// Answers left.
+    pub tokens: u64,
+    /// `jiffies64` when tokens were added last.
+    pub filled_at: u64,
+    /// Zero.
+    pub reserved: [u64; 6],
+}
+
 const _: () = assert!(size_of::<ServiceCounters>() == 64 && size_of::<Beat>() == 64);

@@ -11,6 +11,9 @@ pub const NODE_LINES: u32 = 512;
 /// Hops of one packet between nodes: one steer, one correction (design: "one more hop by this node's own
 /// table, else a counted drop"). The field on the wire allows 8, for the chain.
 pub const HOPS_MAX: u8 = 1;
+/// Answers of its own (echo replies, resets, ICMP errors) that one CPU sends a second, and at once; a thousand is
+/// what Linux allows itself (icmp_msgs_per_sec).
+pub const ANSWERS_PER_SECOND: u64 = 1000;
 /// Endpoints of one service: a row of two bytes could name more, the table's balance could not.
 pub const ENDPOINTS_PER_SERVICE_MAX: usize = 4096;
 

@@ -66,6 +66,14 @@ verdicts! {
     TableInconsistent = 19, "table-inconsistent";
     /// The kernel refused to make room for the outer header or to take it off.
     NoHeadroom = 20, "no-headroom";
+    /// Beside the reason why the packet itself went nowhere: an echo reply was sent.
+    EchoAnswered = 21, "echo-answered";
+    /// As above: a TCP reset was sent.
+    ResetSent = 22, "reset-sent";
+    /// As above: an ICMP error was sent.
+    ErrorSent = 23, "error-sent";
+    /// As above: an answer was due, but there had been too many.
+    AnswerLimited = 24, "answer-limited";
 }
 
 /// Counters there is room for.

@@ -278,7 +278,7 @@ pub fn versioned(pin_dir: &Path) -> PathBuf {
 }
 
 /// Number of elements of each map that the data path writes itself, in [`data`]'s names.
-pub(crate) fn data_maps(capacity: &Capacity, cpus: u32) -> [(&'static str, u32, usize); 6] {
+pub(crate) fn data_maps(capacity: &Capacity, cpus: u32) -> [(&'static str, u32, usize); 7] {
     [
         (
             data::FLOW_INDEX,
@@ -300,6 +300,11 @@ pub(crate) fn data_maps(capacity: &Capacity, cpus: u32) -> [(&'static str, u32, 
             data::VERDICTS,
             cpus,
             size_of::<lb_common::counter::VerdictCounters>(),
+        ),
+        (
+            data::ANSWERS,
+            cpus,
+            size_of::<lb_common::counter::TokenBucket>(),
         ),
         (data::BEAT, 1, size_of::<Beat>()),
     ]

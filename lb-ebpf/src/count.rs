@@ -24,18 +24,30 @@ pub(crate) fn verdict(verdict: Verdict) {
 /// Counts and drops.
 #[inline(always)]
 pub(crate) fn drop(reason: Verdict) -> u32 {
+    drop_number(reason as u32)
+}
+
+/// As [`drop`], for a verdict that came through a call as a number.
+#[inline(always)]
+pub(crate) fn drop_number(reason: u32) -> u32 {
     // The compiler knows the enum's range and would leave the mask out; the verifier does not.
     add_at(ptr::opaque(reason as usize) & (VERDICTS - 1));
     XDP_DROP
 }
 
-/// Counts, for the service as well, and drops.
+/// Counts for the service that a packet of it goes nowhere, and drops.
 #[inline(always)]
 pub(crate) fn drop_of(config: &Config, service_id: u16, reason: Verdict) -> u32 {
+    lost(config, service_id);
+    drop(reason)
+}
+
+/// Counts for the service that a packet of it goes nowhere.
+#[inline(always)]
+pub(crate) fn lost(config: &Config, service_id: u16) {
     if let Some(line) = service(config, service_id) {
         ptr::by_mut(line).dropped += 1;
     }
-    drop(reason)
 }
 
 #[inline(always)]

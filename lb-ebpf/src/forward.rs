@@ -28,6 +28,9 @@ pub(crate) fn steered_before(frame: Frame, interface: &Interface, arrival: Arriv
     if arrival.by_gue {
         return true;
     }
+    if !frame.has(ETHERNET_BYTES) {
+        return false;
+    }
     let source = packet::source_mac(&frame);
     interface.node_mac_filter & filter::mac_bit(source) != 0 && lookup::is_node_mac(source)
 }

@@ -12,7 +12,7 @@ use lb_common::{
 };
 
 use crate::{
-    count, deliver,
+    answer, count, deliver,
     forward::{self, Way},
     lookup, maps,
     ptr::{self, Frame},
@@ -92,13 +92,15 @@ fn serve<const V6: bool>(
         Ok(header) => header,
         Err(reason) => {
             let destination = frame.load_address::<V6>(Layout::destination(V6));
-            return refuse::<V6>(config, head, &destination, arrival, reason);
+            return refuse::<V6>(ctx, config, interface, head, &destination, arrival, reason);
         }
     };
     let service = lookup::service::<V6>(config, head, &header);
     if service.0 == 0 {
         return refuse::<V6>(
+            ctx,
             config,
+            interface,
             head,
             &header.destination,
             arrival,
@@ -114,19 +116,24 @@ fn serve<const V6: bool>(
     ))
 }
 
-/// Only what is addressed to a VIP may be dropped.
+/// Only what is addressed to a VIP may be dropped, or answered.
 #[inline(always)]
 fn refuse<const V6: bool>(
+    ctx: &XdpContext,
     config: &Config,
+    interface: &Interface,
     head: lb_common::service::ServicesHead,
     destination: &Address,
     arrival: Arrival,
     reason: Verdict,
 ) -> Option<u32> {
-    if lookup::is_vip::<V6>(config, head, destination) {
+    if !lookup::is_vip::<V6>(config, head, destination) {
+        return arrival.none_of_ours();
+    }
+    if forward::steered_before(Frame::xdp(ctx), interface, arrival) {
         return Some(count::drop(reason));
     }
-    arrival.none_of_ours()
+    Some(answer::call::<V6>(ctx, reason))
 }
 
 #[inline(always)]
@@ -171,5 +178,11 @@ fn steer<const V6: bool>(
             forward::forward::<V6>(ctx, frame, config, interface, &header, hash, way, counters)
         }
     };
-    outcome.unwrap_or_else(|reason| count::drop_of(config, service.id(), reason))
+    outcome.unwrap_or_else(|reason| {
+        count::lost(config, service.id());
+        if forward::steered_before(Frame::xdp(ctx), interface, arrival) {
+            return count::drop(reason);
+        }
+        answer::call::<V6>(ctx, reason)
+    })
 }

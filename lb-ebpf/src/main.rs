@@ -10,6 +10,8 @@
     )
 )]
 
+#[cfg(target_arch = "bpf")]
+mod answer;
 #[cfg(all(target_arch = "bpf", feature = "bench-driver"))]
 mod bench_driver;
 #[cfg(target_arch = "bpf")]

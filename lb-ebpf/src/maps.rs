@@ -4,7 +4,7 @@
 use aya_ebpf::{btf_maps::Array, macros::btf_map};
 use lb_common::{
     config::Config,
-    counter::{Beat, ServiceCounters, VerdictCounters},
+    counter::{Beat, ServiceCounters, TokenBucket, VerdictCounters},
     endpoint::Endpoint,
     flow::{Flow, IndexLine, ReverseLine},
     interface::Interface,
@@ -61,6 +61,8 @@ arrays! {
     COUNTERS: "counters", ServiceCounters;
     /// Per CPU.
     VERDICTS: "verdicts", VerdictCounters;
+    /// Per CPU: what may still be answered.
+    ANSWERS: "answers", TokenBucket;
     /// The agent's sign of life.
     BEAT: "beat", Beat;
 }

@@ -127,6 +127,13 @@ pub(crate) fn move_head(ctx: &XdpContext, bytes: i32) -> bool {
     unsafe { helpers::bpf_xdp_adjust_head(ctx.as_ptr().cast::<xdp_md>(), bytes) == 0 }
 }
 
+/// Moves the end of the frame: negative cuts off. False if the driver refuses.
+#[inline(always)]
+pub(crate) fn move_tail(ctx: &XdpContext, bytes: i32) -> bool {
+    // SAFETY: as `move_head`.
+    unsafe { helpers::bpf_xdp_adjust_tail(ctx.as_ptr().cast::<xdp_md>(), bytes) == 0 }
+}
+
 /// Sends the frame out of another interface.
 #[inline(always)]
 pub(crate) fn redirect(ifindex: u32) -> u32 {

@@ -269,3 +269,100 @@ pub fn mss(frame: &[u8]) -> u16 {
         })
         .expect("a maximum segment size")
 }
+
+/// An ICMP or ICMPv6 message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Icmp {
+    /// Destination MAC.
+    pub to_mac: [u8; 6],
+    /// Source address.
+    pub source: IpAddr,
+    /// Destination address.
+    pub destination: IpAddr,
+    /// TTL or hop limit.
+    pub hop_limit: u8,
+    /// Type and code.
+    pub kind: (u8, u8),
+    /// The second word of the header.
+    pub rest: [u8; 4],
+    /// What follows the header.
+    pub payload: Vec<u8>,
+}
+
+/// Takes an ICMP message apart and verifies its checksums.
+///
+/// # Panics
+/// If it is none, or a checksum is wrong.
+#[must_use]
+pub fn see_icmp(frame: &[u8]) -> Icmp {
+    let sliced = SlicedPacket::from_ethernet(frame).expect("a frame");
+    let to_mac = frame[..6].try_into().expect("six bytes");
+    let (source, destination, hop_limit) = match sliced.net.as_ref().expect("an IP packet") {
+        NetSlice::Ipv4(ip) => {
+            let header = ip.header();
+            assert_eq!(
+                header.header_checksum(),
+                header.to_header().calc_header_checksum(),
+                "the IPv4 checksum"
+            );
+            (
+                IpAddr::from(header.source()),
+                IpAddr::from(header.destination()),
+                header.ttl(),
+            )
+        }
+        NetSlice::Ipv6(ip) => {
+            let header = ip.header();
+            (
+                IpAddr::from(header.source()),
+                IpAddr::from(header.destination()),
+                header.hop_limit(),
+            )
+        }
+        NetSlice::Arp(_) => panic!("no IP packet"),
+    };
+    let bytes = match (sliced.transport, source, destination) {
+        (Some(TransportSlice::Icmpv4(icmp)), ..) => {
+            let computed = icmp.icmp_type().calc_checksum(icmp.payload());
+            assert_eq!(icmp.checksum(), computed, "the ICMP checksum");
+            icmp.slice().to_vec()
+        }
+        (Some(TransportSlice::Icmpv6(icmp)), IpAddr::V6(from), IpAddr::V6(to)) => {
+            assert!(
+                icmp.is_checksum_valid(from.octets(), to.octets()),
+                "the ICMPv6 checksum"
+            );
+            icmp.slice().to_vec()
+        }
+        _ => panic!("no ICMP message"),
+    };
+    Icmp {
+        to_mac,
+        source,
+        destination,
+        hop_limit,
+        kind: (bytes[0], bytes[1]),
+        rest: bytes[4..8].try_into().expect("four bytes"),
+        payload: bytes[8..].to_vec(),
+    }
+}
+
+/// An echo request of a client to a VIP, as the router brings it to `node1`.
+#[must_use]
+pub fn echo_request(vip: IpAddr, payload: &[u8]) -> Vec<u8> {
+    let ethernet = PacketBuilder::ethernet2(crate::world::ROUTER_MAC, crate::world::node_mac(1));
+    let mut bytes = Vec::new();
+    match (client(vip), vip) {
+        (IpAddr::V4(from), IpAddr::V4(to)) => ethernet
+            .ipv4(from.octets(), to.octets(), 62)
+            .icmpv4_echo_request(7, 9)
+            .write(&mut bytes, payload),
+        (IpAddr::V6(from), IpAddr::V6(to)) => ethernet
+            .ipv6(from.octets(), to.octets(), 62)
+            .icmpv6_echo_request(7, 9)
+            .write(&mut bytes, payload),
+        _ => panic!("one family a packet"),
+    }
+    .expect("room");
+    bytes
+}

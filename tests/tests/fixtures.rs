@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use anyhow::Result;
 use fairlead_tests::{
-    frame::{Packet, Seen, client, mss, see},
+    frame::{Icmp, Packet, Seen, client, echo_request, mss, see, see_icmp},
     world::{ROUTER_MAC, World, node_mac},
 };
 use lb_common::{flow::State, verdict::Verdict};
@@ -293,30 +293,11 @@ fn what_cannot_be_served_is_dropped_and_counted() -> Result<()> {
             frame
         };
         vec![
-            (Verdict::NoSuchPort, Packet::to(vip, 9999, false).frame()),
-            (Verdict::NoSuchPort, Packet::to(vip, 82, true).frame()),
-            (Verdict::NoEndpoint, Packet::to(vip, 90, false).frame()),
-            (
-                Verdict::TtlExpired,
-                Packet {
-                    hop_limit: 1,
-                    ..Packet::to(vip, 82, false)
-                }
-                .frame(),
-            ),
             (Verdict::NodeUnresolved, Packet::to(vip, 85, false).frame()),
             (Verdict::Malformed, short(Packet::to(vip, 82, false), 1)),
             (Verdict::Fragment, changed(20, 0x20, 20, 44)),
             (Verdict::HeaderOptions, changed(14, 0x46, 20, 60)),
             (Verdict::UnsupportedProtocol, changed(23, 1, 20, 58)),
-            (
-                Verdict::TooBig,
-                Packet {
-                    payload: vec![0; 1480 - 20],
-                    ..Packet::to(vip, 83, false)
-                }
-                .frame(),
-            ),
         ]
     };
     for vip in vips() {
@@ -333,6 +314,193 @@ fn what_cannot_be_served_is_dropped_and_counted() -> Result<()> {
             assert_eq!(world.datapath.verdicts(), expected, "{reason:?} {vip}");
         }
     }
+    Ok(())
+}
+
+#[test]
+fn a_closed_port_answers_as_a_host_would() -> Result<()> {
+    let world = World::new(1)?;
+    let mut answers = 0;
+    for vip in vips() {
+        for (port, reason) in [(9999, Verdict::NoSuchPort), (90, Verdict::NoEndpoint)] {
+            let before = world.count(reason);
+            let syn = Packet {
+                sequence: 7000,
+                payload: b"early".to_vec(),
+                ..Packet::to(vip, port, false)
+            };
+            let (action, frame) = world.receive(&syn.frame())?;
+            let seen = see(&frame);
+            assert_eq!(
+                (action, seen.to_mac, seen.from_mac),
+                (XDP_TX, ROUTER_MAC, node_mac(1))
+            );
+            assert_eq!(
+                (seen.source, seen.source_port, seen.destination),
+                (vip, port, client(vip))
+            );
+            assert_eq!(
+                (seen.destination_port, seen.hop_limit, seen.payload.len()),
+                (40_000, 64, 0)
+            );
+            assert_eq!(tcp_fields(&frame), (0, 7000 + 5 + 1, RST | ACK));
+            let ack = Packet {
+                flags: "A",
+                sequence: 1,
+                acknowledgement: 9000,
+                ..syn.clone()
+            };
+            assert_eq!(tcp_fields(&world.receive(&ack.frame())?.1), (9000, 0, RST));
+            assert_eq!(
+                world.receive(&Packet { flags: "R", ..syn }.frame())?.0,
+                XDP_DROP,
+                "a reset draws none"
+            );
+            assert_eq!(
+                world.count(reason),
+                before + 3,
+                "the reason is counted as well"
+            );
+            answers += 2;
+        }
+        let query = Packet {
+            payload: vec![9; 40],
+            ..Packet::to(vip, 9999, true)
+        }
+        .frame();
+        let (action, frame) = world.receive(&query)?;
+        let wanted = Icmp {
+            to_mac: ROUTER_MAC,
+            source: vip,
+            destination: client(vip),
+            hop_limit: 64,
+            kind: if vip.is_ipv4() { (3, 3) } else { (1, 4) },
+            rest: [0; 4],
+            payload: query[14..14 + quoted(vip)].to_vec(),
+        };
+        assert_eq!((action, see_icmp(&frame)), (XDP_TX, wanted));
+    }
+    assert_eq!(
+        (
+            world.count(Verdict::ResetSent),
+            world.count(Verdict::ErrorSent)
+        ),
+        (answers, 2)
+    );
+    Ok(())
+}
+
+const RST: u8 = 4;
+const ACK: u8 = 16;
+
+/// Sequence number, acknowledgement number, flags.
+fn tcp_fields(frame: &[u8]) -> (u32, u32, u8) {
+    let at = if frame[12] == 8 { 34 } else { 54 };
+    let word =
+        |at: usize| u32::from_be_bytes([frame[at], frame[at + 1], frame[at + 2], frame[at + 3]]);
+    (word(at + 4), word(at + 8), frame[at + 13])
+}
+
+/// What an ICMP error quotes: the IP header and eight bytes.
+fn quoted(like: IpAddr) -> usize {
+    if like.is_ipv4() { 28 } else { 48 }
+}
+
+#[test]
+fn what_cannot_go_on_is_told_to_its_sender() -> Result<()> {
+    let world = World::new(1)?;
+    for (vip, udp) in all() {
+        let old = Packet {
+            hop_limit: 1,
+            ..Packet::to(vip, port_of(2, udp), udp)
+        }
+        .frame();
+        let (action, frame) = world.receive(&old)?;
+        let seen = see_icmp(&frame);
+        let kind = if vip.is_ipv4() { (11, 0) } else { (3, 0) };
+        assert_eq!(
+            (action, seen.kind, seen.source, seen.destination),
+            (XDP_TX, kind, vip, client(vip))
+        );
+        assert_eq!(seen.payload, old[14..14 + quoted(vip)]);
+
+        let big = Packet {
+            payload: vec![0; 1440],
+            ..Packet::to(vip, port_of(3, udp), udp)
+        }
+        .frame();
+        let (action, frame) = world.receive(&big)?;
+        let seen = see_icmp(&frame);
+        // 1500 less the largest outer header, 64.
+        let (kind, rest) = if vip.is_ipv4() {
+            ((3, 4), [0, 0, 0x05, 0x9c])
+        } else {
+            ((2, 0), [0, 0, 0x05, 0x9c])
+        };
+        assert_eq!((action, seen.kind, seen.rest), (XDP_TX, kind, rest));
+        assert_eq!(seen.payload, big[14..14 + quoted(vip)]);
+    }
+    assert_eq!(world.count(Verdict::ErrorSent), 8);
+    Ok(())
+}
+
+#[test]
+fn a_vip_answers_ping() -> Result<()> {
+    let world = World::new(1)?;
+    for vip in vips() {
+        for payload in [&b""[..], b"odd", &[0x5a; 1400]] {
+            let (action, frame) = world.receive(&echo_request(vip, payload))?;
+            let wanted = Icmp {
+                to_mac: ROUTER_MAC,
+                source: vip,
+                destination: client(vip),
+                hop_limit: 64,
+                kind: (if vip.is_ipv4() { 0 } else { 129 }, 0),
+                rest: [0, 7, 0, 9],
+                payload: payload.to_vec(),
+            };
+            assert_eq!((action, see_icmp(&frame)), (XDP_TX, wanted));
+        }
+    }
+    assert_eq!(world.count(Verdict::EchoAnswered), 6);
+    Ok(())
+}
+
+#[test]
+fn what_a_node_has_steered_draws_no_answer() -> Result<()> {
+    let world = World::new(1)?;
+    for (vip, udp) in all() {
+        for packet in [
+            Packet::to(vip, 9999, udp),
+            Packet {
+                hop_limit: 1,
+                ..Packet::to(vip, port_of(2, udp), udp)
+            },
+        ] {
+            let frame = Packet {
+                from_mac: node_mac(2),
+                ..packet
+            }
+            .frame();
+            assert_eq!(world.receive(&frame)?, (XDP_DROP, frame));
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn answers_come_from_a_bucket() -> Result<()> {
+    let world = World::new(1)?;
+    let frame = Packet::to(vips()[0], 9999, false).frame();
+    let answered = (0..6000)
+        .map(|_| world.receive(&frame))
+        .filter(|run| matches!(run, Ok((XDP_TX, _))))
+        .count();
+    let limited = world.count(Verdict::AnswerLimited);
+    assert!(
+        answered >= 1000 && limited > 0 && answered as u64 + limited == 6000,
+        "{answered} {limited}"
+    );
     Ok(())
 }
 
