@@ -31,16 +31,36 @@ fn agents_killed_under_load_lose_nothing() -> Result<()> {
     under_load(&mut steered, target, nothing).context("the control, without any event")?;
     under_load(&mut steered, target, kill_all).context("killed")?;
     // Nobody is there: the data path goes on alone.
-    requests_are_answered(&steered, target, 41_000..41_200)?;
+    requests_are_answered(&steered, target, 22_000..22_200)?;
     under_load(&mut steered, target, restart_all).context("started again")?;
 
     ensure!(map_ids(&mut steered)? == maps, "the maps are others");
     connections.iter_mut().try_for_each(LongLived::ask)
 }
 
+/// The judge itself: a path that is away for a moment does not pass for one that never was.
+#[test]
+fn a_gap_is_noticed() -> Result<()> {
+    let lab = Lab::build(&Profile::default())?;
+    let target = lab.pod(1, 1).socket([10, 0, 0, 0].into());
+    let stream = Stream::start(&lab, target)?;
+    stream.wait_sent(&lab, 100)?;
+    stream.nothing_is_lost(&lab)?;
+    let stream = Stream::start(&lab, target)?;
+    stream.wait_sent(&lab, 100)?;
+    lab.node(1).set_plugged(false)?;
+    stream.wait_sent(&lab, 10)?;
+    lab.node(1).set_plugged(true)?;
+    ensure!(
+        stream.nothing_is_lost(&lab).is_err(),
+        "the gap was not noticed"
+    );
+    Ok(())
+}
+
 /// The control: as long as a restart takes.
 fn nothing(steered: &mut Steered) -> Result<()> {
-    requests_are_answered(steered, Steered::targets()[0], 44_000..45_500).map(drop)
+    requests_are_answered(steered, Steered::targets()[0], 20_000..21_500).map(drop)
 }
 
 fn kill_all(steered: &mut Steered) -> Result<()> {
@@ -68,8 +88,8 @@ fn sigterm_leaves_the_path_forwarding() -> Result<()> {
         Ok(())
     })?;
     for target in Steered::targets() {
-        requests_are_answered(&steered, target, 41_000..41_100)?;
-        datagrams_are_answered(&steered, target, 41_000..41_020)?;
+        requests_are_answered(&steered, target, 22_000..22_100)?;
+        datagrams_are_answered(&steered, target, 22_000..22_020)?;
     }
     connection.ask()
 }
@@ -97,14 +117,18 @@ fn once_leaves_a_path_and_cleanup_leaves_nothing() -> Result<()> {
     };
     for target in Steered::targets() {
         steered.enter_by(target.ip(), &[1, 2, 3])?;
-        requests_are_answered(&steered, target, 42_000..42_100)?;
-        datagrams_are_answered(&steered, target, 42_000..42_020)?;
+        requests_are_answered(&steered, target, 22_000..22_100)?;
+        datagrams_are_answered(&steered, target, 22_000..22_020)?;
     }
     ensure!(on_node(&steered, &["bpftool", "net", "show"])?.contains("xdp:\neth0"));
     let removed = on_node(&steered, &["AGENT", "cleanup"])?;
     ensure!(removed.contains("removed"), "{removed}");
-    let net = on_node(&steered, &["bpftool", "net", "show"])?;
-    ensure!(!net.contains("eth0"), "still attached: {net}");
+    // The kernel takes a link away soon after its last pin, not at once.
+    wait_until(SOON, "the programs are detached", || {
+        let net = on_node(&steered, &["bpftool", "net", "show"])?;
+        ensure!(!net.contains("eth0"), "{net}");
+        Ok(Some(()))
+    })?;
     // The kernel puts two iterators of its own, `*.debug`, into every new bpffs.
     let find = [
         "find",
@@ -128,7 +152,7 @@ fn cleanup_refuses_beside_a_running_agent() -> Result<()> {
     let refused = on_node(&steered, &["AGENT", "cleanup"]);
     let error = format!("{:#}", refused.expect_err("an agent runs"));
     ensure!(error.contains("an agent runs here"), "{error}");
-    requests_are_answered(&steered, Steered::targets()[0], 43_000..43_060).map(drop)
+    requests_are_answered(&steered, Steered::targets()[0], 22_000..22_060).map(drop)
 }
 
 /// Something happens in the middle of a load, and nothing is lost.
@@ -140,10 +164,10 @@ fn under_load(
     let before = steered.lab.tcp_counters()?;
     let client = steered.lab.client();
     let stream = Stream::start(&steered.lab, target)?;
-    let load = client.start_load(target, 30_000..34_000, LOAD_WORKERS);
-    let mut records = client.http_from_ports(target, 35_000..35_500, 8)?;
+    let load = client.start_load(target, 24_000..28_000, LOAD_WORKERS);
+    let mut records = client.http_from_ports(target, 28_000..28_500, 8)?;
     event(steered)?;
-    records.extend(client.http_from_ports(target, 35_500..36_000, 8)?);
+    records.extend(client.http_from_ports(target, 28_500..29_000, 8)?);
     records.extend(load.stop()?);
     stream.nothing_is_lost(&steered.lab)?;
     let counted = steered.lab.tcp_counters()?.since(before);
