@@ -18,6 +18,10 @@ pub const ETHERTYPE_IPV6: u16 = 0x86dd_u16.to_be();
 
 const TCP_BYTES: usize = 20;
 const UDP_BYTES: usize = 8;
+const ICMP_BYTES: usize = 8;
+/// IP protocol numbers (IANA).
+const ICMP: u8 = 1;
+const ICMPV6: u8 = 58;
 /// More fragments, or an offset: everything of the field but "don't fragment" and the reserved bit (RFC 791).
 const FRAGMENT_MASK: u16 = 0x3fff_u16.to_be();
 
@@ -196,6 +200,89 @@ pub fn header<const V6: bool, P: Packet + ?Sized>(packet: &P) -> Result<Header, 
         hop_limit: packet.load_u8(Layout::hop_limit(V6)),
         ip_bytes,
     })
+}
+
+/// Where an ICMP error holds the first bytes of the packet it is about: behind its own eight.
+#[inline(always)]
+#[must_use]
+pub const fn quote(v6: bool) -> usize {
+    Layout::transport(v6) + ICMP_BYTES
+}
+
+/// Whether a packet that [`header`] or [`quoted`] took is the latter's.
+#[inline(always)]
+#[must_use]
+pub fn is_error<const V6: bool, P: Packet + ?Sized>(packet: &P) -> bool {
+    !matches!(protocol::<V6, P>(packet), TCP | UDP)
+}
+
+/// The flow that an ICMP error is about: a packet from a VIP to a client, of which at least the IP header and eight
+/// bytes are quoted (RFC 792). The tuple is turned round, so that it is the client's.
+///
+/// # Errors
+/// `UnsupportedProtocol` if it is no such error, `Malformed` if it is one that nobody honest sends.
+#[inline(always)]
+pub fn quoted<const V6: bool, P: Packet + ?Sized>(packet: &P) -> Result<Header, Verdict> {
+    let (protocol, ip_bytes) = if V6 {
+        fixed_v6(packet)?
+    } else {
+        fixed_v4(packet)?
+    };
+    let icmp = Layout::transport(V6);
+    let inner = quote(V6);
+    let transport = inner + if V6 { IPV6_BYTES } else { IPV4_BYTES };
+    if protocol != if V6 { ICMPV6 } else { ICMP } || !packet.has(transport + 8) {
+        return Err(Verdict::UnsupportedProtocol);
+    }
+    check_error::<V6, P>(packet, icmp)?;
+    let plain = if V6 {
+        packet.load_u8(inner) >> 4 == 6
+    } else {
+        packet.load_u8(inner) == 0x45
+    };
+    let inner_protocol = packet.load_u8(inner + if V6 { 6 } else { 9 });
+    if !plain || !matches!(inner_protocol, TCP | UDP) {
+        return Err(Verdict::UnsupportedProtocol);
+    }
+    let destination = packet.load_address::<V6>(Layout::destination(V6));
+    let vip = packet.load_address::<V6>(inner + if V6 { 8 } else { 12 });
+    if vip != destination {
+        return Err(Verdict::Malformed);
+    }
+    Ok(Header {
+        source: packet.load_address::<V6>(inner + if V6 { 24 } else { 16 }),
+        destination,
+        ports: packet.load_u32(transport).rotate_left(16),
+        protocol: inner_protocol,
+        hop_limit: packet.load_u8(Layout::hop_limit(V6)),
+        ip_bytes,
+    })
+}
+
+/// Only errors, and no "packet too big" below what every path must carry: 552 is what Linux takes at least
+/// (net.ipv4.route.min_pmtu), 1280 is IPv6's minimum (RFC 8200 section 5).
+#[inline(always)]
+fn check_error<const V6: bool, P: Packet + ?Sized>(packet: &P, icmp: usize) -> Result<(), Verdict> {
+    let kind = packet.load_u8(icmp);
+    let is_error = if V6 {
+        matches!(kind, 1..=4)
+    } else {
+        matches!(kind, 3 | 11 | 12)
+    };
+    if !is_error {
+        return Err(Verdict::UnsupportedProtocol);
+    }
+    let word = u32::from_be(packet.load_u32(icmp + 4));
+    let too_small = if V6 {
+        kind == 2 && word < 1280
+    } else {
+        kind == 3 && packet.load_u8(icmp + 1) == 4 && word & 0xffff < 552
+    };
+    if too_small {
+        Err(Verdict::Malformed)
+    } else {
+        Ok(())
+    }
 }
 
 #[inline(always)]

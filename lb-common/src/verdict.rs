@@ -74,6 +74,10 @@ verdicts! {
     ErrorSent = 23, "error-sent";
     /// As above: an answer was due, but there had been too many.
     AnswerLimited = 24, "answer-limited";
+    /// An ICMP error about a flow, to the pod that has the flow.
+    ErrorDelivered = 25, "icmp-error-delivered";
+    /// An ICMP error about a flow that nobody has.
+    ErrorOfNoFlow = 26, "icmp-error-of-no-flow";
 }
 
 /// Counters there is room for.

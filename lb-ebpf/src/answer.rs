@@ -77,8 +77,10 @@ fn answer<const V6: bool>(ctx: &XdpContext, reason: u32) -> u32 {
         (NO_SUCH_PORT | NO_ENDPOINT, UDP) => {
             error::<V6>(ctx, config, frame, port_unreachable(V6), 0)
         }
-        (TTL_EXPIRED, _) => error::<V6>(ctx, config, frame, time_exceeded(V6), 0),
-        (TOO_BIG, _) => error::<V6>(ctx, config, frame, too_big(V6), config.mss_v4_bytes + 40),
+        (TTL_EXPIRED, TCP | UDP) => error::<V6>(ctx, config, frame, time_exceeded(V6), 0),
+        (TOO_BIG, TCP | UDP) => {
+            error::<V6>(ctx, config, frame, too_big(V6), config.mss_v4_bytes + 40)
+        }
         (UNSUPPORTED, ICMP | ICMPV6) => echo::<V6>(config, frame),
         _ => None,
     };

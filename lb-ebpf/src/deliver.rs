@@ -49,6 +49,9 @@ struct Steered {
     is_local: bool,
 }
 
+/// What [`call`] returns for a flow that is not known here and whose row leads elsewhere; no `XDP_*`.
+pub(crate) const UNKNOWN: u32 = u32::MAX;
+
 /// Delivers a packet to the endpoint of its flow, or of its row if the flow is new.
 ///
 /// Across this call go numbers only: the functions behind it are global, so that the verifier walks each once,
@@ -125,38 +128,6 @@ fn enter<const V6: bool>(
         .unwrap_or_else(|reason| count::drop_of(config, service.id(), reason))
 }
 
-/// Whether the packet's flow is known here: asked for what a node has steered already, before it moves again.
-#[inline(always)]
-pub(crate) fn knows<const V6: bool>(ctx: &XdpContext, hash: u64) -> bool {
-    if V6 {
-        knows_v6(ctx.ctx, hash) != 0
-    } else {
-        knows_v4(ctx.ctx, hash) != 0
-    }
-}
-
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn knows_v4(ctx: *mut xdp_md, hash: u64) -> u32 {
-    u32::from(ask::<false>(ctx, hash).is_some())
-}
-
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn knows_v6(ctx: *mut xdp_md, hash: u64) -> u32 {
-    u32::from(ask::<true>(ctx, hash).is_some())
-}
-
-#[inline(always)]
-fn ask<const V6: bool>(ctx: *mut xdp_md, hash: u64) -> Option<Found> {
-    let frame = Frame::xdp(&XdpContext::new(ctx));
-    let config: &Config = ptr::by_ref(maps::CONFIG.get_ptr(0)?);
-    if !frame.has(Layout::transport(V6) + 8) {
-        return None;
-    }
-    flows::find::<V6>(config, frame, hash, flows::now(config))
-}
-
 #[inline(always)]
 fn deliver<const V6: bool>(
     frame: Frame,
@@ -165,7 +136,7 @@ fn deliver<const V6: bool>(
 ) -> Result<u32, Verdict> {
     let (flags, acknowledges) = tcp_fields::<V6>(frame, steered.protocol);
     let now = flows::now(config);
-    let known = flows::find::<V6>(config, frame, steered.hash, now);
+    let known = flows::find::<V6, false>(config, frame, steered.hash, now);
     let number = match known {
         Some(found) if opens_anew(found, flags) => {
             flows::publish(found.number, State::Free, steered.hash, now);
@@ -173,7 +144,7 @@ fn deliver<const V6: bool>(
         }
         Some(found) => advance::<V6>(config, steered, found, flags, acknowledges, now),
         None if steered.is_local => create::<V6>(config, frame, steered, flags, now)?,
-        None => return Err(Verdict::HopLimit),
+        None => return Ok(UNKNOWN),
     };
     let flow = flows::record(number).ok_or(Verdict::TableInconsistent)?;
     forward::translate_destination::<V6>(frame, steered.protocol, flow);
@@ -324,7 +295,7 @@ fn fill<const V6: bool>(
     flow.sender_node = steered.sender;
     flow.expected_ack = 0;
     flow.created = now;
-    flow.endpoint = endpoint.address;
+    ptr::copy_address(&raw mut flow.endpoint, &raw const endpoint.address);
     flow.row = steered.hash as u32 & steered.service.shape().rows().saturating_sub(1);
     let hash = Tuple::of(flow).hash::<V6>(config);
     flow.reverse_tag = (hash >> 32) as u32;

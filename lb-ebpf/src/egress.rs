@@ -207,7 +207,7 @@ fn rewrite<const V6: bool>(ctx: &TcContext, header: &Header, flow: &Flow) -> Opt
 }
 
 /// Options that are looked at before the search ends: a SYN-ACK has five at the most in practice.
-const OPTIONS_MAX: u32 = 8;
+const OPTIONS_MAX: u32 = 6;
 
 /// Lowers the MSS of a SYN-ACK, so that what the client sends still fits with an outer header in front.
 #[inline(always)]

@@ -5,7 +5,7 @@
 use lb_common::{
     config::Config,
     flow::{self, FLOWS_PER_LINE, Flow, IndexLine, Meta, State},
-    packet::{self, Layout, Packet as _},
+    packet::{self, ETHERNET_BYTES, IPV4_BYTES, IPV6_BYTES, Packet as _},
 };
 
 use crate::{
@@ -104,16 +104,18 @@ fn is_expired(config: &Config, meta: Meta, now: u32) -> bool {
     now.wrapping_sub(meta.tick()) > u32::from(timeout)
 }
 
-/// The flow of a client's packet, established or embryonic. The frame has both ports.
+/// The flow of a client's packet, or of the packet that an ICMP error quotes; established or embryonic. The
+/// frame has both ports.
 #[inline(always)]
-pub(crate) fn find<const V6: bool>(
+pub(crate) fn find<const V6: bool, const QUOTED: bool>(
     config: &Config,
     frame: Frame,
     hash: u64,
     now: u32,
 ) -> Option<Found> {
-    find_in_line::<V6>(frame, hash, established_line(config, hash), now)
-        .or_else(|| find_in_line::<V6>(frame, hash, flow::line(hash, config.embryonic_mask), now))
+    let embryonic = flow::line(hash, config.embryonic_mask);
+    find_in_line::<V6, QUOTED>(frame, hash, established_line(config, hash), now)
+        .or_else(|| find_in_line::<V6, QUOTED>(frame, hash, embryonic, now))
 }
 
 /// The index line of an established flow.
@@ -129,11 +131,16 @@ pub(crate) fn is_embryonic(config: &Config, number: u32) -> bool {
 }
 
 #[inline(always)]
-fn find_in_line<const V6: bool>(frame: Frame, hash: u64, line: u32, now: u32) -> Option<Found> {
+fn find_in_line<const V6: bool, const QUOTED: bool>(
+    frame: Frame,
+    hash: u64,
+    line: u32,
+    now: u32,
+) -> Option<Found> {
     let mut from = 0;
     for _ in 0..COLLISIONS {
         let number = scan::find(line, flow::tag(hash), now, from)?;
-        if is_client_tuple::<V6>(record(number)?, frame) {
+        if is_client_tuple::<V6, QUOTED>(record(number)?, frame) {
             return Some(Found {
                 number,
                 meta: meta(number)?,
@@ -144,17 +151,32 @@ fn find_in_line<const V6: bool>(frame: Frame, hash: u64, line: u32, now: u32) ->
     None
 }
 
-/// Compares with the packet itself: what is not held needs no stack.
+/// Compares with the packet itself: what is not held needs no stack. What an error quotes went from the VIP to
+/// the client.
 #[inline(always)]
-fn is_client_tuple<const V6: bool>(flow: &Flow, frame: Frame) -> bool {
-    packet::ports(flow.client_port, flow.vip_port) == frame.load_u32(Layout::transport(V6))
-        && flow.protocol == packet::protocol::<V6, _>(&frame)
+fn is_client_tuple<const V6: bool, const QUOTED: bool>(flow: &Flow, frame: Frame) -> bool {
+    let ip = if QUOTED {
+        packet::quote(V6)
+    } else {
+        ETHERNET_BYTES
+    };
+    let (first, second) = if V6 {
+        (ip + 8, ip + 24)
+    } else {
+        (ip + 12, ip + 16)
+    };
+    let (client, vip) = if QUOTED {
+        (second, first)
+    } else {
+        (first, second)
+    };
+    let ports = frame.load_u32(ip + if V6 { IPV6_BYTES } else { IPV4_BYTES });
+    let ports = if QUOTED { ports.rotate_left(16) } else { ports };
+    packet::ports(flow.client_port, flow.vip_port) == ports
+        && flow.protocol == frame.load_u8(ip + if V6 { 6 } else { 9 })
         && flow.family == if V6 { 6 } else { 4 }
-        && lookup::same_address::<V6>(&flow.client, &frame.load_address::<V6>(Layout::source(V6)))
-        && lookup::same_address::<V6>(
-            &flow.vip,
-            &frame.load_address::<V6>(Layout::destination(V6)),
-        )
+        && lookup::same_address::<V6>(&flow.client, &frame.load_address::<V6>(client))
+        && lookup::same_address::<V6>(&flow.vip, &frame.load_address::<V6>(vip))
 }
 
 /// Takes a free or expired place of a line; the number, if there is one.

@@ -272,6 +272,9 @@ fn udp_checksum<const V6: bool>(
     config: &Config,
 ) -> u16 {
     let transport = Layout::transport(V6);
+    if packet::is_error::<V6, _>(&frame) {
+        return 0;
+    }
     if header.protocol == UDP && frame.load_u16(transport + 6) == 0 {
         return 0;
     }

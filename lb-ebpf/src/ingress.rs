@@ -16,6 +16,7 @@ use crate::{
     forward::{self, Way},
     lookup, maps,
     ptr::{self, Frame},
+    related,
     tunnel::{self, Arrival},
 };
 
@@ -88,7 +89,7 @@ fn serve<const V6: bool>(
         return arrival.none_of_ours();
     }
     let head = lookup::head();
-    let header = match packet::header::<V6, _>(&frame) {
+    let header = match parse::<V6>(frame) {
         Ok(header) => header,
         Err(reason) => {
             let destination = frame.load_address::<V6>(Layout::destination(V6));
@@ -114,6 +115,15 @@ fn serve<const V6: bool>(
     Some(steer::<V6>(
         ctx, frame, config, interface, arrival, header, service, hash,
     ))
+}
+
+/// The flow that a packet belongs to, or that it is an ICMP error about.
+#[inline(always)]
+fn parse<const V6: bool>(frame: Frame) -> Result<Header, Verdict> {
+    match packet::header::<V6, _>(&frame) {
+        Err(Verdict::UnsupportedProtocol) => packet::quoted::<V6, _>(&frame),
+        parsed => parsed,
+    }
 }
 
 /// Only what is addressed to a VIP may be dropped, or answered.
@@ -167,8 +177,14 @@ fn steer<const V6: bool>(
         Ok((index, endpoint)) => {
             let is_local = endpoint.node == config.own_node;
             let steered_before = !is_local && forward::steered_before(frame, interface, arrival);
-            if is_local || (steered_before && deliver::knows::<V6>(ctx, hash)) {
-                return deliver::call::<V6>(ctx, hash, service, index, arrival, is_local);
+            if is_local && packet::is_error::<V6, _>(&frame) {
+                return related::call::<V6>(ctx, hash);
+            }
+            if is_local || steered_before {
+                let action = deliver::call::<V6>(ctx, hash, service, index, arrival, is_local);
+                if action != deliver::UNKNOWN {
+                    return action;
+                }
             }
             let way = Way {
                 node: endpoint.node,

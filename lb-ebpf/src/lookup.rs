@@ -163,28 +163,44 @@ fn slot(unit: u32, shape: Shape, flow_hash: u64) -> Option<u32> {
 /// Whether a MAC is another node's.
 #[inline(always)]
 pub(crate) fn is_node_mac(mac: u64) -> bool {
-    let tag = node::mac_tag(mac);
-    let (first, second) = node::tag_lines(tag);
-    in_node_line(maps::NODE_MACS.get_ptr(first), tag).is_some()
-        || in_node_line(maps::NODE_MACS.get_ptr(second), tag).is_some()
+    node_of_mac(node::mac_tag(mac)) != 0
 }
 
 /// Index of the node with this outer address.
 #[inline(always)]
 pub(crate) fn node_of_address(config: &Config, address: &Address) -> Option<u16> {
-    let tag = node::address_tag(config.seed[0], address);
+    let index = node_of_address_tag(node::address_tag(config.seed[0], address));
+    index.checked_sub(1).map(|index| index as u16)
+}
+
+/// Index of the node with this MAC plus one, or 0. Global, so that the verifier walks the scan once.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn node_of_mac(tag: u64) -> u32 {
     let (first, second) = node::tag_lines(tag);
-    in_node_line(maps::NODE_ADDRESSES.get_ptr(first), tag)
-        .or_else(|| in_node_line(maps::NODE_ADDRESSES.get_ptr(second), tag))
+    match in_node_line(maps::NODE_MACS.get_ptr(first), tag) {
+        0 => in_node_line(maps::NODE_MACS.get_ptr(second), tag),
+        index => index,
+    }
+}
+
+/// Index of the node with this address tag plus one, or 0; as [`node_of_mac`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn node_of_address_tag(tag: u64) -> u32 {
+    let (first, second) = node::tag_lines(tag);
+    match in_node_line(maps::NODE_ADDRESSES.get_ptr(first), tag) {
+        0 => in_node_line(maps::NODE_ADDRESSES.get_ptr(second), tag),
+        index => index,
+    }
 }
 
 #[inline(always)]
-fn in_node_line(line: Option<*const NodeLine>, tag: u64) -> Option<u16> {
-    let line: &NodeLine = ptr::by_ref(line?);
-    line.entries
-        .iter()
-        .find(|&&entry| entry >> 16 == tag)
-        .map(|&entry| entry as u16)
+fn in_node_line(line: Option<*const NodeLine>, tag: u64) -> u32 {
+    let Some(line) = line else { return 0 };
+    let line: &NodeLine = ptr::by_ref(line);
+    let found = line.entries.iter().find(|&&entry| entry >> 16 == tag);
+    found.map_or(0, |&entry| u32::from(entry as u16) + 1)
 }
 
 /// Compares addresses of one family.

@@ -33,6 +33,8 @@ mod maps;
 #[cfg(target_arch = "bpf")]
 mod ptr;
 #[cfg(target_arch = "bpf")]
+mod related;
+#[cfg(target_arch = "bpf")]
 mod reverse;
 #[cfg(target_arch = "bpf")]
 mod tunnel;
@@ -46,6 +48,7 @@ mod programs {
 
     /// Packets that come in on an uplink.
     #[xdp]
+    #[inline(always)]
     pub(crate) fn fairlead_xdp(ctx: XdpContext) -> u32 {
         crate::ingress::walk(&ctx)
     }

@@ -181,6 +181,15 @@ pub(crate) fn store_word(word: *mut u64, value: u64) {
     unsafe { word.write_volatile(value) }
 }
 
+/// Copies an address from one map value to another, both aligned to eight; a plain assignment becomes a call to
+/// the compiler's `memmove`, byte by byte.
+#[inline(always)]
+pub(crate) fn copy_address(to: *mut lb_common::Address, from: *const lb_common::Address) {
+    let (to, from) = (to.cast::<u64>(), from.cast::<u64>());
+    store_word(to, load_word(from));
+    store_word(to.wrapping_add(1), load_word(from.wrapping_add(1)));
+}
+
 /// Replaces `old` by `new`; false if another CPU was first.
 #[inline(always)]
 pub(crate) fn swap_word(word: *mut u64, old: u64, new: u64) -> bool {

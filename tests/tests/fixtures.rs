@@ -466,6 +466,115 @@ fn a_vip_answers_ping() -> Result<()> {
     Ok(())
 }
 
+/// A router says that a packet of `reply` could not go on: type, code, rest of the header; quoting `bytes` of it.
+fn complaint(reply: &[u8], kind: (u8, u8), rest: [u8; 4], bytes: usize) -> Vec<u8> {
+    let quote = &reply[14..14 + bytes];
+    let v6 = reply[12] != 8;
+    let vip = see(reply).source;
+    let mut frame = Vec::new();
+    let ethernet = etherparse::PacketBuilder::ethernet2(ROUTER_MAC, node_mac(1));
+    let written = match (vip, v6) {
+        (IpAddr::V4(vip), false) => ethernet
+            .ipv4([192, 0, 2, 7], vip.octets(), 60)
+            .icmpv4_raw(kind.0, kind.1, rest)
+            .write(&mut frame, quote),
+        (IpAddr::V6(vip), true) => {
+            let router = std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 7);
+            ethernet
+                .ipv6(router.octets(), vip.octets(), 60)
+                .icmpv6_raw(kind.0, kind.1, rest)
+                .write(&mut frame, quote)
+        }
+        _ => panic!("one family a packet"),
+    };
+    written.expect("room");
+    frame
+}
+
+/// "Too big for 1,400 bytes", by family.
+fn too_big(like: IpAddr, mtu: u16) -> ((u8, u8), [u8; 4]) {
+    let [high, low] = mtu.to_be_bytes();
+    (
+        if like.is_ipv4() { (3, 4) } else { (2, 0) },
+        [0, 0, high, low],
+    )
+}
+
+#[test]
+fn an_icmp_error_about_a_flow_reaches_the_pod_that_has_it() -> Result<()> {
+    let (ingress, owner) = (World::new(1)?, World::new(3)?);
+    for (vip, udp) in all() {
+        let pod_port = if udp { 5353 } else { 8080 };
+        let answer = |world: &World, node: u8| {
+            let reply = Packet {
+                source: (pod(vip, node, 2), pod_port),
+                flags: "SA",
+                payload: vec![3; 64],
+                ..Packet::to(client(vip), 40_000, udp)
+            };
+            Ok::<_, anyhow::Error>((world.send(&reply.frame())?, reply))
+        };
+        // A flow of this node's own; the quote as long as it is, and as short as RFC 792 allows.
+        ingress.receive(&Packet::to(vip, port_of(1, udp), udp).frame())?;
+        let (sent, reply) = answer(&ingress, 1)?;
+        for bytes in [quoted(vip), sent.len() - 14] {
+            let (kind, rest) = too_big(vip, 1400);
+            let (action, frame) = ingress.receive(&complaint(&sent, kind, rest, bytes))?;
+            let seen = see_icmp(&frame);
+            assert_eq!(
+                (action, seen.destination, seen.kind, seen.rest),
+                (XDP_PASS, pod(vip, 1, 2), kind, rest)
+            );
+            assert_eq!(
+                seen.payload[..quoted(vip)],
+                reply.frame()[14..14 + quoted(vip)],
+                "as the pod sent it"
+            );
+        }
+        // A flow of node3's: the error comes in here and goes there by GUE.
+        let (_, frame) = ingress.receive(&Packet::to(vip, port_of(3, udp), udp).frame())?;
+        owner.receive(&[&node_mac(3)[..], &frame[6..]].concat())?;
+        let (sent, _) = answer(&owner, 3)?;
+        let (kind, rest) = too_big(vip, 1400);
+        let (action, frame) = ingress.receive(&complaint(&sent, kind, rest, quoted(vip)))?;
+        assert_eq!((action, see(&frame).destination_port), (XDP_TX, 6080));
+        let (action, frame) = owner.receive(&[&node_mac(3)[..], &frame[6..]].concat())?;
+        assert_eq!(
+            (action, see_icmp(&frame).destination),
+            (XDP_PASS, pod(vip, 3, 2))
+        );
+
+        let none = Packet {
+            source: (vip, port_of(1, udp)),
+            ..Packet::to(client(vip), 40_009, udp)
+        }
+        .frame();
+        let bogus = too_big(vip, if vip.is_ipv4() { 551 } else { 1279 });
+        for (reason, frame) in [
+            (
+                Verdict::ErrorOfNoFlow,
+                complaint(&none, kind, rest, quoted(vip)),
+            ),
+            (
+                Verdict::Malformed,
+                complaint(&sent, bogus.0, bogus.1, quoted(vip)),
+            ),
+        ] {
+            let before = ingress.count(reason);
+            assert_eq!(ingress.receive(&frame)?.0, XDP_DROP, "{reason:?}");
+            assert_eq!(ingress.count(reason), before + 1, "{reason:?}");
+        }
+    }
+    assert_eq!(
+        (
+            ingress.count(Verdict::ErrorDelivered),
+            owner.count(Verdict::ErrorDelivered)
+        ),
+        (8, 4)
+    );
+    Ok(())
+}
+
 #[test]
 fn what_a_node_has_steered_draws_no_answer() -> Result<()> {
     let world = World::new(1)?;

@@ -1,0 +1,95 @@
+//! ICMP errors about a flow of ours, to the pod that has the flow: the error's destination becomes the pod's
+//! address, and so does the source of what it quotes, as if no VIP had ever been. Without this a path MTU smaller
+//! than the client's own stays unknown to the pod, and its large answers vanish.
+
+use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
+use lb_common::{
+    UDP,
+    checksum::Delta,
+    config::Config,
+    flow::Flow,
+    packet::{self, ETHERNET_BYTES, IPV4_BYTES, IPV6_BYTES, Layout, Packet as _},
+    verdict::Verdict,
+};
+
+use crate::{
+    count, flows, maps,
+    ptr::{self, Frame},
+};
+
+/// Delivers an error about the flow with this hash; the frame was parsed by [`packet::quoted`].
+#[inline(always)]
+pub(crate) fn call<const V6: bool>(ctx: &XdpContext, hash: u64) -> u32 {
+    if V6 {
+        related_v6(ctx.ctx, hash)
+    } else {
+        related_v4(ctx.ctx, hash)
+    }
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn related_v4(ctx: *mut xdp_md, hash: u64) -> u32 {
+    deliver::<false>(&XdpContext::new(ctx), hash)
+        .unwrap_or_else(|| count::drop(Verdict::ErrorOfNoFlow))
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn related_v6(ctx: *mut xdp_md, hash: u64) -> u32 {
+    deliver::<true>(&XdpContext::new(ctx), hash)
+        .unwrap_or_else(|| count::drop(Verdict::ErrorOfNoFlow))
+}
+
+#[inline(always)]
+fn deliver<const V6: bool>(ctx: &XdpContext, hash: u64) -> Option<u32> {
+    let frame = Frame::xdp(ctx);
+    let config: &Config = ptr::by_ref(maps::CONFIG.get_ptr(0)?);
+    let transport = packet::quote(V6) + if V6 { IPV6_BYTES } else { IPV4_BYTES };
+    if !frame.has(transport + 8) {
+        return None;
+    }
+    let found = flows::find::<V6, true>(config, frame, hash, flows::now(config))?;
+    translate::<V6>(frame, flows::record(found.number)?, transport);
+    Some(count::pass(Verdict::ErrorDelivered))
+}
+
+/// Every byte that changes under the ICMP checksum, and under the IPv4 headers' own.
+#[inline(always)]
+fn translate<const V6: bool>(frame: Frame, flow: &Flow, transport: usize) {
+    let destination = Layout::destination(V6);
+    let inner = packet::quote(V6);
+    let inner_source = inner + if V6 { 8 } else { 12 };
+    let ports = packet::ports(flow.endpoint_port, flow.mapped_port);
+    let mut delta = Delta::new().word(frame.load_u32(transport), ports);
+    if V6 {
+        let vip = frame.load_address::<true>(destination);
+        // Once as part of the pseudo-header (RFC 4443 section 2.3), once in the quote.
+        delta = delta
+            .address(&vip, &flow.endpoint)
+            .address(&vip, &flow.endpoint);
+    } else {
+        let vip = frame.load_u32(destination);
+        let address = Delta::new().word(vip, flow.endpoint[0]);
+        let outer = ETHERNET_BYTES + 10;
+        frame.store_u16(outer, address.apply(frame.load_u16(outer)));
+        let old = frame.load_u16(inner + 10);
+        let new = address.apply(old);
+        frame.store_u16(inner + 10, new);
+        delta = delta.word(vip, flow.endpoint[0]).half(old, new);
+    }
+    if flow.protocol == UDP {
+        // In the quote even if that has eight bytes; TCP's is beyond them, and nobody verifies a quote.
+        let pod = Delta::new().word(frame.load_u32(transport), ports);
+        let pod = pod.address(&frame.load_address::<V6>(destination), &flow.endpoint);
+        let old = frame.load_u16(transport + 6);
+        let new = pod.apply_udp(old);
+        frame.store_u16(transport + 6, new);
+        delta = delta.half(old, new);
+    }
+    frame.store_address::<V6>(destination, &flow.endpoint);
+    frame.store_address::<V6>(inner_source, &flow.endpoint);
+    frame.store_u32(transport, ports);
+    let checksum = Layout::transport(V6) + 2;
+    frame.store_u16(checksum, delta.apply(frame.load_u16(checksum)));
+}
