@@ -3,7 +3,7 @@
 //! a pod, a node.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::ops::Range;
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use socket2::{Domain, Socket, Type};
 use crate::datagrams::DatagramLoad;
 use crate::namespace::Namespace;
 use crate::pod::Seen;
+use crate::wait::wait_until;
 
 /// Sends requests from one namespace.
 #[derive(Clone)]
@@ -296,12 +297,24 @@ fn bound(kind: Type, target: SocketAddr, address: Option<IpAddr>, port: u16) -> 
             IpAddr::from([0; 16])
         };
         let source = SocketAddr::from((address.unwrap_or(any), port));
-        socket
-            .bind(&source.into())
-            .with_context(|| format!("binding to {source}"))?;
+        bind(&socket, source).with_context(|| format!("binding to {source}"))?;
     }
     Ok(socket)
 }
+
+/// Binds, and waits a moment for a port that was just given back: a child that another thread has forked holds copies of
+/// all sockets until it has become its program.
+fn bind(socket: &Socket, source: SocketAddr) -> Result<()> {
+    wait_until(PORT_FREE_AGAIN, "a free port", || {
+        match socket.bind(&source.into()) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => Ok(None),
+            bound => Ok(Some(bound)),
+        }
+    })?
+    .map_err(Into::into)
+}
+
+const PORT_FREE_AGAIN: Duration = Duration::from_secs(2);
 
 /// One exchange on a fresh connection; the server closes it, so that the client's port is free again at once.
 fn exchange(request: &Request, mut stream: &TcpStream) -> Result<Seen> {

@@ -1,7 +1,7 @@
 //! Steering in labs: three agents, six pods, a router with static ECMP routes, all seen from outside. Needs root.
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, SocketAddr, UdpSocket},
     ops::Range,
     process::Command,
 };
@@ -19,7 +19,7 @@ use lb_lab::{
     FrameSocket, Profile, Request, Segments, UPLINK, VIP_PORT, failures, output, per_pod,
     router_link,
     topology::{node_mac, router_mac},
-    vip,
+    vip, wait_until,
 };
 use serde_json::Value;
 
@@ -215,6 +215,12 @@ fn from_node_2_to_node_1(
 ) -> Result<()> {
     let answers = FrameSocket::open(steered.lab.client_namespace(), UPLINK)?;
     let sender = FrameSocket::open(steered.lab.node(2).namespace(), UPLINK)?;
+    // The client's port is open, or its ICMP error to the answer would be steered and counted as well.
+    let any = if target.is_ipv4() { "0.0.0.0" } else { "::" };
+    let open = || Ok(UdpSocket::bind((any, port))?);
+    let _port = wait_until(ANSWER, "a free port", || {
+        steered.lab.client_namespace().run(open).map(Some)
+    })?;
     let direct = steered.verdict(1, "forwarded-direct")?;
     let gue = steered.verdict(1, "forwarded-gue")?;
     let delivered = steered.verdict(owner, "delivered")?;
