@@ -17,12 +17,18 @@ pub(super) fn capacities(rows: u32, targets: &[Target]) -> Vec<usize> {
 /// The endpoint of every row.
 pub(super) fn assign(scores: &Scores, rows: u32, capacities: &[usize]) -> Vec<u16> {
     let row_keys: Vec<u32> = (0..rows).map(|row| scores.row_key(row)).collect();
+    let winners = scores.favourites(&row_keys);
+    let mut loads = vec![0; capacities.len()];
+    for &place in &winners {
+        loads[usize::from(place)] += 1;
+    }
     let mut matching = Matching {
         scores,
         capacities,
-        winners: scores.favourites(&row_keys),
+        winners,
         row_keys,
-        held: (0..scores.endpoints()).map(|_| BinaryHeap::new()).collect(),
+        loads,
+        full: (0..capacities.len()).map(|_| BinaryHeap::new()).collect(),
     };
     matching.settle();
     matching.winners
@@ -36,26 +42,15 @@ struct Matching<'a> {
     capacities: &'a [usize],
     row_keys: Vec<u32>,
     winners: Vec<u16>,
-    held: Vec<BinaryHeap<Held>>,
+    /// Rows that each endpoint holds.
+    loads: Vec<usize>,
+    /// The rows of each endpoint that has had to turn one away, and so stays full; the others' are only counted.
+    full: Vec<BinaryHeap<Held>>,
 }
 
 impl Matching<'_> {
     fn settle(&mut self) {
-        let loads = self.loads();
-        let overfull: Vec<bool> = loads
-            .iter()
-            .zip(self.capacities)
-            .map(|(load, capacity)| load > capacity)
-            .collect();
-        if !overfull.contains(&true) {
-            return;
-        }
-        let mut turned_away = Vec::new();
-        for row in 0..self.row_keys.len() as u32 {
-            let place = usize::from(self.winners[row as usize]);
-            let score = self.score(row, place);
-            turned_away.extend(self.propose(row, place, score));
-        }
+        let mut turned_away = self.surplus();
         while let Some((row, score)) = turned_away.pop() {
             let refused_by = usize::from(self.winners[row as usize]);
             let (place, score) = self.next_best(row, (score, refused_by));
@@ -64,12 +59,24 @@ impl Matching<'_> {
         }
     }
 
-    fn loads(&self) -> Vec<usize> {
-        let mut loads = vec![0; self.capacities.len()];
-        for &place in &self.winners {
-            loads[usize::from(place)] += 1;
+    /// Turns away what is too much of each endpoint's favourites.
+    fn surplus(&mut self) -> Vec<(u32, Score)> {
+        let is_overfull = |place: usize| self.loads[place] > self.capacities[place];
+        let overfull: Vec<bool> = (0..self.loads.len()).map(is_overfull).collect();
+        for row in 0..self.winners.len() as u32 {
+            let place = usize::from(self.winners[row as usize]);
+            if overfull[place] {
+                let score = self.score(row, place);
+                self.full[place].push((Reverse(score), row));
+            }
         }
-        loads
+        let mut turned_away = Vec::new();
+        for place in (0..overfull.len()).filter(|&place| overfull[place]) {
+            while self.loads[place] > self.capacities[place] {
+                turned_away.extend(self.turn_away(place));
+            }
+        }
+        turned_away
     }
 
     fn score(&self, row: u32, place: usize) -> Score {
@@ -78,12 +85,31 @@ impl Matching<'_> {
 
     /// The endpoint takes the row; back comes whom it turns away for it, with the score it had there.
     fn propose(&mut self, row: u32, place: usize, score: Score) -> Option<(u32, Score)> {
-        let held = &mut self.held[place];
-        held.push((Reverse(score), row));
-        if held.len() <= self.capacities[place] {
+        self.loads[place] += 1;
+        if self.loads[place] <= self.capacities[place] {
             return None;
         }
-        held.pop().map(|(Reverse(score), row)| (row, score))
+        if self.full[place].is_empty() {
+            self.full[place] = self.held(place);
+        } else {
+            self.full[place].push((Reverse(score), row));
+        }
+        self.turn_away(place)
+    }
+
+    /// The rows of an endpoint. One that is turned away still names who refused it: never one that is not full.
+    fn held(&self, place: usize) -> BinaryHeap<Held> {
+        let rows = (0..).zip(&self.winners);
+        let held = rows.filter(|&(_, &winner)| usize::from(winner) == place);
+        held.map(|(row, _)| (Reverse(self.score(row, place)), row))
+            .collect()
+    }
+
+    fn turn_away(&mut self, place: usize) -> Option<(u32, Score)> {
+        self.loads[place] -= 1;
+        self.full[place]
+            .pop()
+            .map(|(Reverse(score), row)| (row, score))
     }
 
     /// The best endpoint for a row after the one that refused it. Capacities add up to more than all rows, so

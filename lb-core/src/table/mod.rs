@@ -5,6 +5,7 @@
 //! data path are private to a node and not known here.
 
 mod bounded;
+mod favourites;
 mod log2;
 mod score;
 
@@ -61,11 +62,21 @@ impl Rows {
 /// The table of a set of endpoints, which must be sorted by address and port and free of doubles.
 #[must_use]
 pub fn rows(seed: &[u64; 2], targets: &[Target]) -> Rows {
+    rows_by(favourites::fastest(), seed, targets)
+}
+
+/// [`rows`], by the path that needs no vector unit: the same table, to hold the other path to.
+#[must_use]
+pub fn rows_scalar(seed: &[u64; 2], targets: &[Target]) -> Rows {
+    rows_by(favourites::scalar, seed, targets)
+}
+
+fn rows_by(favourites: favourites::Favourites, seed: &[u64; 2], targets: &[Target]) -> Rows {
     let shape = Shape::for_endpoints(targets.len());
     if shape == Shape::Single {
         return Rows::new(shape, &[]);
     }
-    let scores = score::Scores::new(seed, targets);
+    let scores = score::Scores::new(seed, targets, favourites);
     let capacities = bounded::capacities(shape.rows(), targets);
     let winners = bounded::assign(&scores, shape.rows(), &capacities);
     Rows::new(shape, &winners)

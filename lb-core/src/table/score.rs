@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use lb_common::hash;
 
-use super::log2::negative_log2;
+use super::{favourites::Favourites, log2::negative_log2};
 use crate::desired::Target;
 
 /// What row and endpoint prefer each other by; greater is better. Ties go to the lower place and row.
@@ -17,17 +17,19 @@ pub(super) struct Scores {
     seed: u64,
     endpoints: Vec<Key>,
     weighted: bool,
+    favourites: Favourites,
 }
 
+/// What an endpoint is hashed by, and its share.
 #[derive(Clone, Copy)]
-struct Key {
-    first: u32,
-    second: u32,
+pub(super) struct Key {
+    pub(super) first: u32,
+    pub(super) second: u32,
     weight: u16,
 }
 
 impl Scores {
-    pub(super) fn new(seed: &[u64; 2], targets: &[Target]) -> Self {
+    pub(super) fn new(seed: &[u64; 2], targets: &[Target], favourites: Favourites) -> Self {
         let endpoints: Vec<_> = targets.iter().map(|target| key(seed, target)).collect();
         let weighted = endpoints
             .windows(2)
@@ -36,6 +38,7 @@ impl Scores {
             seed: seed[1],
             endpoints,
             weighted,
+            favourites,
         }
     }
 
@@ -64,19 +67,7 @@ impl Scores {
         if self.weighted {
             return row_keys.iter().map(|&row| self.favourite(row)).collect();
         }
-        let mut best = vec![0u32; row_keys.len()];
-        let mut places = vec![0u32; row_keys.len()];
-        for (place, &key) in self.endpoints.iter().enumerate() {
-            // Branch-free and over three slices of one length, so that the compiler vectorises it.
-            let slots = best.iter_mut().zip(&mut places).zip(row_keys);
-            for ((best, winner), &row) in slots {
-                let hash = mix(row, key);
-                let better = hash > *best;
-                *best = if better { hash } else { *best };
-                *winner = if better { place as u32 } else { *winner };
-            }
-        }
-        places.into_iter().map(|place| place as u16).collect()
+        (self.favourites)(&self.endpoints, row_keys)
     }
 
     fn favourite(&self, row_key: u32) -> u16 {
@@ -106,14 +97,19 @@ fn key(seed: &[u64; 2], target: &Target) -> Key {
     }
 }
 
+/// Odd factors of [`mix`].
+pub(super) const MULTIPLIERS: [u32; 2] = [0x9E37_79B1, 0x85EB_CA77];
+/// Shifts of [`mix`].
+pub(super) const SHIFTS: [u32; 3] = [15, 13, 16];
+
 /// Two rounds of multiply and xor-shift on 32 bits (what every vector unit has), one half of the endpoint's
 /// key before each.
 #[inline(always)]
-fn mix(row_key: u32, key: Key) -> u32 {
-    let x = (row_key ^ key.first).wrapping_mul(0x9E37_79B1);
-    let x = (x ^ (x >> 15)).wrapping_add(key.second);
-    let x = (x ^ (x >> 13)).wrapping_mul(0x85EB_CA77);
-    x ^ (x >> 16)
+pub(super) fn mix(row_key: u32, key: Key) -> u32 {
+    let x = (row_key ^ key.first).wrapping_mul(MULTIPLIERS[0]);
+    let x = (x ^ (x >> SHIFTS[0])).wrapping_add(key.second);
+    let x = (x ^ (x >> SHIFTS[1])).wrapping_mul(MULTIPLIERS[1]);
+    x ^ (x >> SHIFTS[2])
 }
 
 /// The weighted cost turned into a score; the hash breaks ties that the fixed point makes, so that equal

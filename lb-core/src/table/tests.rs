@@ -176,7 +176,7 @@ fn the_table_is_what_it_was() {
 
 /// As the definition says, without a thought of speed: all pairs, best score first.
 fn by_definition(targets: &[Target]) -> Vec<usize> {
-    let scores = score::Scores::new(&SEED, targets);
+    let scores = score::Scores::new(&SEED, targets, favourites::scalar);
     let row_count = Shape::for_endpoints(targets.len()).rows();
     let mut left = bounded::capacities(row_count, targets);
     let mut pairs: Vec<_> = (0..row_count)
@@ -202,6 +202,32 @@ fn by_definition(targets: &[Target]) -> Vec<usize> {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// Vacuous only on a CPU without AVX2.
+    #[test]
+    fn both_paths_make_the_same_table(
+        seed: [u64; 2],
+        first: u16,
+        count in prop_oneof![8 => 2u16..120, 1 => 240u16..270, 1 => 1020u16..1030],
+        weighted: bool,
+    ) {
+        let weight = |number: u16| if weighted { 1 + number % 4 } else { 1 };
+        let numbers = (0..count).map(|step| first.wrapping_add(step));
+        let mut targets: Vec<_> = numbers.map(|number| target(number, weight(number))).collect();
+        targets.sort_unstable();
+        prop_assert_eq!(rows(&seed, &targets), rows_scalar(&seed, &targets));
+    }
+
+    /// Lengths that are no whole number of vectors are no table's, but they are a slice's.
+    #[test]
+    fn both_paths_have_the_same_favourites(seed: [u64; 2], count in 1u16..70, rows in 0u32..200) {
+        let favourites = |path| {
+            let scores = score::Scores::new(&seed, &set(0..count), path);
+            let row_keys: Vec<_> = (0..rows).map(|row| scores.row_key(row)).collect();
+            scores.favourites(&row_keys)
+        };
+        prop_assert_eq!(favourites(favourites::fastest()), favourites(favourites::scalar));
+    }
 
     #[test]
     fn it_is_the_stable_matching(numbers in proptest::collection::btree_set(0u16..500, 2..40), weighted: bool) {
