@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use crate::family::{Family, PerFamily};
-use crate::wire::capability::Capability;
+use crate::wire::capability::{self, Capability, RESTART_TIME_SECS_MAX};
 use crate::wire::open::AS_TRANS;
 
 /// Hold time that RFC 4271 section 10 suggests.
@@ -29,8 +29,25 @@ pub struct PeerConfig {
     pub next_hop_v4: Option<Ipv4Addr>,
     /// Next hop of IPv6 routes: a global address. Without it, none are sent.
     pub next_hop_v6: Option<Ipv6Addr>,
+    /// How our restart is made invisible (RFC 4724); `None`: the peer forgets our routes with the connection.
+    pub graceful_restart: Option<GracefulRestart>,
     /// Seed of the jitter of timers; each peer of each node should have its own.
     pub jitter_seed: u64,
+}
+
+/// What a peer is told about our restarts (RFC 4724 as restarting speaker, RFC 8538).
+///
+/// Once a session was up, this process has been there for all that followed: then its families are always
+/// said to be forwarded, and the last two fields no longer count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GracefulRestart {
+    /// How long the peer shall keep our routes once the connection is gone, in seconds; at most 4095.
+    pub restart_time_secs: u16,
+    /// This process takes over from one that may have had a session: the R bit until the first session is up.
+    pub restarted: bool,
+    /// Families that were forwarded without a gap since then, proven: the F bit. A peer drops the routes of any
+    /// other family at once.
+    pub forwarding_preserved: PerFamily<bool>,
 }
 
 /// A configuration that no session could work with.
@@ -45,6 +62,9 @@ pub enum ConfigError {
     /// RFC 4271 section 4.2.
     #[error("hold time {0} s is not allowed; use 0 (never expire) or at least 3")]
     HoldTime(u16),
+    /// The field has 12 bits (RFC 4724 section 3).
+    #[error("restart time {0} s is not allowed; use at most {RESTART_TIME_SECS_MAX}")]
+    RestartTime(u16),
     /// A session without families could not announce anything.
     #[error("no address family is enabled; enable IPv4 unicast or IPv6 unicast")]
     NoFamily,
@@ -62,6 +82,7 @@ impl PeerConfig {
             families: PerFamily::from_fn(|_| true),
             next_hop_v4: None,
             next_hop_v6: None,
+            graceful_restart: None,
             jitter_seed: 0,
         }
     }
@@ -79,8 +100,8 @@ impl PeerConfig {
         }
     }
 
-    /// The capabilities of our OPEN.
-    pub fn capabilities(&self) -> Vec<Capability> {
+    /// The capabilities of our OPEN, by whether a session of this process was up before.
+    pub(crate) fn capabilities(&self, was_up: bool) -> Vec<Capability> {
         let mut capabilities: Vec<_> = self
             .families
             .enabled()
@@ -90,7 +111,33 @@ impl PeerConfig {
             Capability::RouteRefresh,
             Capability::FourOctetAsn(self.local_asn),
         ]);
+        let graceful_restart = self.graceful_restart.map(|config| {
+            let restarted = config.restarted && !was_up;
+            let preserved = config.forwarding_preserved;
+            let forwards = |family| was_up || config.restarted && preserved[family];
+            capability::GracefulRestart {
+                restarted,
+                notification: true,
+                restart_time_secs: config.restart_time_secs,
+                families: PerFamily::from_fn(|family| {
+                    self.families[family].then(|| forwards(family))
+                }),
+            }
+        });
+        capabilities.extend(graceful_restart.map(Capability::GracefulRestart));
         capabilities
+    }
+
+    /// Whether both work in one session: only what is written into UPDATEs, or once into the first OPEN, differs.
+    pub(crate) fn shares_session_with(&self, other: &Self) -> bool {
+        let restart_time = |config: &Self| config.graceful_restart.map(|gr| gr.restart_time_secs);
+        let alike = Self {
+            next_hop_v4: self.next_hop_v4,
+            next_hop_v6: self.next_hop_v6,
+            graceful_restart: self.graceful_restart,
+            ..other.clone()
+        };
+        *self == alike && restart_time(self) == restart_time(other)
     }
 
     pub(crate) fn hold_time(&self) -> Duration {
@@ -110,6 +157,13 @@ impl PeerConfig {
         }
         if matches!(self.hold_time_secs, 1 | 2) {
             return Err(ConfigError::HoldTime(self.hold_time_secs));
+        }
+        if let Some(too_long) = self
+            .graceful_restart
+            .map(|config| config.restart_time_secs)
+            .filter(|secs| *secs > RESTART_TIME_SECS_MAX)
+        {
+            return Err(ConfigError::RestartTime(too_long));
         }
         if self.families.enabled().next().is_none() {
             return Err(ConfigError::NoFamily);

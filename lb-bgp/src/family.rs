@@ -67,7 +67,7 @@ impl fmt::Display for Family {
 }
 
 /// One value for each [`Family`], indexed by it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct PerFamily<T> {
     ipv4_unicast: T,
     ipv6_unicast: T,

@@ -5,7 +5,7 @@
 //! whole ([`RouteSet`]); a peer's own routes are checked, counted and dropped.
 //!
 //! Spoken: RFC 4271 with 4-octet AS numbers (6793), multiprotocol IPv4 and IPv6 unicast (4760), route refresh
-//! (2918), End-of-RIB (4724), capabilities (5492, 9072), revised error handling (7606), Cease subcodes (4486),
+//! (2918), graceful restart as the one that restarts (4724, 8538), capabilities (5492, 9072), revised error handling (7606), Cease subcodes (4486),
 //! shutdown text (9003), FSM error subcodes (6608), AS-wide unique identifiers (6286).
 //!
 //! The caller's loop: hand in what happened, carry out what comes, and wait as long as told.
@@ -42,7 +42,7 @@ mod rib_out;
 mod route;
 pub mod wire;
 
-pub use config::{ConfigError, HOLD_TIME_SECS_DEFAULT, PeerConfig};
+pub use config::{ConfigError, GracefulRestart, HOLD_TIME_SECS_DEFAULT, PeerConfig};
 pub use family::{Family, PerFamily};
 pub use io::{ConnId, Event, Input, Output, Reason, Shutdown, State};
 pub use peer::{

@@ -53,6 +53,8 @@ pub struct Peer {
     /// The connection being dialled. The retry timer runs meanwhile.
     dialling: Option<ConnId>,
     dialled_count: u64,
+    /// Whether a session was ever up: with the first one, our restart is over.
+    was_up: bool,
     /// When to dial again, or give up the attempt that is running.
     connect_retry_deadline: Option<Instant>,
     backoff: Backoff,
@@ -67,6 +69,15 @@ pub struct Peer {
     counters: Counters,
 }
 
+/// What becomes of our routes at a peer that would keep them (RFC 8538).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Routes {
+    /// We come back at once.
+    Kept,
+    /// We don't.
+    Forgotten,
+}
+
 impl Peer {
     /// A peer that is not started. Nothing happens before [`Input::Start`].
     pub fn new(config: PeerConfig, now: Instant) -> Result<Self, ConfigError> {
@@ -78,6 +89,7 @@ impl Peer {
             started: false,
             dialling: None,
             dialled_count: 0,
+            was_up: false,
             connect_retry_deadline: None,
             backoff: Backoff::new(),
             connections: Vec::new(),
@@ -136,12 +148,7 @@ impl Peer {
     /// changes needs a new one, which is begun at once. On an error nothing has changed.
     pub fn reconfigure(&mut self, now: Instant, config: PeerConfig) -> Result<(), ConfigError> {
         config.validate()?;
-        let next_hops_aside = PeerConfig {
-            next_hop_v4: config.next_hop_v4,
-            next_hop_v6: config.next_hop_v6,
-            ..self.config.clone()
-        };
-        let same_session = next_hops_aside == config;
+        let same_session = self.config.shares_session_with(&config);
         self.config = config;
         if same_session {
             self.apply_next_hops();
@@ -149,7 +156,7 @@ impl Peer {
         }
         self.backoff.reset();
         let notification = Notification::new(cease::CONFIGURATION_CHANGE, &[]);
-        self.end_all(now, &notification);
+        self.end_all(now, &notification, Routes::Kept);
         if self.started {
             self.begin(now, Reason::Reconfigured);
         }
@@ -179,16 +186,22 @@ impl Peer {
         }
         self.started = false;
         let notification = Notification::administrative_shutdown(&shutdown.reason);
-        self.end_all(now, &notification);
+        self.end_all(now, &notification, Routes::Forgotten);
         self.enter_idle(now, Reason::Stopped);
     }
 
     /// Ends everything that is up or being dialled.
-    fn end_all(&mut self, now: Instant, notification: &Notification) {
+    fn end_all(&mut self, now: Instant, notification: &Notification, routes: Routes) {
         self.give_up_dialling();
         self.connect_retry_deadline = None;
-        while let Some(id) = self.connections.first().map(|c| c.id) {
-            self.send_notification(id, notification);
+        while let Some(connection) = self.connections.first() {
+            let id = connection.id;
+            let negotiated = connection.negotiated();
+            if routes == Routes::Forgotten && negotiated.is_some_and(|n| n.hard_reset) {
+                self.send_notification(id, &notification.in_hard_reset());
+            } else {
+                self.send_notification(id, notification);
+            }
             self.outputs.push_back(Output::Close(id));
             self.forget_connection(now, id);
         }

@@ -29,6 +29,10 @@ pub struct Negotiated {
     pub route_refresh: bool,
     /// Whether AS numbers have four octets.
     pub four_octet_asn: bool,
+    /// For how long the peer keeps our routes once the connection is gone (RFC 4724); zero: not at all.
+    pub restart_time: Duration,
+    /// Whether a NOTIFICATION doesn't make the peer forget them, but for Hard Reset (RFC 8538).
+    pub hard_reset: bool,
     /// Capabilities of our OPEN.
     pub capabilities_sent: Vec<Capability>,
     /// Capabilities of the peer's OPEN, as sent.
@@ -55,7 +59,11 @@ pub(crate) struct OpenRefused {
 }
 
 /// Checks the peer's OPEN (RFC 4271 section 6.2) and agrees.
-pub(crate) fn negotiate(config: &PeerConfig, open: &Open) -> Result<Negotiated, OpenRefused> {
+pub(crate) fn negotiate(
+    config: &PeerConfig,
+    was_up: bool,
+    open: &Open,
+) -> Result<Negotiated, OpenRefused> {
     check_asn(config, open)?;
     check_identifier(config, open)?;
     if matches!(open.hold_time_secs, 1 | 2) {
@@ -69,6 +77,10 @@ pub(crate) fn negotiate(config: &PeerConfig, open: &Open) -> Result<Negotiated, 
         .hold_time()
         .min(Duration::from_secs(open.hold_time_secs.into()));
     let theirs = offered_families(open);
+    let restart_time_secs = config.graceful_restart.map(|gr| gr.restart_time_secs);
+    let helper = open
+        .graceful_restart()
+        .filter(|_| restart_time_secs.is_some());
     Ok(Negotiated {
         peer_identifier: open.identifier,
         hold_time,
@@ -76,7 +88,11 @@ pub(crate) fn negotiate(config: &PeerConfig, open: &Open) -> Result<Negotiated, 
         families: PerFamily::from_fn(|family| config.families[family] && theirs[family]),
         route_refresh: open.capabilities.contains(&Capability::RouteRefresh),
         four_octet_asn: open.four_octet_asn().is_some(),
-        capabilities_sent: config.capabilities(),
+        restart_time: helper
+            .and(restart_time_secs)
+            .map_or(Duration::ZERO, |secs| Duration::from_secs(secs.into())),
+        hard_reset: helper.is_some_and(|gr| gr.notification),
+        capabilities_sent: config.capabilities(was_up),
         capabilities_received: open.capabilities.clone(),
     })
 }

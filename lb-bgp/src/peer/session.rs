@@ -43,7 +43,7 @@ impl Peer {
             unsent_octets: 0,
         });
         let config = &self.config;
-        let capabilities = config.capabilities();
+        let capabilities = config.capabilities(self.was_up);
         let open = Open::new(
             config.local_asn,
             config.hold_time_secs,
@@ -89,6 +89,7 @@ impl Peer {
             malformed_reported: false,
         }));
         connection.restart_hold_timer(now);
+        self.was_up = true;
         self.give_up_dialling();
         self.connect_retry_deadline = None;
         self.tell_state(now, Reason::KeepaliveReceived);
@@ -139,7 +140,7 @@ impl Peer {
     }
 
     fn on_open(&mut self, now: Instant, id: ConnId, open: &Open) {
-        match negotiate(&self.config, open) {
+        match negotiate(&self.config, self.was_up, open) {
             Ok(negotiated) if self.survives_collision(now, id, open) => {
                 self.enter_open_confirm(now, id, negotiated);
             }

@@ -9,6 +9,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use super::*;
+use crate::wire::capability::GracefulRestart;
 use crate::wire::notification::{ErrorCode, open_error};
 use crate::wire::{self, Capability, MessageType, Open};
 use crate::{Family, Prefix, RouteAttributes};
@@ -718,4 +719,170 @@ fn a_configuration_that_cannot_work_is_refused() {
         ..config()
     };
     assert_eq!(refused(none), ConfigError::NoFamily);
+}
+
+/// As after a restart; IPv4 was forwarded all along, IPv6 was not.
+fn restarted() -> PeerConfig {
+    PeerConfig {
+        graceful_restart: Some(crate::GracefulRestart {
+            restart_time_secs: 120,
+            restarted: true,
+            forwarding_preserved: PerFamily::from_fn(|family| family == Family::Ipv4Unicast),
+        }),
+        ..config()
+    }
+}
+
+/// A peer that keeps routes over a restart, and with `notification` over a NOTIFICATION as well.
+fn helper_open(notification: bool) -> Open {
+    let mut open = open(HIGHER);
+    let helper = GracefulRestart {
+        notification,
+        ..GracefulRestart::default()
+    };
+    open.capabilities.push(Capability::GracefulRestart(helper));
+    open
+}
+
+impl Bench {
+    fn establish_with(&mut self, open: &Open) -> ConnId {
+        let conn = self.connect();
+        self.receive(conn, &open.encode());
+        self.receive(conn, &wire::keepalive());
+        assert_eq!(self.state(), State::Established);
+        conn
+    }
+
+    /// Capability 64 of the OPEN sent on a connection.
+    fn graceful_restart_sent(&self, conn: ConnId) -> Option<GracefulRestart> {
+        let is_open =
+            |(id, b): &&(ConnId, Vec<u8>)| *id == conn && b[18] == MessageType::Open as u8;
+        let (_, open) = self.sent.iter().find(is_open).unwrap();
+        Open::decode(&open[19..]).unwrap().graceful_restart()
+    }
+
+    /// The peer's TCP goes without a word, and time passes until we have dialled again.
+    fn lose(&mut self, conn: ConnId) {
+        let dialled = self.dialled.len();
+        self.input(Input::Closed { conn, error: None });
+        while self.dialled.len() == dialled {
+            self.advance(Duration::from_secs(1));
+        }
+    }
+}
+
+#[test]
+fn says_that_it_restarted_until_the_first_session() {
+    let mut bench = Bench::new(restarted());
+    let first = bench.connect();
+    let sent = bench.graceful_restart_sent(first).unwrap();
+    assert!(sent.restarted && sent.notification);
+    assert_eq!(sent.restart_time_secs, 120);
+    let preserved = [Some(true), Some(false)];
+    assert_eq!(Family::ALL.map(|family| sent.families[family]), preserved);
+
+    bench.lose(first);
+    let second = bench.establish_with(&helper_open(false));
+    let sent = bench.graceful_restart_sent(second).unwrap();
+    assert!(sent.restarted, "no session was up yet");
+
+    // This process was there all along: what it forwards has no gap.
+    bench.lose(second);
+    let third = bench.connect();
+    let sent = bench.graceful_restart_sent(third).unwrap();
+    assert!(!sent.restarted);
+    let preserved = [Some(true); 2];
+    assert_eq!(Family::ALL.map(|family| sent.families[family]), preserved);
+}
+
+#[test]
+fn a_first_start_claims_nothing() {
+    let mut fresh = restarted();
+    fresh.graceful_restart.as_mut().unwrap().restarted = false;
+    fresh.families[Family::Ipv6Unicast] = false;
+    let mut bench = Bench::new(fresh);
+    let conn = bench.connect();
+    let sent = bench.graceful_restart_sent(conn).unwrap();
+    assert!(!sent.restarted);
+    let preserved = [Some(false), None];
+    assert_eq!(Family::ALL.map(|family| sent.families[family]), preserved);
+
+    let mut without = Bench::new(config());
+    let conn = without.connect();
+    assert_eq!(without.graceful_restart_sent(conn), None);
+}
+
+#[test]
+fn agrees_on_what_both_ends_do() {
+    let agreed = |config: PeerConfig, open: &Open| {
+        let mut bench = Bench::new(config);
+        bench.establish_with(open);
+        let negotiated = bench.peer.status().connection.unwrap().negotiated.unwrap();
+        (negotiated.restart_time.as_secs(), negotiated.hard_reset)
+    };
+    assert_eq!(agreed(restarted(), &helper_open(true)), (120, true));
+    assert_eq!(agreed(restarted(), &helper_open(false)), (120, false));
+    assert_eq!(agreed(restarted(), &open(HIGHER)), (0, false));
+    assert_eq!(agreed(config(), &helper_open(true)), (0, false));
+}
+
+#[test]
+fn leaves_for_good_by_a_hard_reset() {
+    let shutdown = || {
+        Input::Stop(Shutdown {
+            reason: "maintenance".into(),
+        })
+    };
+    let mut bench = Bench::new(restarted());
+    let conn = bench.establish_with(&helper_open(true));
+    bench.input(shutdown());
+    bench.assert_ended(conn, cease::HARD_RESET);
+    let inner = bench.notification(conn).unwrap().within_hard_reset();
+    assert_eq!(
+        inner,
+        Some(Notification::administrative_shutdown("maintenance"))
+    );
+
+    // A peer that doesn't know it would not forget more, but understand less.
+    let mut bench = Bench::new(restarted());
+    let conn = bench.establish_with(&helper_open(false));
+    bench.input(shutdown());
+    bench.assert_ended(conn, cease::ADMINISTRATIVE_SHUTDOWN);
+}
+
+#[test]
+fn a_reset_for_a_new_configuration_keeps_the_routes() {
+    let mut bench = Bench::new(restarted());
+    let conn = bench.establish_with(&helper_open(true));
+    let mut other = restarted();
+    other.hold_time_secs = 30;
+    bench.peer.reconfigure(bench.now, other).unwrap();
+    bench.drain();
+    bench.assert_ended(conn, cease::CONFIGURATION_CHANGE);
+}
+
+#[test]
+fn facts_about_the_restart_need_no_new_session() {
+    let mut bench = Bench::new(restarted());
+    let conn = bench.establish_with(&helper_open(true));
+    let mut other = restarted();
+    let facts = other.graceful_restart.as_mut().unwrap();
+    facts.restarted = false;
+    facts.forwarding_preserved = PerFamily::default();
+    bench.peer.reconfigure(bench.now, other.clone()).unwrap();
+    bench.drain();
+    assert!(!bench.closed.contains(&conn));
+
+    other.graceful_restart.as_mut().unwrap().restart_time_secs = 60;
+    bench.peer.reconfigure(bench.now, other).unwrap();
+    bench.drain();
+    assert!(bench.closed.contains(&conn), "the peer must hear of it");
+}
+
+#[test]
+fn a_restart_time_beyond_its_field_is_refused() {
+    let mut config = restarted();
+    config.graceful_restart.as_mut().unwrap().restart_time_secs = 4096;
+    let error = Peer::new(config, Instant::now()).unwrap_err();
+    assert_eq!(error, ConfigError::RestartTime(4096));
 }

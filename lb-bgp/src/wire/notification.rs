@@ -76,6 +76,9 @@ pub mod cease {
     pub const CONFIGURATION_CHANGE: ErrorCode = ErrorCode(6, 6);
     /// Two connections at once, and this one lost.
     pub const COLLISION: ErrorCode = ErrorCode(6, 7);
+    /// Routes are not to be kept, graceful restart or not; data: code, subcode and data of the real reason
+    /// (RFC 8538 section 3).
+    pub const HARD_RESET: ErrorCode = ErrorCode(6, 9);
 }
 
 /// Administrative Reset carries text as Administrative Shutdown does (RFC 9003).
@@ -113,6 +116,24 @@ impl Notification {
         }
     }
 
+    /// The same reason in a Hard Reset (RFC 8538 section 3): the peer must not keep our routes.
+    #[must_use]
+    pub fn in_hard_reset(&self) -> Self {
+        let mut data = vec![self.code.0, self.code.1];
+        data.extend(&self.data);
+        Self {
+            code: cease::HARD_RESET,
+            data,
+        }
+    }
+
+    /// The real reason in a Hard Reset, if it carries one.
+    pub fn within_hard_reset(&self) -> Option<Self> {
+        let inner = Self::decode(&self.data).filter(|_| self.code == cease::HARD_RESET)?;
+        // One in another says nothing more.
+        (inner.code != cease::HARD_RESET).then_some(inner)
+    }
+
     /// The message's octets. Data beyond what fits is cut.
     pub fn encode(&self) -> Vec<u8> {
         let data_len_max = super::header::MESSAGE_LEN_MAX - super::header::HEADER_LEN - 2;
@@ -148,6 +169,9 @@ impl fmt::Display for Notification {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ErrorCode(code, subcode) = self.code;
         write!(f, "{} ({code}/{subcode})", self.code.name())?;
+        if let Some(inner) = self.within_hard_reset() {
+            return write!(f, ": {inner}");
+        }
         match self.shutdown_text() {
             // Escaped: it comes from the network and ends up in logs and terminals.
             Some(text) => write!(f, ": \"{}\"", text.escape_debug()),
@@ -223,7 +247,7 @@ const NAMES: &[(ErrorCode, &str)] = &[
     (cease::CONFIGURATION_CHANGE, "other configuration change"),
     (cease::COLLISION, "connection collision resolution"),
     (ErrorCode(6, 8), "out of resources"),
-    (ErrorCode(6, 9), "hard reset"),
+    (cease::HARD_RESET, "hard reset"),
     (ErrorCode(6, 10), "BFD down"),
     (ErrorCode(7, 0), "ROUTE-REFRESH message error"),
     (ErrorCode(8, 0), "send hold timer expired"),

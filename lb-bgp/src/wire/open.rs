@@ -6,7 +6,7 @@
 
 use std::net::Ipv4Addr;
 
-use super::capability::Capability;
+use super::capability::{Capability, GracefulRestart};
 use super::header::{MessageType, message};
 use super::notification::{Notification, open_error};
 use super::reader::Reader;
@@ -64,6 +64,15 @@ impl Open {
                 Capability::FourOctetAsn(asn) => Some(*asn),
                 _ => None,
             })
+    }
+
+    /// The value of capability 64, if sent; of several the last counts (RFC 4724 section 3).
+    pub fn graceful_restart(&self) -> Option<GracefulRestart> {
+        let mut capabilities = self.capabilities.iter().rev();
+        capabilities.find_map(|capability| match capability {
+            Capability::GracefulRestart(value) => Some(*value),
+            _ => None,
+        })
     }
 
     /// The message's octets: all capabilities in one parameter.

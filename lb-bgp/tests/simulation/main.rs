@@ -17,8 +17,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lb_bgp::{
-    Community, Family, Input, PeerConfig, PerFamily, Prefix, RouteAttributes, RouteSet, Shutdown,
-    State, wire,
+    Community, Family, GracefulRestart, Input, PeerConfig, PerFamily, Prefix, RouteAttributes,
+    RouteSet, Shutdown, State, wire,
 };
 use random::Random;
 use world::{Transitions, World};
@@ -31,6 +31,7 @@ const CONVERGENCE_LIMIT: Duration = Duration::from_secs(15 * 60);
 #[test]
 fn converges_after_faults() {
     let mut transitions = Transitions::new();
+    let mut restarts_told = [0; 2];
     let mut slowest = Duration::ZERO;
     for seed in seeds() {
         let mut world = random_world(seed);
@@ -47,10 +48,17 @@ fn converges_after_faults() {
         for (transition, count) in std::mem::take(&mut world.transitions) {
             *transitions.entry(transition).or_default() += count;
         }
+        for (told, count) in restarts_told.iter_mut().zip(world.restarts_told) {
+            *told += count;
+        }
     }
     report(&transitions, slowest);
     if std::env::var_os("FAIRLEAD_SEED").is_none() {
         assert_all_taken(&transitions);
+        assert!(
+            restarts_told.iter().all(|&count| count > 0),
+            "OPENs without and with the R bit: {restarts_told:?}"
+        );
     }
 }
 
@@ -129,6 +137,11 @@ fn random_configs(random: &mut Random, passive: [bool; 2]) -> [PeerConfig; 2] {
     }
     let hold = *random.pick(&[[3, 3], [9, 90], [90, 9], [180, 30], [0, 9]]);
     [0, 1].map(|end| PeerConfig {
+        graceful_restart: random.chance(50).then(|| GracefulRestart {
+            restart_time_secs: 120,
+            restarted: random.chance(50),
+            forwarding_preserved: PerFamily::from_fn(|_| random.chance(50)),
+        }),
         hold_time_secs: hold[end],
         passive: passive[end],
         families: PerFamily::from_fn(|family| family == Family::Ipv4Unicast || random.chance(80)),

@@ -13,6 +13,8 @@ use lb_bgp::{
     RouteSet, State,
 };
 
+use lb_bgp::wire::{Open, header::HEADER_LEN};
+
 use crate::random::Random;
 use crate::tcp::{Segment, Tcp};
 use crate::view::{View, expected};
@@ -35,6 +37,8 @@ pub(crate) struct End {
     /// The connection whose UPDATEs belong to the present session.
     session: Option<ConnId>,
     is_up: bool,
+    /// Whether this process has had a session.
+    was_up: bool,
     last_heard: Instant,
 }
 
@@ -47,6 +51,8 @@ pub(crate) struct World {
     pub(crate) links: Vec<(Tcp, [View; 2])>,
     pub(crate) partitioned: bool,
     pub(crate) transitions: Transitions,
+    /// OPENs with graceful restart that said not to have restarted, and that said so.
+    pub(crate) restarts_told: [u64; 2],
     next_port: u16,
 }
 
@@ -70,6 +76,7 @@ impl World {
             links: Vec::new(),
             partitioned: false,
             transitions: Transitions::new(),
+            restarts_told: [0; 2],
             next_port: 1024,
         }
     }
@@ -246,6 +253,7 @@ impl World {
     }
 
     fn on_send(&mut self, end: usize, id: ConnId, bytes: Vec<u8>) {
+        const TYPE_OPEN: u8 = 1;
         const TYPE_UPDATE: u8 = 2;
         if bytes[18] == TYPE_UPDATE {
             let session = *self.ends[end].session.get_or_insert(id);
@@ -254,12 +262,32 @@ impl World {
                 "end {end} sends UPDATEs on two connections at once"
             );
         }
+        if bytes[18] == TYPE_OPEN {
+            self.assert_restart_is_told(end, &bytes);
+        }
         let at = self.now + self.random.millis(1, 50);
         if let Some(index) = self.link_of(end, id) {
             self.links[index]
                 .0
                 .push(1 - end, at, Segment::Octets(bytes));
         }
+    }
+
+    /// The first session ends a restart; what is forwarded is never doubted afterwards.
+    fn assert_restart_is_told(&mut self, index: usize, open: &[u8]) {
+        let end = &self.ends[index];
+        let open = Open::decode(&open[HEADER_LEN..]).expect("our own OPEN");
+        let sent = open.graceful_restart();
+        assert_eq!(sent.is_some(), end.config.graceful_restart.is_some());
+        let (Some(sent), Some(config)) = (sent, end.config.graceful_restart) else {
+            return;
+        };
+        assert_eq!(sent.restarted, config.restarted && !end.was_up);
+        for family in end.config.families.enabled() {
+            let proven = config.restarted && config.forwarding_preserved[family];
+            assert_eq!(sent.families[family], Some(end.was_up || proven));
+        }
+        self.restarts_told[usize::from(sent.restarted)] += 1;
     }
 
     fn on_close(&mut self, end: usize, id: ConnId) {
@@ -295,7 +323,7 @@ impl World {
             }
             Event::SessionUp(_) => {
                 assert!(!end.is_up, "end {index} has two sessions at once");
-                end.is_up = true;
+                (end.is_up, end.was_up) = (true, true);
                 end.last_heard = self.now;
             }
             _ => {}
@@ -446,6 +474,7 @@ impl End {
             accepted_count: 0,
             session: None,
             is_up: false,
+            was_up: false,
             last_heard: now,
         }
     }

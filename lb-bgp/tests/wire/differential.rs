@@ -148,6 +148,27 @@ fn words(prefixes: &[Prefix]) -> BTreeSet<String> {
     prefixes.iter().map(Prefix::to_string).collect()
 }
 
+/// Whether the other decoder reads the same from capability 64.
+fn said_of_restart(theirs: &rustbgpd_wire::Capability, ours: &Capability) {
+    let Capability::GracefulRestart(ours) = ours else {
+        return;
+    };
+    let rustbgpd_wire::Capability::GracefulRestart {
+        restart_state,
+        restart_time,
+        families,
+        ..
+    } = theirs
+    else {
+        panic!("{theirs:?} instead of {ours:?}")
+    };
+    assert_eq!(*restart_state, ours.restarted);
+    assert_eq!(*restart_time, ours.restart_time_secs);
+    let preserved: Vec<bool> = families.iter().map(|f| f.forwarding_preserved).collect();
+    let ours = Family::ALL.into_iter().filter_map(|f| ours.families[f]);
+    assert_eq!(preserved, ours.collect::<Vec<_>>());
+}
+
 proptest! {
     #![proptest_config(cases(500))]
 
@@ -160,6 +181,9 @@ proptest! {
         let codes: Vec<u8> = theirs.capabilities.iter().map(|c| c.code()).collect();
         let ours: Vec<u8> = open.capabilities.iter().copied().map(Capability::code).collect();
         assert_eq!(codes, ours);
+        for (theirs, ours) in theirs.capabilities.iter().zip(&open.capabilities) {
+            said_of_restart(theirs, ours);
+        }
 
         let BgpMessage::Open(theirs) = netgauze(&open.encode(), true) else { panic!("not an OPEN") };
         assert_eq!(theirs.my_asn4(), open.asn());

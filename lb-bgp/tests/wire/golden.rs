@@ -2,11 +2,12 @@
 
 use std::net::IpAddr;
 
+use lb_bgp::wire::capability::GracefulRestart;
 use lb_bgp::wire::header::{Frame, first_frame};
 use lb_bgp::wire::notification::{ErrorCode, header_error, open_error};
 use lb_bgp::wire::update::{self, SessionAttributes};
 use lb_bgp::wire::{self, Capability, MessageType, Notification, Open};
-use lb_bgp::{Community, Family, Prefix, RouteAttributes};
+use lb_bgp::{Community, Family, PerFamily, Prefix, RouteAttributes};
 
 const EXTERNAL: SessionAttributes = SessionAttributes {
     local_asn: 65000,
@@ -73,6 +74,62 @@ fn open_with_four_octet_as() {
     );
     assert_eq!(open.encode(), expected);
     assert_eq!(Open::decode(&expected[19..]), Ok(open));
+}
+
+#[test]
+fn graceful_restart_capability() {
+    let capability = Capability::GracefulRestart(GracefulRestart {
+        restarted: true,
+        notification: true,
+        restart_time_secs: 120,
+        families: PerFamily::from_fn(|family| Some(family == Family::Ipv4Unicast)),
+    });
+    let mut written = vec![];
+    capability.encode(&mut written);
+    assert_eq!(
+        written,
+        octets("40 0a   c078   0001 01 80   0002 01 00"),
+        "RFC 4724 section 3, RFC 8538 section 2"
+    );
+
+    let decode = |value: &str| {
+        let value = octets(value);
+        let length = value.len() as u8;
+        let head = octets("04 fde9 00b4 0a000001");
+        let capability = [&[length + 4, 2, length + 2, 64, length], &value[..]].concat();
+        Open::decode(&[head, capability].concat()).unwrap()
+    };
+    let restarted = decode("c078   0001 01 80   0002 01 00");
+    assert_eq!(restarted.capabilities, [capability]);
+    let helper = GracefulRestart::default();
+    assert_eq!(decode("0000").graceful_restart(), Some(helper));
+    let other_family = decode("0078   0001 80 80");
+    let expected = GracefulRestart {
+        restart_time_secs: 120,
+        ..helper
+    };
+    assert_eq!(other_family.graceful_restart(), Some(expected));
+    // Of a wrong length: as if it weren't there.
+    for wrong in ["", "00", "0078 0001 01"] {
+        assert_eq!(decode(wrong).capabilities, [Capability::Other(64)]);
+    }
+}
+
+#[test]
+fn hard_reset_carries_the_real_reason() {
+    let reset = Notification::administrative_shutdown("bye").in_hard_reset();
+    assert_eq!(
+        reset.encode(),
+        octets("M 001b 03   06 09   06 02 03 627965")
+    );
+    assert_eq!(
+        reset.to_string(),
+        "hard reset (6/9): administrative shutdown (6/2): \"bye\""
+    );
+    let nested = reset.in_hard_reset();
+    assert_eq!(nested.to_string(), "hard reset (6/9)");
+    let bare = Notification::new(ErrorCode(6, 9), &[]);
+    assert_eq!(bare.to_string(), "hard reset (6/9)");
 }
 
 #[test]

@@ -2,9 +2,10 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use lb_bgp::wire::capability::{GracefulRestart, RESTART_TIME_SECS_MAX};
 use lb_bgp::wire::update::SessionAttributes;
 use lb_bgp::wire::{Capability, Open};
-use lb_bgp::{Community, Family, Prefix, RouteAttributes};
+use lb_bgp::{Community, Family, PerFamily, Prefix, RouteAttributes};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -81,10 +82,26 @@ pub(crate) fn next_hop(family: Family) -> BoxedStrategy<IpAddr> {
     }
 }
 
+fn graceful_restart() -> impl Strategy<Value = GracefulRestart> {
+    let families = any::<[Option<bool>; 2]>();
+    (any::<(bool, bool)>(), 0..=RESTART_TIME_SECS_MAX, families).prop_map(
+        |((restarted, notification), restart_time_secs, [v4, v6])| GracefulRestart {
+            restarted,
+            notification,
+            restart_time_secs,
+            families: PerFamily::from_fn(|family| match family {
+                Family::Ipv4Unicast => v4,
+                Family::Ipv6Unicast => v6,
+            }),
+        },
+    )
+}
+
 pub(crate) fn open() -> impl Strategy<Value = Open> {
     let capability = prop_oneof![
         family().prop_map(Capability::Multiprotocol),
         Just(Capability::RouteRefresh),
+        graceful_restart().prop_map(Capability::GracefulRestart),
         Just(Capability::MultiprotocolOther(1, 128)),
     ];
     (
