@@ -161,7 +161,8 @@ impl Flow {
     pub const REPLIED: u8 = 2;
 }
 
-/// The index line of a flow with this hash: embryonic lines are `0..=embryonic_mask`, established ones follow.
+/// The index line of a flow with this hash, which may as well be in the line that differs in the lowest bit:
+/// embryonic lines are `0..=embryonic_mask`, established ones follow.
 #[inline(always)]
 #[must_use]
 pub const fn line(flow_hash: u64, mask: u32) -> u32 {

@@ -20,8 +20,9 @@ use lb_common::{
 use crate::{
     count,
     deliver::tcp,
-    maps,
+    forward, maps,
     ptr::{self, Frame},
+    tunnel::Arrival,
 };
 
 /// IP protocol numbers (IANA).
@@ -39,34 +40,41 @@ const ICMP_BYTES: usize = 8;
 
 /// Answers a packet that is dropped for `reason`, if there is an answer; counts the reason in any case.
 #[inline(always)]
-pub(crate) fn call<const V6: bool>(ctx: &XdpContext, reason: Verdict) -> u32 {
-    let reason = ptr::opaque(reason as u32);
+pub(crate) fn call<const V6: bool>(ctx: &XdpContext, reason: Verdict, arrival: Arrival) -> u32 {
+    let why = ptr::opaque(reason as u32) | u32::from(arrival.by_gue) << 16;
     if V6 {
-        answer_v6(ctx.ctx, reason)
+        answer_v6(ctx.ctx, why)
     } else {
-        answer_v4(ctx.ctx, reason)
+        answer_v4(ctx.ctx, why)
     }
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn answer_v4(ctx: *mut xdp_md, reason: u32) -> u32 {
-    answer::<false>(&XdpContext::new(ctx), reason)
+extern "C" fn answer_v4(ctx: *mut xdp_md, why: u32) -> u32 {
+    answer::<false>(&XdpContext::new(ctx), why as u16, why >> 16 != 0)
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn answer_v6(ctx: *mut xdp_md, reason: u32) -> u32 {
-    answer::<true>(&XdpContext::new(ctx), reason)
+extern "C" fn answer_v6(ctx: *mut xdp_md, why: u32) -> u32 {
+    answer::<true>(&XdpContext::new(ctx), why as u16, why >> 16 != 0)
 }
 
 #[inline(always)]
-fn answer<const V6: bool>(ctx: &XdpContext, reason: u32) -> u32 {
+fn answer<const V6: bool>(ctx: &XdpContext, reason: u16, by_gue: bool) -> u32 {
+    let reason = u32::from(reason);
     let dropped = count::drop_number(reason);
-    let Some(config) = maps::CONFIG.get_ptr(0) else {
+    let (Some(config), Some(interface)) = (
+        maps::CONFIG.get_ptr(0),
+        maps::INTERFACES.get_ptr(maps::uplink_slot()),
+    ) else {
         return dropped;
     };
     let config: &Config = ptr::by_ref(config);
+    if by_gue || forward::is_of_a_node(Frame::xdp(ctx), ptr::by_ref(interface)) {
+        return dropped;
+    }
     let frame = Frame::xdp(ctx);
     if !frame.has(Layout::transport(V6) + 8) {
         return dropped;

@@ -119,6 +119,10 @@ fn translate<const V6: bool>(
         if !frame.has(Layout::transport(V6) + 20) {
             return None;
         }
+        if begins_another::<V6>(frame, flow, found) {
+            flows::touch(found, State::Free as u32, now);
+            return None;
+        }
         opens = note_tcp::<V6>(frame, flow, found, now);
     } else {
         flow.flags |= Flow::REPLIED;
@@ -135,6 +139,20 @@ fn translate<const V6: bool>(
     }
     count::verdict(Verdict::Replied);
     Some(())
+}
+
+/// A SYN-ACK of a flow that is over, and not its own come late: the client has dialled the pod's own address from the same
+/// port, and is owed an answer from there.
+#[inline(always)]
+fn begins_another<const V6: bool>(frame: Frame, flow: &Flow, found: Found) -> bool {
+    let transport = Layout::transport(V6);
+    let flags = frame.load_u8(transport + tcp::FLAGS_AT);
+    let state = found.meta.state();
+    let is_over = state == State::Closing as u32 || state == State::Reset as u32;
+    let sequence = u32::from_be(frame.load_u32(transport + tcp::SEQUENCE_AT));
+    is_over
+        && flags & (tcp::SYN | tcp::ACK) == tcp::SYN | tcp::ACK
+        && sequence.wrapping_add(1) != flow.expected_ack
 }
 
 /// What the pod's segment means for the flow: SYN-ACK says what must be acknowledged, FIN and RST shorten it.

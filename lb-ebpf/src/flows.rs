@@ -13,67 +13,80 @@ use crate::{
     ptr::{self, Frame},
 };
 
-/// Places in one line, for loops.
-const PLACES: u32 = FLOWS_PER_LINE;
-
-/// Tag collisions that a look-up goes past: at 24 bits and eight places one is rare, two in a line are not seen.
+/// Tag collisions that a look-up goes past: at 24 bits and sixteen places one is rare, two are not seen.
 const COLLISIONS: u32 = 2;
 
-/// The scans of a line. Global functions of numbers: the verifier walks each once, not once a caller and path.
+/// The scans of a flow's line and the neighbouring one: sixteen places, so that a table may be more than half full
+/// before a flow finds none. Global functions of numbers: the verifier walks each once, not once a caller and
+/// path.
 mod scan {
     use super::{
-        Config, FLOWS_PER_LINE, Meta, PLACES, State, is_alive, is_expired, maps, metas, ptr, word,
+        Config, FLOWS_PER_LINE, Meta, State, is_alive, is_expired, maps, metas, ptr, word,
     };
 
-    /// First place from `from` on that holds a living flow with this tag; [`PLACES`] if none does.
+    /// Number of the first living flow with this tag, at the `from`th place of the pair or a later one; or [`NONE`].
     #[unsafe(no_mangle)]
     #[inline(never)]
     extern "C" fn flow_find(line: u32, tag: u32, now: u32, from: u32) -> u32 {
-        let (Some(config), Some(metas)) = (maps::CONFIG.get_ptr(0), metas(line)) else {
-            return PLACES;
+        let Some(config) = maps::CONFIG.get_ptr(0) else {
+            return NONE;
         };
         let config: &Config = ptr::by_ref(config);
-        for place in 0..PLACES {
-            let meta = Meta(ptr::load_word(word(metas, place)));
-            if place >= from && meta.tag() == tag && is_alive(config, meta, now) {
-                return place;
+        for half in 0..2 {
+            let Some(metas) = metas(line ^ half) else {
+                return NONE;
+            };
+            for place in 0..FLOWS_PER_LINE {
+                let meta = Meta(ptr::load_word(word(metas, place)));
+                let step = half * FLOWS_PER_LINE + place;
+                if step >= from && meta.tag() == tag && is_alive(config, meta, now) {
+                    return (line ^ half) * FLOWS_PER_LINE + place;
+                }
             }
         }
-        PLACES
+        NONE
     }
 
-    /// Claims the first free or expired place; [`PLACES`] if there is none.
+    /// Claims the first free or expired place; its number, or [`NONE`].
     #[unsafe(no_mangle)]
     #[inline(never)]
     extern "C" fn flow_claim(line: u32, tag: u32, now: u32) -> u32 {
-        let (Some(config), Some(metas)) = (maps::CONFIG.get_ptr(0), metas(line)) else {
-            return PLACES;
+        let Some(config) = maps::CONFIG.get_ptr(0) else {
+            return NONE;
         };
         let config: &Config = ptr::by_ref(config);
         let claimed = Meta::new(State::Claimed as u32, tag, now);
-        for place in 0..PLACES {
-            let word = word(metas, place);
-            let meta = Meta(ptr::load_word(word));
-            let free = meta.state() == State::Free as u32 || is_expired(config, meta, now);
-            if free && ptr::swap_word(word, meta.0, claimed.0) {
-                return place;
+        for half in 0..2 {
+            let Some(metas) = metas(line ^ half) else {
+                return NONE;
+            };
+            for place in 0..FLOWS_PER_LINE {
+                let word = word(metas, place);
+                let meta = Meta(ptr::load_word(word));
+                let free = meta.state() == State::Free as u32 || is_expired(config, meta, now);
+                if free && ptr::swap_word(word, meta.0, claimed.0) {
+                    return (line ^ half) * FLOWS_PER_LINE + place;
+                }
             }
         }
-        PLACES
+        NONE
     }
 
-    /// [`flow_find`] as a flow number.
+    /// No flow has this number.
+    const NONE: u32 = u32::MAX;
+
+    /// [`flow_find`] as an option.
     #[inline(always)]
     pub(super) fn find(line: u32, tag: u32, now: u32, from: u32) -> Option<u32> {
-        let place = flow_find(line, tag, now, from);
-        (place < PLACES).then_some(line * FLOWS_PER_LINE + place)
+        let number = flow_find(line, tag, now, from);
+        (number != NONE).then_some(number)
     }
 
-    /// [`flow_claim`] as a flow number.
+    /// [`flow_claim`] as an option.
     #[inline(always)]
     pub(super) fn claim(line: u32, tag: u32, now: u32) -> Option<u32> {
-        let place = flow_claim(line, tag, now);
-        (place < PLACES).then_some(line * FLOWS_PER_LINE + place)
+        let number = flow_claim(line, tag, now);
+        (number != NONE).then_some(number)
     }
 }
 
@@ -98,10 +111,11 @@ pub(crate) fn is_alive(config: &Config, meta: Meta, now: u32) -> bool {
     meta.state() > State::Claimed as u32 && !is_expired(config, meta, now)
 }
 
+/// Another CPU may have noted a packet a tick ahead of this one: an age below zero is young.
 #[inline(always)]
 fn is_expired(config: &Config, meta: Meta, now: u32) -> bool {
     let timeout = config.timeout_ticks[(meta.state() & 15) as usize];
-    now.wrapping_sub(meta.tick()) > u32::from(timeout)
+    now.wrapping_sub(meta.tick()).cast_signed() > i32::from(timeout)
 }
 
 /// The flow of a client's packet, or of the packet that an ICMP error quotes; established or embryonic. The
@@ -141,12 +155,10 @@ fn find_in_line<const V6: bool, const QUOTED: bool>(
     for _ in 0..COLLISIONS {
         let number = scan::find(line, flow::tag(hash), now, from)?;
         if is_client_tuple::<V6, QUOTED>(record(number)?, frame) {
-            return Some(Found {
-                number,
-                meta: meta(number)?,
-            });
+            let meta = meta(number)?;
+            return Some(Found { number, meta });
         }
-        from = number % FLOWS_PER_LINE + 1;
+        from = (number ^ (line * FLOWS_PER_LINE)) % (2 * FLOWS_PER_LINE) + 1;
     }
     None
 }
@@ -249,5 +261,5 @@ fn metas(line: u32) -> Option<*mut u64> {
 
 #[inline(always)]
 fn word(metas: *mut u64, place: u32) -> *mut u64 {
-    metas.wrapping_add((place & (PLACES - 1)) as usize)
+    metas.wrapping_add((place & (FLOWS_PER_LINE - 1)) as usize)
 }

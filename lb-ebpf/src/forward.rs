@@ -25,9 +25,12 @@ use crate::{
 /// Whether a node has steered this packet already: it came by GUE, or from a node's MAC.
 #[inline(always)]
 pub(crate) fn steered_before(frame: Frame, interface: &Interface, arrival: Arrival) -> bool {
-    if arrival.by_gue {
-        return true;
-    }
+    arrival.by_gue || is_of_a_node(frame, interface)
+}
+
+/// Whether the frame's source MAC is another node's.
+#[inline(always)]
+pub(crate) fn is_of_a_node(frame: Frame, interface: &Interface) -> bool {
     if !frame.has(ETHERNET_BYTES) {
         return false;
     }

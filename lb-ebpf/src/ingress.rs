@@ -93,7 +93,7 @@ fn serve<const V6: bool>(
         Ok(header) => header,
         Err(reason) => {
             let destination = frame.load_address::<V6>(Layout::destination(V6));
-            return refuse::<V6>(ctx, config, interface, head, &destination, arrival, reason);
+            return refuse::<V6>(ctx, config, head, &destination, arrival, reason);
         }
     };
     let service = lookup::service::<V6>(config, head, &header);
@@ -101,7 +101,6 @@ fn serve<const V6: bool>(
         return refuse::<V6>(
             ctx,
             config,
-            interface,
             head,
             &header.destination,
             arrival,
@@ -131,7 +130,6 @@ fn parse<const V6: bool>(frame: Frame) -> Result<Header, Verdict> {
 fn refuse<const V6: bool>(
     ctx: &XdpContext,
     config: &Config,
-    interface: &Interface,
     head: lb_common::service::ServicesHead,
     destination: &Address,
     arrival: Arrival,
@@ -140,10 +138,7 @@ fn refuse<const V6: bool>(
     if !lookup::is_vip::<V6>(config, head, destination) {
         return arrival.none_of_ours();
     }
-    if forward::steered_before(Frame::xdp(ctx), interface, arrival) {
-        return Some(count::drop(reason));
-    }
-    Some(answer::call::<V6>(ctx, reason))
+    Some(answer::call::<V6>(ctx, reason, arrival))
 }
 
 #[inline(always)]
@@ -196,9 +191,6 @@ fn steer<const V6: bool>(
     };
     outcome.unwrap_or_else(|reason| {
         count::lost(config, service.id());
-        if forward::steered_before(Frame::xdp(ctx), interface, arrival) {
-            return count::drop(reason);
-        }
-        answer::call::<V6>(ctx, reason)
+        answer::call::<V6>(ctx, reason, arrival)
     })
 }
