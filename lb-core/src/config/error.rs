@@ -63,6 +63,9 @@ impl ConfigError {
             "expected sequence start" => "a list is needed here",
             "expected mapping start" => "fields with values are needed here",
             "unexpected end of input" => "the file ends too early",
+            "invalid u16" => "a whole number from 0 to 65535 is needed here",
+            "invalid u32" => "a whole number from 0 to 4294967295 is needed here",
+            "invalid boolean" => "true or false is needed here",
             other => other,
         };
         let problem = Problem::located(location, message.to_owned());

@@ -407,6 +407,43 @@ fn numbers_durations_and_names_must_be_possible() {
 }
 
 #[test]
+fn numbers_that_do_not_fit_their_field_are_refused_with_its_range() {
+    for (from, to, sentence) in [
+        (
+            "port: 80}]",
+            "port: 80000}]",
+            "a whole number from 0 to 65535",
+        ),
+        ("port: 80}]", "port: -1}]", "a whole number from 0 to 65535"),
+        (
+            "port: 80}]",
+            "port: eighty}]",
+            "a whole number from 0 to 65535",
+        ),
+        (
+            "asn: 65000",
+            "asn: 4294967296",
+            "a whole number from 0 to 4294967295",
+        ),
+        ("ready: true", "ready: maybe", "true or false"),
+    ] {
+        let text = changed(from, to);
+        let said = refusal(&text);
+        assert!(
+            said.starts_with(&format!("{sentence} is needed here\n")),
+            "{to}: {said}"
+        );
+    }
+    insta::assert_snapshot!(refusal(&changed("port: 80}]", "port: 80000}]")), @r#"
+    a whole number from 0 to 65535 is needed here
+      --> lb.yaml:20:47
+       |
+    20 |     ports: [{name: http, protocol: TCP, port: 80000}]
+       |                                               ^
+    "#);
+}
+
+#[test]
 fn addresses_must_be_unicast() {
     let text = changed(
         "[10.99.0.1, \"fd99::1\"]",
