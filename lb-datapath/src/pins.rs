@@ -42,6 +42,12 @@ pub(crate) fn prepare(
     capacity: &Capacity,
     notes: &mut Vec<String>,
 ) -> Result<bool, Error> {
+    if !is_bpffs(nearest_existing(pin_dir)) {
+        return Err(unusable(
+            pin_dir,
+            "it is not on a bpffs: `mount -t bpf bpf /sys/fs/bpf`, or name another folder".into(),
+        ));
+    }
     let folder = versioned(pin_dir);
     for wanted in [
         pin_dir,
@@ -53,18 +59,7 @@ pub(crate) fn prepare(
             .recursive(true)
             .mode(0o700)
             .create(wanted)
-            .map_err(|error| {
-                unusable(
-                    pin_dir,
-                    format!("{error}; its parent must be a mounted bpffs"),
-                )
-            })?;
-    }
-    if !is_bpffs(pin_dir) {
-        return Err(unusable(
-            pin_dir,
-            "it is not on a bpffs: `mount -t bpf bpf /sys/fs/bpf`, or name another folder".into(),
-        ));
+            .map_err(|error| unusable(pin_dir, error.to_string()))?;
     }
     let cpus = load::cpus()?;
     let wanted: Vec<(&str, u32, usize)> = MapId::ALL
@@ -191,6 +186,12 @@ fn remove_folder(path: &Path) -> Result<(), Error> {
     }
 }
 
+/// The folder itself, or the one in which it would be made.
+fn nearest_existing(path: &Path) -> &Path {
+    let existing = path.ancestors().find(|folder| folder.exists());
+    existing.unwrap_or(path)
+}
+
 fn is_bpffs(path: &Path) -> bool {
     sys::file_system_magic(path).is_ok_and(|magic| magic == BPF_FS_MAGIC)
 }
@@ -222,10 +223,10 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_is_no_bpffs_is_refused() {
+    fn a_folder_that_is_no_bpffs_is_refused_and_not_made() {
         let folder = std::env::temp_dir().join(format!("fairlead-pins-{}", std::process::id()));
         let error = prepare(&folder, &Capacity::DEFAULT, &mut Vec::new()).unwrap_err();
         assert!(error.to_string().contains("not on a bpffs"), "{error}");
-        fs::remove_dir_all(folder).unwrap();
+        assert!(!folder.exists());
     }
 }
