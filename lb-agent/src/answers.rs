@@ -5,9 +5,11 @@ pub mod live;
 
 use std::{
     collections::BTreeMap,
+    net::IpAddr,
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use lb_bgp::Family;
 use lb_common::{counter::ServiceCounters, verdict::Verdict};
 use lb_core::{
     desired::{EndpointReason, PortPlan, ServicePlan, VipReason},
@@ -18,7 +20,10 @@ use lb_core::{
 
 use crate::{
     api::rows::{Answer, BgpRow, EndpointRow, Health, Mode, NodeRow, ServiceRow, VerdictRow},
-    engine::{feedback::SessionState, state::View},
+    engine::{
+        feedback::{PeerSession, SessionState},
+        state::View,
+    },
 };
 
 /// What the data path has counted.
@@ -141,7 +146,7 @@ fn service_row(
         endpoints_used: port.targets.len(),
         endpoints_known: known.count(),
         applied: is_applied(view, port),
-        announced_to: announced_to(view, port),
+        announced_to: announced_to(view, port.port.vip),
         packets: counted.packets,
         forwarded: counted.forwarded,
         dropped: counted.dropped,
@@ -158,13 +163,33 @@ fn is_applied(view: &View, port: &PortPlan) -> bool {
     )
 }
 
-fn announced_to(view: &View, port: &PortPlan) -> Vec<std::net::IpAddr> {
-    if !view.desired.routes.contains(&port.port.vip) {
+fn announced_to(view: &View, vip: IpAddr) -> Vec<IpAddr> {
+    if !view.desired.routes.contains(&vip) {
         return Vec::new();
     }
+    let family = Family::of(vip);
+    established(view)
+        .filter(|session| session.held_back[family].is_none())
+        .map(|session| session.peer)
+        .collect()
+}
+
+fn established(view: &View) -> impl Iterator<Item = &PeerSession> {
     let sessions = view.told.sessions.values();
-    let established = sessions.filter(|session| session.state == SessionState::Established);
-    established.map(|session| session.peer).collect()
+    sessions.filter(|session| session.state == SessionState::Established)
+}
+
+/// Why no peer is told of a VIP that shall be announced.
+fn unheard(view: &View, vip: IpAddr) -> Vec<String> {
+    let held_back = established(view).filter_map(|session| {
+        let why = session.held_back[Family::of(vip)]?;
+        Some(format!("BGP session with {}: {why}", session.peer))
+    });
+    let mut reasons: Vec<_> = held_back.collect();
+    if reasons.is_empty() {
+        reasons.push("no BGP session is established".to_owned());
+    }
+    reasons
 }
 
 fn reasons(view: &View, port: &PortPlan) -> Vec<String> {
@@ -172,8 +197,8 @@ fn reasons(view: &View, port: &PortPlan) -> Vec<String> {
     if let Some(vip) = view.desired.vips.get(&port.port.vip) {
         if !vip.is_announced() {
             reasons.push(vip.reason.to_string());
-        } else if announced_to(view, port).is_empty() {
-            reasons.push("no BGP session is established".to_owned());
+        } else if announced_to(view, port.port.vip).is_empty() {
+            reasons.extend(unheard(view, port.port.vip));
         }
         reasons.extend(vip.failed.get(&port.port).cloned());
     }

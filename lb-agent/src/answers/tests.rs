@@ -4,6 +4,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use lb_bgp::{Family, HeldBack, PerFamily};
 use lb_common::{counter::ServiceCounters, flow::STATES, limits::Capacity, verdict::Verdict};
 use lb_core::{
     Snapshot,
@@ -15,7 +16,7 @@ use lb_core::{
 
 use super::{Counters, bgp, endpoints, nodes, services, verdicts};
 use crate::{
-    api::rows::{Health, Mode},
+    api::rows::{Answer, Health, Mode, ServiceRow},
     engine::{
         feedback::{Applied, Feedback, PeerSession, SessionState},
         state::{State, View},
@@ -110,20 +111,32 @@ fn running() -> State {
         generation,
         ports: ports.collect(),
     }));
-    state.hear(Feedback::Session(PeerSession {
+    state.hear(Feedback::Session(session()));
+    state.plan(Duration::from_millis(20));
+    state
+}
+
+fn session() -> PeerSession {
+    PeerSession {
         peer: "10.0.0.1".parse().unwrap(),
         state: SessionState::Established,
         since: SystemTime::UNIX_EPOCH + Duration::from_secs(1000),
         hold_time: Some(Duration::from_secs(9)),
         routes_sent: 1,
+        held_back: PerFamily::default(),
         last_error: None,
-    }));
-    state.plan(Duration::from_millis(20));
-    state
+    }
 }
 
 fn view() -> View {
     running().view()
+}
+
+/// The row of port 80 of `default/web`.
+fn web(answer: &Answer<ServiceRow>) -> &ServiceRow {
+    let mut rows = answer.rows.iter();
+    let is_web = |row: &&ServiceRow| row.service == "default/web" && row.port == 80;
+    rows.find(is_web).unwrap()
 }
 
 #[test]
@@ -141,11 +154,7 @@ fn a_service_says_how_many_serve_it_and_who_is_told() {
     };
     let answer = services(&view, &counters);
     assert_eq!((answer.node.as_str(), answer.warnings.len()), ("n1", 0));
-    let web = answer
-        .rows
-        .iter()
-        .find(|row| row.service == "default/web" && row.port == 80)
-        .unwrap();
+    let web = web(&answer);
     assert_eq!((web.endpoints_used, web.endpoints_known), (1, 3));
     assert_eq!((web.applied, web.packets, web.dropped), (true, 12, 3));
     assert_eq!(
@@ -182,12 +191,25 @@ fn without_a_session_an_announced_vip_says_that_nobody_hears() {
     let mut state = running();
     state.hear(Feedback::SessionGone("10.0.0.1".parse().unwrap()));
     let answer = services(&state.view(), &Counters::default());
-    let web = answer
-        .rows
-        .iter()
-        .find(|row| row.service == "default/web" && row.port == 80)
-        .unwrap();
+    let web = web(&answer);
     assert_eq!(web.reasons, ["no BGP session is established"]);
+}
+
+#[test]
+fn a_session_without_the_vips_family_does_not_count() {
+    let mut state = running();
+    let not_ipv4 = |family| (family == Family::Ipv4Unicast).then_some(HeldBack::NotNegotiated);
+    state.hear(Feedback::Session(PeerSession {
+        held_back: PerFamily::from_fn(not_ipv4),
+        ..session()
+    }));
+    let answer = services(&state.view(), &Counters::default());
+    let web = web(&answer);
+    assert!(web.announced_to.is_empty(), "{web:?}");
+    assert_eq!(
+        web.reasons,
+        ["BGP session with 10.0.0.1: the peer did not offer this family; enable it there"]
+    );
 }
 
 #[test]

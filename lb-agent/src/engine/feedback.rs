@@ -9,6 +9,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use lb_bgp::{HeldBack, PerFamily};
 use lb_core::{model::ServicePort, snapshot::PortFeedback};
 use tokio::sync::mpsc;
 
@@ -59,6 +60,8 @@ pub struct PeerSession {
     pub hold_time: Option<Duration>,
     /// Routes this peer has been told and not been told off.
     pub routes_sent: usize,
+    /// Why this peer is told no route of a family, if so.
+    pub held_back: PerFamily<Option<HeldBack>>,
     /// Why the last attempt or session ended.
     pub last_error: Option<String>,
 }

@@ -1,5 +1,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use lb_common::verdict::Verdict;
+
 use super::{ago, bgp, endpoints, nodes, services, verdicts};
 use crate::{
     api::rows::{Answer, BgpRow, EndpointRow, Health, Mode, NodeRow, ServiceRow, VerdictRow},
@@ -132,6 +134,19 @@ fn what_became_of_packets_is_one_line() {
         verdicts(&answer(vec![])),
         "\nno packet for a VIP has come to n1 yet\n"
     );
+}
+
+#[test]
+fn every_verdict_is_explained() {
+    const OPERATIONS: &str = include_str!("../../../docs/operations.md");
+    for verdict in Verdict::ALL {
+        let label = verdict.label();
+        let is_explained = OPERATIONS.contains(&format!("`{label}`"));
+        assert!(
+            is_explained,
+            "docs/operations.md does not say what to do about {label}"
+        );
+    }
 }
 
 #[test]

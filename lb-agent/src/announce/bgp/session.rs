@@ -10,7 +10,8 @@ use std::{
 };
 
 use lb_bgp::{
-    ConnId, Event, Family, Input, Output, Peer, PeerConfig, Reason, RouteSet, Shutdown, State,
+    ConnId, Event, Family, HeldBack, Input, Output, Peer, PeerConfig, PerFamily, Reason, RouteSet,
+    Shutdown, State,
 };
 use tokio::{
     net::TcpStream,
@@ -399,6 +400,7 @@ impl Session {
                 .into_iter()
                 .map(|family| status.families[family].sent)
                 .sum(),
+            held_back: PerFamily::from_fn(|family| status.families[family].held_back),
             last_error: status.last_error.map(|error| error.reason.to_string()),
         };
         if self.told_session.as_ref() != Some(&session) {
@@ -440,6 +442,7 @@ fn impossible(peer: IpAddr, error: &lb_bgp::ConfigError) -> PeerSession {
         since: SystemTime::now(),
         hold_time: None,
         routes_sent: 0,
+        held_back: PerFamily::from_fn(|_| Some(HeldBack::NotEstablished)),
         last_error: Some(error.to_string()),
     }
 }

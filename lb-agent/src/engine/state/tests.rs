@@ -5,6 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use lb_bgp::PerFamily;
 use lb_common::{flow::STATES, limits::Capacity};
 use lb_core::{
     Snapshot,
@@ -272,6 +273,7 @@ fn sessions_come_and_go_as_their_peers_do() {
         since: SystemTime::UNIX_EPOCH,
         hold_time: Some(Duration::from_secs(9)),
         routes_sent: 0,
+        held_back: PerFamily::default(),
         last_error: None,
     };
     assert!(state.hear(Feedback::Session(session.clone())));
