@@ -139,18 +139,16 @@ fn hop_limit_at_pod(steered: &Steered, target: SocketAddr, port: u16, node: u8) 
     Ok(frame::see(&frame).hop_limit)
 }
 
-/// Every pod answers under its own address, also to a client that has flows to the VIP.
+/// Every pod answers under its own address, also to a client port that has just had a flow to the VIP.
 ///
 /// # Errors
 /// One does not.
 pub fn pods_answer_directly(steered: &Steered, target: SocketAddr, port: u16) -> Result<()> {
     let client = steered.lab.client();
-    let record = client.http(&Request::to(target).from_port(port));
-    let of_vip = record.result.context("a request to the VIP")?.pod;
+    let by_vip = client.http(&Request::to(target).from_port(port)).result;
+    by_vip.context("a request to the VIP")?;
     for pod in steered.lab.pods() {
         let own = pod.socket(target.ip());
-        // From the same port as to the VIP, unless it is the same pod: to that one these are two flows of one tuple.
-        let port = if pod.name() == of_vip { port + 1 } else { port };
         let request = Request {
             time_limit: ANSWER,
             ..Request::to(own).from_port(port)
@@ -162,7 +160,8 @@ pub fn pods_answer_directly(steered: &Steered, target: SocketAddr, port: u16) ->
             "{own}: {seen:?}"
         );
     }
-    Ok(())
+    let by_vip = client.http(&Request::to(target).from_port(port)).result;
+    by_vip.context("a request to the VIP again").map(drop)
 }
 
 /// A datagram of the client for `target`, as a frame between these MACs.
