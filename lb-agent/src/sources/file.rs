@@ -1,4 +1,4 @@
-//! Watches the configuration file: looks twice a second whether it is another file or was written, and tells
+//! Watches the configuration file: looks four times a second whether it is another file or was written, and tells
 //! its content once it holds still. Reading it is all that happens here; what it says is `lb-core`'s to judge.
 //! Looking instead of inotify, because a path may lead over symbolic links that are swapped (as Kubernetes
 //! does with ConfigMaps) or over a network.
