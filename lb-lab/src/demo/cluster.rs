@@ -184,54 +184,60 @@ impl Cluster {
         let mut commands = Vec::new();
         if let Some(agent) = self.agents.first() {
             for topic in ["services", "endpoints", "nodes", "bgp", "maps"] {
-                commands.push((
-                    format!("{topic}, as node1's agent sees them"),
-                    agent.show_command(topic)?,
-                ));
+                let what = format!("{topic}, as node1's agent sees them");
+                commands.push((what, agent.show_command(topic)?));
             }
         }
+        commands.extend(self.map_commands()?);
+        commands.extend(self.bird.iter().flat_map(bird_commands));
+        let enter = self.lab.client_namespace().nsenter_arguments();
+        commands.extend(Self::vips().map(|(vip, _)| {
+            let url = format!("http://{}/", Self::target(vip));
+            let command = format!("nsenter {enter} curl -sS '{url}'");
+            (format!("a request from the client to {vip}"), command)
+        }));
+        Ok(commands)
+    }
+
+    fn map_commands(&self) -> Result<Vec<(String, String)>> {
         let node = self.lab.node(1).namespace();
         let enter = node.nsenter_arguments();
-        for map in node.run(pinned_maps)? {
-            let what = format!(
-                "the data path's map {}",
-                map.file_name().unwrap_or_default().display()
-            );
-            commands.push((
-                what,
-                format!("nsenter {enter} bpftool map dump pinned {}", map.display()),
-            ));
-        }
-        if let Some(bird) = &self.bird {
-            let birdc = bird.birdc_command();
-            commands.push((
-                "the router's BGP sessions".to_owned(),
-                format!("{birdc} show protocols"),
-            ));
-            commands.push((
-                "the router's routes to the VIPs".to_owned(),
-                format!("{birdc} show route"),
-            ));
-        }
-        let enter = self.lab.client_namespace().nsenter_arguments();
-        for (vip, _) in Self::vips() {
-            let url = format!("http://{}/", Self::target(vip));
-            commands.push((
-                format!("a request from the client to {vip}"),
-                format!("nsenter {enter} curl -s '{url}'"),
-            ));
-        }
-        Ok(commands)
+        let folders = node.run(map_folders)?;
+        let commands = folders.iter().flat_map(|folder| {
+            MAPS.map(|(map, what, filter)| {
+                let path = folder.join(map);
+                let path = path.display();
+                let command = format!("nsenter {enter} bpftool map dump pinned {path}{filter}");
+                (what.to_owned(), command)
+            })
+        });
+        Ok(commands.collect())
     }
 }
 
-/// The pinned maps worth a look: who serves, and the way to each node.
-fn pinned_maps() -> Result<Vec<PathBuf>> {
-    let mut maps = Vec::new();
-    for version in fs::read_dir(AgentOptions::default().pin_dir)? {
-        let folder = version?.path().join("maps");
-        maps.extend(["endpoints", "nodes"].map(|map| folder.join(map)));
-    }
-    maps.retain(|map| map.exists());
-    Ok(maps)
+fn bird_commands(bird: &Bird) -> [(String, String); 2] {
+    let birdc = bird.birdc_command();
+    [
+        ("the router's BGP sessions", "show protocols"),
+        ("the router's routes to the VIPs", "show route"),
+    ]
+    .map(|(what, command)| (what.to_owned(), format!("{birdc} {command}")))
+}
+
+/// The pinned maps worth a look, what they hold, and what to do with a dump that is long.
+const MAPS: [(&str, &str, &str); 3] = [
+    ("interfaces", "the data path's view of the uplink", ""),
+    (
+        "endpoints",
+        "the pods in the data path; most places are free",
+        " | head -n 70",
+    ),
+    ("verdicts", "what became of packets, on each CPU", ""),
+];
+
+/// The folders of the pinned maps, one a version of their layout.
+fn map_folders() -> Result<Vec<PathBuf>> {
+    let versions = fs::read_dir(AgentOptions::default().pin_dir)?;
+    let folder = |version: std::io::Result<fs::DirEntry>| Ok(version?.path().join("maps"));
+    versions.map(folder).collect()
 }
