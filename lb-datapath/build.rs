@@ -33,10 +33,12 @@ fn main() {
     }
 }
 
-/// Builds one variant and puts it at `OUT_DIR/NAME.o`.
+/// Builds one variant and puts it at `OUT_DIR/NAME.o`. All variants, profiles and configurations of the outer build
+/// share one target folder, so that `core` is built for BPF once.
 fn build(out: &Path, name: &str, features: &[&str]) {
-    let target = out.join("ebpf");
     let root = Path::new(&variable("CARGO_MANIFEST_DIR")).join("..");
+    // Cargo copies the result here while it still holds the folder's lock; another variant may follow at once.
+    let artifacts = out.join(name);
     let mut cargo = Command::new(variable("CARGO"));
     cargo
         .current_dir(&root)
@@ -57,8 +59,10 @@ fn build(out: &Path, name: &str, features: &[&str]) {
             "--features",
             &features.join(","),
         ])
+        .args(["-Z", "unstable-options", "--artifact-dir"])
+        .arg(&artifacts)
         .arg("--target-dir")
-        .arg(&target)
+        .arg(shared_target(out))
         .env("RUSTC_BOOTSTRAP", "1")
         .env("CARGO_ENCODED_RUSTFLAGS", rustflags(&root))
         .envs([
@@ -85,9 +89,14 @@ fn build(out: &Path, name: &str, features: &[&str]) {
         status.success(),
         "the BPF object does not build (above is why); `cargo xtask setup` installs rust-src and bpf-linker 0.10.4"
     );
-    let object = target.join(TARGET).join("release/lb-ebpf");
+    let object = artifacts.join("lb-ebpf");
     std::fs::copy(&object, out.join(format!("{name}.o")))
         .unwrap_or_else(|error| panic!("cannot copy {}: {error}", object.display()));
+}
+
+/// `TARGET/bpf`, given `OUT_DIR`, which is `TARGET/PROFILE/build/PACKAGE/out`.
+fn shared_target(out: &Path) -> PathBuf {
+    out.ancestors().nth(4).unwrap_or(out).join("bpf")
 }
 
 fn rustflags(root: &Path) -> OsString {
