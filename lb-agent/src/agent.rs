@@ -15,10 +15,11 @@ use tokio::{
 };
 
 use crate::{
-    announce,
+    announce::{self, Goodbye},
     answers::live::Live,
     api::server::{self, Socket},
     apply::{self, Executor, Maps},
+    cli::OnTerm,
     configuration,
     engine::{self, feedback::FeedbackSender, state::State},
     failure::{Failure, chain},
@@ -49,6 +50,8 @@ pub struct Setup<M> {
     pub executor: Executor<M>,
     /// Where to answer.
     pub socket: Socket,
+    /// What SIGTERM and SIGINT mean.
+    pub on_term: OnTerm,
 }
 
 impl<M> Setup<M> {
@@ -81,7 +84,12 @@ pub async fn run<M: Maps + Send + 'static>(setup: Setup<M>) -> Result<(), Failur
     tasks.spawn(quiet(probes::run(wanted_seen, changes)));
     let live = Live { views, counters };
     tasks.spawn(answer(setup.socket, live));
-    let announcer = tokio::spawn(announce::run(desired_seen.clone(), feedback.clone()));
+    let goodbye = match setup.on_term {
+        OnTerm::Withdraw => Goodbye::Shutdown,
+        OnTerm::Restart => Goodbye::Silent,
+    };
+    let announcer = announce::run(desired_seen.clone(), feedback.clone(), goodbye);
+    let announcer = tokio::spawn(announcer);
     let inputs = apply::Inputs {
         desired: desired_seen,
         neighbours: ways_seen,
@@ -144,7 +152,7 @@ fn sources<M>(
             .await
             .map_err(|error| Failure::from_error(&error))
     });
-    tasks.spawn(signals(changes.clone()));
+    tasks.spawn(signals(changes.clone(), setup.on_term));
     tasks
 }
 
@@ -170,7 +178,7 @@ async fn answer(socket: Socket, live: Live) -> Result<(), Failure> {
 
 /// The first SIGTERM or SIGINT asks the engine to leave, one that comes [`IMPATIENCE`] later does not wait for
 /// it. What comes sooner is the same request: process managers signal a process and its group.
-async fn signals(changes: ChangeSender) -> Result<(), Failure> {
+async fn signals(changes: ChangeSender, on_term: OnTerm) -> Result<(), Failure> {
     let install = |kind| signal(kind).map_err(|error| Failure::from_error(&error));
     let (mut terminate, mut interrupt) = (
         install(SignalKind::terminate())?,
@@ -191,8 +199,17 @@ async fn signals(changes: ChangeSender) -> Result<(), Failure> {
             }
             None => asked = Some(Instant::now()),
         }
-        tracing::info!("{name}: withdrawing every route; forwarding goes on");
-        if changes.send(Change::Leave).await.is_err() {
+        let change = match on_term {
+            OnTerm::Withdraw => {
+                tracing::info!("{name}: withdrawing every route; forwarding goes on");
+                Change::Leave
+            }
+            OnTerm::Restart => {
+                tracing::info!("{name}: leaving for a restart; routes and forwarding stay");
+                Change::LeaveForRestart
+            }
+        };
+        if changes.send(change).await.is_err() {
             return Ok(());
         }
     }

@@ -88,6 +88,7 @@ pub fn bgp(view: &View) -> Answer<BgpRow> {
             state: session.map(|session| session.state),
             since: session.map(|session| unix_seconds(session.since)),
             hold_time_seconds: session.and_then(|session| Some(session.hold_time?.as_secs())),
+            restart_seconds: session.and_then(|session| Some(session.restart_time?.as_secs())),
             routes_sent: session.map_or(0, |session| session.routes_sent),
             last_error: session.and_then(|session| session.last_error.clone()),
         }

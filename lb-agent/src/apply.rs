@@ -20,7 +20,7 @@ use lb_core::{
     DesiredState,
     image::{ImageOutcome, Placements, Unplaced, image},
     model::ServicePort,
-    snapshot::{Link, Neighbours, PortFeedback},
+    snapshot::{Link, Neighbours, PortFeedback, Takeover},
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -39,6 +39,8 @@ const UNPLACED_LOGGED_MAX: usize = 10;
 pub trait Maps {
     /// Why a change failed.
     type Error: std::error::Error + 'static;
+    /// Whether they were there before this agent.
+    fn adopted(&self) -> bool;
     /// Reads the maps back.
     fn image(&self) -> Image;
     /// Carries writes out, in order.
@@ -77,6 +79,7 @@ pub struct Executor<M> {
     attached: Vec<(u8, u32)>,
     applied: BTreeMap<ServicePort, u64>,
     unplaced: BTreeSet<Unplaced>,
+    takeover: Option<Takeover>,
 }
 
 /// Why an attempt failed: the maps or links are as the last good write left them.
@@ -109,6 +112,7 @@ impl<M: Maps> Executor<M> {
             attached: Vec::new(),
             applied: BTreeMap::new(),
             unplaced: BTreeSet::new(),
+            takeover: None,
         }
     }
 
@@ -136,6 +140,7 @@ impl<M: Maps> Executor<M> {
             Applied {
                 generation: desired.generation,
                 ports,
+                takeover: self.takeover,
             },
             result,
         )
@@ -185,6 +190,12 @@ impl<M: Maps> Executor<M> {
             self.image = self.maps.image();
             return Err(Error::Write(error));
         }
+        let takeover = match (self.maps.adopted(), outcome.writes.is_empty()) {
+            (false, _) => Takeover::New,
+            (true, false) => Takeover::Changed,
+            (true, true) => Takeover::Preserved,
+        };
+        self.takeover.get_or_insert(takeover);
         self.tell_of_unplaced(&outcome);
         tracing::debug!(
             generation = desired.generation,

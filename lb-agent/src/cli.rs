@@ -76,6 +76,9 @@ pub enum LogFormat {
 pub enum OnTerm {
     /// Withdraw every route, wait until the peers have heard, say goodbye; keep forwarding by the pins
     Withdraw,
+    /// Leave for another agent: close the sessions without a word and keep forwarding by the pins;
+    /// routers that know graceful restart keep the routes for 120 s
+    Restart,
 }
 
 /// Arguments of `check`.

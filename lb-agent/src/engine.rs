@@ -51,8 +51,8 @@ pub struct Outputs {
     pub beat: watch::Sender<()>,
 }
 
-/// Runs until the node is drained after [`Change::Leave`], or until every source is gone. Dropping the
-/// outputs, which ends this, tells the executors to end.
+/// Runs until the node is drained after [`Change::Leave`], until [`Change::LeaveForRestart`], or until every
+/// source is gone. Dropping the outputs, which ends this, tells the executors to end.
 pub async fn run(mut state: State, mut inputs: Inputs, outputs: Outputs) {
     let start = Instant::now();
     let mut pace = Pace::default();
@@ -97,7 +97,7 @@ pub async fn run(mut state: State, mut inputs: Inputs, outputs: Outputs) {
             }
             outputs.desired.send_replace(state.desired());
         }
-        if state.is_drained(now) {
+        if state.may_leave(now) {
             return;
         }
     }

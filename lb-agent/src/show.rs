@@ -108,6 +108,7 @@ pub fn bgp(answer: &Answer<BgpRow>, now: SystemTime) -> String {
         "STATE",
         "SINCE",
         "HOLD",
+        "RESTART",
         "ROUTES SENT",
         "LAST ERROR",
     ]);
@@ -118,16 +119,17 @@ pub fn bgp(answer: &Answer<BgpRow>, now: SystemTime) -> String {
             row.state
                 .map_or_else(|| "-".to_owned(), |state| format!("{state:?}")),
             or_dash(row.since.map(|since| ago(since, now)).unwrap_or_default()),
-            or_dash(
-                row.hold_time_seconds
-                    .map(|seconds| format!("{seconds}s"))
-                    .unwrap_or_default(),
-            ),
+            or_dash(row.hold_time_seconds.map(in_seconds).unwrap_or_default()),
+            or_dash(row.restart_seconds.map(in_seconds).unwrap_or_default()),
             row.routes_sent.to_string(),
             or_dash(row.last_error.clone().unwrap_or_default()),
         ]);
     }
     page(answer, &table, "no BGP peer is configured")
+}
+
+fn in_seconds(seconds: u64) -> String {
+    format!("{seconds}s")
 }
 
 /// The table of `show maps`.

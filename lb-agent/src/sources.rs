@@ -38,4 +38,6 @@ pub enum Change {
     },
     /// The agent is to leave: withdraw everything, keep forwarding.
     Leave,
+    /// The agent is to leave and another one comes at once: withdraw nothing, keep forwarding.
+    LeaveForRestart,
 }

@@ -13,7 +13,7 @@ use crate::{
     keys::ClusterKeys,
     model::{Node, Peer, Protocol, Service, ServicePort},
     probes::Probe,
-    snapshot::{DatapathFacts, Link},
+    snapshot::{DatapathFacts, Link, Takeover},
     table::Rows,
 };
 
@@ -239,4 +239,6 @@ pub struct BgpPlan {
     pub next_hop_v4: Option<Ipv4Addr>,
     /// Next hop of IPv6 VIPs: this node; `None`: they cannot be announced.
     pub next_hop_v6: Option<Ipv6Addr>,
+    /// How the data path came to this agent; `None`: not known yet, so that sessions must wait.
+    pub takeover: Option<Takeover>,
 }

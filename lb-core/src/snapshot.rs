@@ -43,6 +43,8 @@ pub struct Snapshot {
     pub datapath: DatapathFacts,
     /// What the data path said of each service port, last.
     pub applied: BTreeMap<ServicePort, PortFeedback>,
+    /// How the data path came to this agent; `None` until it was written once.
+    pub takeover: Option<Takeover>,
     /// What the BGP speaker said, last.
     pub routes: RouteFacts,
     /// The agent was told to leave: nothing is announced, the data path stays.
@@ -65,6 +67,7 @@ impl Snapshot {
             down: BTreeSet::new(),
             datapath,
             applied: BTreeMap::new(),
+            takeover: None,
             routes: RouteFacts::default(),
             draining: false,
         }
@@ -139,6 +142,17 @@ pub struct DatapathFacts {
     pub tick_shift: u32,
     /// Ticks that a flow outlives its last packet, by [`lb_common::flow::State`]; HZ and conntrack are folded in.
     pub timeout_ticks: [u16; STATES],
+}
+
+/// How the data path came to an agent: what a restart did to forwarding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Takeover {
+    /// It was made by this agent.
+    New,
+    /// It was there, but not as this agent's first plan wanted it.
+    Changed,
+    /// It was there and exactly right: nothing was written, nothing was interrupted.
+    Preserved,
 }
 
 /// What became of a service port in the data path.

@@ -1,11 +1,14 @@
 //! The agents' BGP against a real BIRD 2 that dials them while they dial it: routes come and go with services, an agent
-//! says goodbye, a listening port is taken, the router dies and comes back. Needs root and BIRD 2.
+//! says goodbye, a listening port is taken, the router dies and comes back, an agent restarts and nobody notices. Needs
+//! root and BIRD 2.
 
 use std::net::{SocketAddr, TcpListener};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use lb_lab::{Agent, AgentOptions, Bird, Lab, NODE_BGP_PORT, Pair, Profile, vip, wait_until};
+use lb_lab::{
+    Agent, AgentOptions, Bird, BirdPeer, Lab, NODE_BGP_PORT, Pair, Profile, vip, wait_until,
+};
 use serde_json::Value;
 
 const HOLD_TIME_S: u16 = 9;
@@ -13,6 +16,8 @@ const HOLD_TIME_S: u16 = 9;
 const SOON: Duration = Duration::from_secs(5);
 /// Until a session is up: both ends wait and dial.
 const SESSION_LIMIT: Duration = Duration::from_secs(15);
+/// How long an agent is away: longer than a router that keeps no routes takes to drop them.
+const AWAY: Duration = Duration::from_secs(3);
 
 #[test]
 fn routes_follow_services_and_agents() -> Result<()> {
@@ -121,6 +126,133 @@ fn with_services(lab: &Lab, node: u8, numbers: &[u8]) -> String {
         .map(|&number| lab.web_service(&format!("web{number}"), number))
         .collect();
     lab.agent_configuration(node, HOLD_TIME_S, &services)
+}
+
+/// An agent that is killed, or that leaves for a restart, and the next one: the router's routes stay all the while.
+#[test]
+fn a_restart_of_the_agent_leaves_the_routers_routes() -> Result<()> {
+    let lab = Lab::build(&Profile::default())?;
+    let mut bird = lab.start_bird()?;
+    let options = AgentOptions {
+        arguments: vec!["--on-term=restart".to_owned()],
+        ..AgentOptions::default()
+    };
+    let yaml = with_services(&lab, 1, &[1, 2]);
+    let mut agent = lab.start_agent(1, &yaml, &options)?;
+    is_known_by_all(&lab, &mut agent)?;
+
+    let mut watch = RouteWatch::default();
+    agent.process().kill()?;
+    watch.for_at_least(&lab, AWAY)?;
+    agent.restart()?;
+    watch.until_forgotten(&lab, &mut bird, &mut agent)?;
+    watch.nothing_changed("killed")?;
+
+    let status = agent.terminate(SOON)?;
+    ensure!(status.success(), "{status}");
+    watch.for_at_least(&lab, AWAY)?;
+    agent.restart()?;
+    watch.until_forgotten(&lab, &mut bird, &mut agent)?;
+    watch.nothing_changed("left for a restart")?;
+
+    // What went away meanwhile does not come back. The data path is another one, so that nothing is claimed for it.
+    agent.process().kill()?;
+    watch.for_at_least(&lab, AWAY)?;
+    agent.edit(&with_services(&lab, 1, &[1]))?;
+    agent.restart()?;
+    wait_for_gateways(&lab, 2, &[])?;
+    wait_for_gateways(&lab, 1, &[1])
+}
+
+/// The control: a router that keeps nothing loses its routes with the session, and the watch sees it.
+#[test]
+fn without_graceful_restart_the_routes_go() -> Result<()> {
+    let lab = Lab::build(&Profile::default())?;
+    let node = lab.node(1);
+    let mut bird = lab.start_bird_with(&[BirdPeer {
+        name: node.name(),
+        address: node.addresses().v4,
+        source: node.router(),
+        options: "graceful restart off;".to_owned(),
+    }])?;
+    let yaml = with_services(&lab, 1, &[1, 2]);
+    let mut agent = lab.start_agent(1, &yaml, &AgentOptions::default())?;
+    bird.wait_established(SESSION_LIMIT)?;
+    wait_for_gateways(&lab, 1, &[1])?;
+    let mut watch = RouteWatch::default();
+    agent.process().kill()?;
+    watch.for_at_least(&lab, AWAY)?;
+    ensure!(
+        watch.nothing_changed("killed").is_err(),
+        "the routes stayed, or nobody looked"
+    );
+    Ok(())
+}
+
+/// One node announces, the router has its routes.
+fn is_known_by_all(lab: &Lab, agent: &mut Agent) -> Result<()> {
+    agent.wait_for(SESSION_LIMIT, "bgp", "a session", |shown| {
+        session_is(shown, "Established") && shown["rows"][0]["routes_sent"] == 4
+    })?;
+    wait_for_gateways(lab, 1, &[1])?;
+    wait_for_gateways(lab, 2, &[1])
+}
+
+/// The router's gateways to both VIPs, looked at over and over.
+#[derive(Default)]
+struct RouteWatch {
+    looks: usize,
+    /// What was seen that should not be: at which look, which VIP, and its gateways.
+    changes: Vec<String>,
+}
+
+impl RouteWatch {
+    fn look(&mut self, lab: &Lab) -> Result<()> {
+        self.looks += 1;
+        for number in [1, 2] {
+            let Pair { v4, v6 } = vip(number);
+            for prefix in [(v4.into(), 32), (v6.into(), 128)] {
+                let gateways = lab.router_gateways(prefix)?;
+                if gateways != [lab.node(1).addresses().like(prefix.0)] {
+                    let change = format!("look {}: {} by {gateways:?}", self.looks, prefix.0);
+                    self.changes.push(change);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn for_at_least(&mut self, lab: &Lab, duration: Duration) -> Result<()> {
+        let begin = Instant::now();
+        while begin.elapsed() < duration {
+            self.look(lab)?;
+        }
+        Ok(())
+    }
+
+    /// Until the new session is up and the router is past its last stale route.
+    fn until_forgotten(&mut self, lab: &Lab, bird: &mut Bird, agent: &mut Agent) -> Result<()> {
+        let begin = Instant::now();
+        loop {
+            self.look(lab)?;
+            let told = agent
+                .show("bgp")
+                .is_ok_and(|shown| shown["rows"][0]["routes_sent"] == 4);
+            if told && bird.established()?.contains(&lab.node(1).name()) {
+                break;
+            }
+            ensure!(begin.elapsed() < 2 * SESSION_LIMIT, "no session again");
+        }
+        self.for_at_least(lab, Duration::from_secs(2))
+    }
+
+    fn nothing_changed(&self, what: &str) -> Result<()> {
+        ensure!(self.looks > 20, "only {} looks", self.looks);
+        let first = self.changes.iter().take(8).collect::<Vec<_>>();
+        ensure!(first.is_empty(), "{what}: {first:?}");
+        println!("{what}: {} looks, no change", self.looks);
+        Ok(())
+    }
 }
 
 /// Waits until the router's kernel sends a VIP of both families to exactly these nodes.

@@ -1,7 +1,8 @@
 //! Drives the BGP speaker of `lb-bgp` over tokio sockets: a task for each peer, one listener for all. This file
 //! keeps the tasks equal to the plan and puts together what they report. A peer that is unchanged notices
-//! nothing of a change elsewhere. When the desired state's sender is gone, every session ends with
-//! Cease/Administrative Shutdown (RFC 4486).
+//! nothing of a change elsewhere. No session begins before the data path was written once: the first OPEN says what
+//! became of forwarding, and the first End-of-RIB that these are all routes (RFC 4724). When the desired state's
+//! sender is gone, every session ends with Cease/Administrative Shutdown (RFC 4486), or without a word.
 
 mod configure;
 mod connection;
@@ -19,7 +20,7 @@ use std::{
 };
 
 use lb_bgp::{PeerConfig, RouteSet, Shutdown};
-use lb_core::{DesiredState, desired::BgpPlan};
+use lb_core::{DesiredState, desired::BgpPlan, snapshot::Takeover};
 use tokio::{
     net::TcpStream,
     sync::{mpsc, watch},
@@ -30,10 +31,15 @@ use self::{
     listener::{Listener, Next},
     session::{Command, Report},
 };
+use super::Goodbye;
 use crate::engine::feedback::{Feedback, FeedbackSender};
 
 /// Follows the desired state until its sender is gone, then ends every session and returns.
-pub async fn run(mut desired: watch::Receiver<Arc<DesiredState>>, feedback: FeedbackSender) {
+pub async fn run(
+    mut desired: watch::Receiver<Arc<DesiredState>>,
+    feedback: FeedbackSender,
+    goodbye: Goodbye,
+) {
     let (reports, mut reported) = mpsc::unbounded_channel();
     let mut speaker = Speaker {
         feedback,
@@ -54,7 +60,7 @@ pub async fn run(mut desired: watch::Receiver<Arc<DesiredState>>, feedback: Feed
             () = speaker.serve(&mut reported) => {}
         }
     }
-    speaker.leave(&mut reported).await;
+    speaker.leave(goodbye, &mut reported).await;
 }
 
 struct Speaker {
@@ -87,11 +93,14 @@ impl Speaker {
             self.listener.close();
             return;
         };
+        let Some(takeover) = plan.takeover else {
+            return;
+        };
         let own = state.cluster.as_ref().and_then(|cluster| cluster.own());
         let own_addresses = own.map_or(&[][..], |node| &node.addresses);
         self.listener.follow(plan.listen_port, own_addresses);
         self.take_routes(&state.routes);
-        self.take_peers(plan);
+        self.take_peers(plan, takeover);
     }
 
     fn take_routes(&mut self, vips: &Arc<BTreeSet<IpAddr>>) {
@@ -105,7 +114,7 @@ impl Speaker {
         }
     }
 
-    fn take_peers(&mut self, plan: &BgpPlan) {
+    fn take_peers(&mut self, plan: &BgpPlan, takeover: Takeover) {
         let ports: BTreeMap<_, _> = plan
             .peers
             .iter()
@@ -116,7 +125,7 @@ impl Speaker {
             "the peer is no longer configured",
         );
         for peer in &plan.peers {
-            let config = configure::peer(plan, peer);
+            let config = configure::peer(plan, peer, takeover);
             match self.sessions.get_mut(&peer.address) {
                 Some(session) if session.config == config => {}
                 Some(session) => {
@@ -208,9 +217,15 @@ impl Speaker {
         let _ = self.feedback.send(feedback);
     }
 
-    async fn leave(mut self, reported: &mut mpsc::UnboundedReceiver<Report>) {
+    async fn leave(mut self, goodbye: Goodbye, reported: &mut mpsc::UnboundedReceiver<Report>) {
         self.listener.close();
-        self.end_sessions(|_| true, "the agent is stopping");
+        match goodbye {
+            Goodbye::Shutdown => self.end_sessions(|_| true, "the agent is stopping"),
+            Goodbye::Silent => self
+                .sessions
+                .values()
+                .for_each(|s| s.tell(Command::Abandon)),
+        }
         while self.tasks.join_next().await.is_some() {}
         while let Ok(report) = reported.try_recv() {
             self.hear(report);

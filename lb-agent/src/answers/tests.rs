@@ -11,7 +11,7 @@ use lb_core::{
     config::{Origin, parse},
     keys::ClusterKeys,
     model::Mac,
-    snapshot::{DatapathFacts, Link, Neighbour, Neighbours, PortFeedback},
+    snapshot::{DatapathFacts, Link, Neighbour, Neighbours, PortFeedback, Takeover},
 };
 
 use super::{Counters, bgp, endpoints, nodes, services, verdicts};
@@ -110,6 +110,7 @@ fn running() -> State {
     state.hear(Feedback::Applied(Applied {
         generation,
         ports: ports.collect(),
+        takeover: Some(Takeover::New),
     }));
     state.hear(Feedback::Session(session()));
     state.plan(Duration::from_millis(20));
@@ -122,6 +123,7 @@ fn session() -> PeerSession {
         state: SessionState::Established,
         since: SystemTime::UNIX_EPOCH + Duration::from_secs(1000),
         hold_time: Some(Duration::from_secs(9)),
+        restart_time: Some(Duration::from_secs(120)),
         routes_sent: 1,
         held_back: PerFamily::default(),
         last_error: None,

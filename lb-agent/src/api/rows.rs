@@ -170,6 +170,8 @@ pub struct BgpRow {
     pub since: Option<u64>,
     /// Negotiated hold time.
     pub hold_time_seconds: Option<u64>,
+    /// How long the peer keeps the routes of an agent that is away (graceful restart); none: not agreed.
+    pub restart_seconds: Option<u64>,
     /// Routes that the peer has.
     pub routes_sent: usize,
     /// Why the last attempt or session ended.

@@ -46,6 +46,7 @@ fn session() -> BgpRow {
         state: Some(SessionState::Established),
         since: Some(1_700_000_000),
         hold_time_seconds: Some(9),
+        restart_seconds: Some(120),
         routes_sent: 2,
         last_error: None,
     }

@@ -62,12 +62,6 @@ impl Kernel {
         })
     }
 
-    /// Whether the maps were found, not made.
-    #[must_use]
-    pub fn adopted(&self) -> bool {
-        self.datapath.adopted()
-    }
-
     /// What planning must know of it.
     #[must_use]
     pub fn facts(&self) -> DatapathFacts {
@@ -82,6 +76,10 @@ impl Kernel {
 
 impl Maps for Kernel {
     type Error = Error;
+
+    fn adopted(&self) -> bool {
+        self.datapath.adopted()
+    }
 
     fn image(&self) -> Image {
         self.datapath.image()

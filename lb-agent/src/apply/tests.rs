@@ -15,7 +15,7 @@ use lb_core::{
     keys::ClusterKeys,
     model::Mac,
     plan,
-    snapshot::{DatapathFacts, Link, Neighbours, PortFeedback},
+    snapshot::{DatapathFacts, Link, Neighbours, PortFeedback, Takeover},
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -85,6 +85,10 @@ impl Fake {
 
 impl Maps for Fake {
     type Error = No;
+
+    fn adopted(&self) -> bool {
+        self.0.borrow().kept
+    }
 
     fn image(&self) -> Image {
         self.0.borrow().image.clone()
@@ -345,4 +349,31 @@ async fn a_later_failure_is_reported_and_tried_again_while_the_engine_lives() {
     };
     let (ended, ()) = tokio::join!(follow(&mut executor, inputs, feedback), script);
     ended.unwrap();
+}
+
+#[test]
+fn tells_how_the_data_path_came_to_it() {
+    let fake = Fake::new();
+    let plan = first_plan();
+    let mut first = Executor::new(fake.clone());
+    let took =
+        |executor: &mut Executor<Fake>, plan| executor.apply(plan, &Neighbours::new()).0.takeover;
+    assert_eq!(took(&mut first, &plan), Some(Takeover::New));
+
+    let mut second = Executor::new(fake.clone());
+    assert_eq!(took(&mut second, &plan), Some(Takeover::Preserved));
+    let edited = planned(&YAML.replace("10.1.1.3", "10.1.1.9"), &plan);
+    let told = took(&mut second, &edited);
+    assert_eq!(
+        told,
+        Some(Takeover::Preserved),
+        "only the first write counts"
+    );
+
+    let mut third = Executor::new(fake.clone());
+    assert_eq!(took(&mut third, &plan), Some(Takeover::Changed));
+
+    fake.0.borrow_mut().write_fails = true;
+    let mut fourth = Executor::new(fake);
+    assert_eq!(took(&mut fourth, &edited), None, "nothing is known");
 }

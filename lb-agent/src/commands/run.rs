@@ -9,7 +9,7 @@ use crate::{
     agent::{self, Setup},
     api::server::Socket,
     apply::{
-        Executor,
+        Executor, Maps as _,
         kernel::{Kernel, OpenError},
     },
     capabilities,
@@ -62,6 +62,7 @@ fn set_up(args: &RunArgs) -> Result<Setup<Kernel>, Failure> {
         state,
         executor,
         socket,
+        on_term: args.on_term,
     })
 }
 

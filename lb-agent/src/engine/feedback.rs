@@ -10,7 +10,10 @@ use std::{
 };
 
 use lb_bgp::{HeldBack, PerFamily};
-use lb_core::{model::ServicePort, snapshot::PortFeedback};
+use lb_core::{
+    model::ServicePort,
+    snapshot::{PortFeedback, Takeover},
+};
 use tokio::sync::mpsc;
 
 /// Where executors send their facts. Unbounded, because an executor must never wait for the engine that
@@ -45,6 +48,8 @@ pub struct Applied {
     pub generation: u64,
     /// Every service port of it.
     pub ports: BTreeMap<ServicePort, PortFeedback>,
+    /// How the data path came to this agent; `None` before the first good write.
+    pub takeover: Option<Takeover>,
 }
 
 /// A BGP session as `show bgp` tells it.
@@ -58,6 +63,9 @@ pub struct PeerSession {
     pub since: SystemTime,
     /// Hold time as negotiated; `None` below `Established` or if the peers agreed on none.
     pub hold_time: Option<Duration>,
+    /// How long the peer keeps our routes without a session, as negotiated; `None` below `Established` or if it
+    /// does not.
+    pub restart_time: Option<Duration>,
     /// Routes this peer has been told and not been told off.
     pub routes_sent: usize,
     /// Why this peer is told no route of a family, if so.

@@ -26,6 +26,8 @@ pub struct State {
     wanted: BTreeSet<Probe>,
     heard_links: bool,
     heard_neighbours: bool,
+    /// Another agent takes over: nothing is to be given up first.
+    leaves_for_restart: bool,
     told: Told,
 }
 
@@ -82,6 +84,7 @@ impl State {
             probes,
             heard_links: false,
             heard_neighbours: false,
+            leaves_for_restart: false,
             told: Told::default(),
         };
         state.snapshot.down.clone_from(state.probes.down());
@@ -132,6 +135,10 @@ impl State {
                 self.snapshot.draining = true;
                 plan
             }
+            Change::LeaveForRestart => {
+                self.leaves_for_restart = true;
+                Effect::default()
+            }
         }
     }
 
@@ -139,8 +146,10 @@ impl State {
     pub fn hear(&mut self, feedback: Feedback) -> bool {
         match feedback {
             Feedback::Applied(applied) => {
-                let news = self.snapshot.applied != applied.ports;
+                let news = self.snapshot.applied != applied.ports
+                    || self.snapshot.takeover != applied.takeover;
                 self.snapshot.applied = applied.ports;
+                self.snapshot.takeover = applied.takeover;
                 news
             }
             Feedback::Session(session) => {
@@ -196,10 +205,10 @@ impl State {
         self.desired.replan_at
     }
 
-    /// Whether the routers have forgotten this node.
+    /// Whether the agent may leave: the routers have forgotten this node, or are to remember it.
     #[must_use]
-    pub fn is_drained(&self, now: Duration) -> bool {
-        self.desired.is_drained(now)
+    pub fn may_leave(&self, now: Duration) -> bool {
+        self.leaves_for_restart || self.desired.is_drained(now)
     }
 
     /// Health probes to run.
@@ -230,8 +239,7 @@ impl State {
         if news {
             self.told.probes_since.insert(probe, SystemTime::now());
             self.snapshot.down.clone_from(self.probes.down());
-            let health = if succeeded { "up" } else { "down" };
-            tracing::info!(endpoint = %probe.address, health, "health check changed");
+            tell_health(&probe, succeeded);
         }
         Effect {
             plan: news,
@@ -247,6 +255,15 @@ impl State {
         self.told
             .probes_since
             .retain(|probe, _| self.wanted.contains(probe));
+    }
+}
+
+fn tell_health(probe: &Probe, succeeded: bool) {
+    let endpoint = probe.address;
+    if succeeded {
+        tracing::info!(%endpoint, "the endpoint answers its health check again");
+    } else {
+        tracing::warn!(%endpoint, "the endpoint fails its health check and gets no new connections");
     }
 }
 

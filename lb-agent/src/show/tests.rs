@@ -109,12 +109,15 @@ fn a_session_shows_its_state_and_its_last_error() {
         state: Some(SessionState::Active),
         since: Some(10),
         hold_time_seconds: None,
+        restart_seconds: Some(120),
         routes_sent: 0,
         last_error: Some("connection refused".to_owned()),
     };
     let text = bgp(&answer(vec![row]), at(15));
     assert!(
-        text.ends_with("10.0.0.1  65001  Active  5s     -     0            connection refused\n"),
+        text.ends_with(
+            "10.0.0.1  65001  Active  5s     -     120s     0            connection refused\n"
+        ),
         "{text}"
     );
 }

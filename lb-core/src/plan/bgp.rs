@@ -21,6 +21,7 @@ pub(super) fn plan_bgp(
         peers: bgp.peers.clone(),
         next_hop_v4: own.and_then(|node| node.ipv4()),
         next_hop_v6: own.and_then(|node| node.ipv6()),
+        takeover: snapshot.takeover,
     };
     match previous {
         Some(previous) if **previous == plan => Some(Arc::clone(previous)),

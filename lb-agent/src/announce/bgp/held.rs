@@ -1,6 +1,7 @@
 //! Which VIPs a peer may still have a route to. Pure. A VIP is held from the moment it is to be announced in a
 //! session, until the peer's TCP has acknowledged its withdraw or the session's end makes the peer forget: at
-//! once if the peer ended it, else when its hold timer must have expired (RFC 4271 section 6.5).
+//! once if the peer ended it, else when its hold timer must have expired (RFC 4271 section 6.5). A peer that keeps
+//! routes over a restart (RFC 4724) forgets when the restart time is over, or what a new session left out.
 
 use std::{
     collections::BTreeSet,
@@ -16,6 +17,7 @@ pub(super) struct Held {
     is_up: bool,
     awaits_acknowledgement: bool,
     lapses_at: Option<Instant>,
+    is_retained: bool,
 }
 
 impl Held {
@@ -33,11 +35,15 @@ impl Held {
         self.wanted = vips;
     }
 
-    /// A session came up; what the peer had from an earlier one is gone.
+    /// A session came up; what the peer had from an earlier one is gone, unless it retains it until it has heard
+    /// all of this one.
     pub(super) fn session_up(&mut self) {
         self.is_up = true;
         self.lapses_at = None;
-        self.may_have.clone_from(&self.wanted);
+        if !std::mem::take(&mut self.is_retained) {
+            self.may_have.clear();
+        }
+        self.may_have.extend(&self.wanted);
     }
 
     /// Every message that the wanted set needs is written.
@@ -68,6 +74,12 @@ impl Held {
     pub(super) fn session_lost(&mut self, now: Instant, hold_time: Duration) {
         self.session_over();
         self.lapses_at = (!hold_time.is_zero()).then(|| now + hold_time);
+    }
+
+    /// The session is over, and the peer keeps its routes for that long, counted from when it finds out.
+    pub(super) fn session_retained(&mut self, now: Instant, at_most: Duration) {
+        self.session_lost(now, at_most);
+        self.is_retained = true;
     }
 
     /// When [`Held::expire`] changes something.

@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use lb_bgp::wire::notification::cease;
 use lb_bgp::{
     ConnId, Event, Family, HeldBack, Input, Output, Peer, PeerConfig, PerFamily, Reason, RouteSet,
     Shutdown, State,
@@ -43,6 +44,8 @@ pub(super) enum Command {
     Accepted(TcpStream),
     /// End the session and the task.
     Stop(Shutdown),
+    /// End the task; the connections close without a NOTIFICATION.
+    Abandon,
 }
 
 /// What a session tells the speaker.
@@ -81,7 +84,10 @@ pub(super) async fn run(
         Err(error) => {
             tracing::error!(%peer, %error, "there can be no BGP session");
             let _ = reports.send(Report::Session(impossible(peer.ip(), &error)));
-            while !matches!(commands.recv().await, None | Some(Command::Stop(_))) {}
+            while !matches!(
+                commands.recv().await,
+                None | Some(Command::Stop(_) | Command::Abandon)
+            ) {}
         }
     }
     let _ = reports.send(Report::Ended(peer.ip()));
@@ -95,6 +101,10 @@ struct Session {
     held: Held,
     /// As negotiated in the last session.
     hold_time: Duration,
+    /// For how long the peer keeps routes without a session, as negotiated in the last one.
+    restart_time: Duration,
+    /// Whether a NOTIFICATION other than Hard Reset counts as a restart.
+    hard_reset: bool,
     proposed_hold_time: Duration,
     dialling: Option<(ConnId, AbortHandle)>,
     connections: BTreeMap<ConnId, Connection>,
@@ -122,6 +132,8 @@ impl Session {
             routes: Arc::default(),
             held: Held::default(),
             hold_time: Duration::ZERO,
+            restart_time: Duration::ZERO,
+            hard_reset: false,
             proposed_hold_time,
             dialling: None,
             connections: BTreeMap::new(),
@@ -178,6 +190,7 @@ impl Session {
                 self.carry_out();
                 return false;
             }
+            Command::Abandon => return false,
         }
         true
     }
@@ -355,18 +368,38 @@ impl Session {
                     self.held.session_up();
                 }
             }
-            Event::SessionUp(negotiated) => self.hold_time = negotiated.hold_time,
+            Event::SessionUp(negotiated) => {
+                self.hold_time = negotiated.hold_time;
+                self.restart_time = negotiated.restart_time;
+                self.hard_reset = negotiated.hard_reset;
+            }
             Event::InSync { .. } => self.held.written(),
             _ => {}
         }
     }
 
     fn forget_session(&mut self, reason: &Reason) {
+        let now = Instant::now();
+        let keeps = !self.restart_time.is_zero();
         match reason {
+            Reason::NotificationReceived(notification)
+                if keeps && self.hard_reset && notification.code != cease::HARD_RESET =>
+            {
+                self.held.session_retained(now, self.restart_time);
+            }
+            Reason::ConnectionLost(None) if keeps => {
+                self.held.session_retained(now, self.restart_time);
+            }
             Reason::NotificationReceived(_) | Reason::ConnectionLost(None) => {
                 self.held.session_ended_by_peer();
             }
-            _ => self.held.session_lost(Instant::now(), self.hold_time),
+            Reason::Stopped => self.held.session_lost(now, self.hold_time),
+            // Without a hold time it may never find out.
+            _ if keeps && !self.hold_time.is_zero() => {
+                let at_most = self.hold_time + self.restart_time;
+                self.held.session_retained(now, at_most);
+            }
+            _ => self.held.session_lost(now, self.hold_time),
         }
     }
 
@@ -396,6 +429,7 @@ impl Session {
             state: state(status.state),
             since: self.since,
             hold_time: Some(self.hold_time).filter(|hold_time| is_up && !hold_time.is_zero()),
+            restart_time: Some(self.restart_time).filter(|time| is_up && !time.is_zero()),
             routes_sent: Family::ALL
                 .into_iter()
                 .map(|family| status.families[family].sent)
@@ -441,6 +475,7 @@ fn impossible(peer: IpAddr, error: &lb_bgp::ConfigError) -> PeerSession {
         state: SessionState::Idle,
         since: SystemTime::now(),
         hold_time: None,
+        restart_time: None,
         routes_sent: 0,
         held_back: PerFamily::from_fn(|_| Some(HeldBack::NotEstablished)),
         last_error: Some(error.to_string()),

@@ -12,7 +12,7 @@ use lb_core::{
     config::{Config, Origin, parse},
     keys::ClusterKeys,
     probes::Probe,
-    snapshot::{DatapathFacts, Neighbours, PortFeedback},
+    snapshot::{DatapathFacts, Neighbours, PortFeedback, Takeover},
 };
 
 use super::{Effect, State};
@@ -89,6 +89,7 @@ fn applied(state: &State, holds: impl Fn(usize) -> bool) -> Feedback {
     Feedback::Applied(Applied {
         generation,
         ports: ports.collect(),
+        takeover: Some(Takeover::New),
     })
 }
 
@@ -240,17 +241,17 @@ fn leaving_waits_for_the_peers_and_the_linger() {
     assert!(state.desired().routes.is_empty());
     assert!(!state.plan(Duration::from_secs(2)), "it began before");
     assert!(
-        !state.is_drained(Duration::from_secs(2)),
+        !state.may_leave(Duration::from_secs(2)),
         "the peer still holds the route"
     );
 
     state.hear(Feedback::Held(BTreeSet::new()));
     state.plan(Duration::from_secs(3));
     assert!(
-        !state.is_drained(Duration::from_millis(3999)),
+        !state.may_leave(Duration::from_millis(3999)),
         "withdrawLinger is not over"
     );
-    assert!(state.is_drained(Duration::from_secs(4)));
+    assert!(state.may_leave(Duration::from_secs(4)));
     assert_eq!(state.desired().ports().count(), 2, "the data path stays");
 }
 
@@ -260,8 +261,8 @@ fn a_peer_that_never_acknowledges_holds_up_nothing_for_long() {
     state.hear(Feedback::Held(BTreeSet::from([vip()])));
     state.take(Change::Leave);
     state.plan(Duration::from_secs(1));
-    assert!(!state.is_drained(Duration::from_millis(5999)));
-    assert!(state.is_drained(Duration::from_secs(6)));
+    assert!(!state.may_leave(Duration::from_millis(5999)));
+    assert!(state.may_leave(Duration::from_secs(6)));
 }
 
 #[test]
@@ -272,6 +273,7 @@ fn sessions_come_and_go_as_their_peers_do() {
         state: SessionState::Established,
         since: SystemTime::UNIX_EPOCH,
         hold_time: Some(Duration::from_secs(9)),
+        restart_time: None,
         routes_sent: 0,
         held_back: PerFamily::default(),
         last_error: None,
@@ -289,4 +291,28 @@ fn sessions_come_and_go_as_their_peers_do() {
     );
     state.hear(Feedback::SessionGone(session.peer));
     assert!(state.view().told.sessions.is_empty());
+}
+
+#[test]
+fn leaving_for_a_restart_gives_nothing_up() {
+    let mut state = started();
+    state.hear(applied(&state, |_| true));
+    state.plan(Duration::from_millis(20));
+    let routes = state.desired().routes.clone();
+    assert_eq!(*routes, BTreeSet::from([vip()]));
+    state.hear(Feedback::Held(BTreeSet::from([vip()])));
+    assert_eq!(state.take(Change::LeaveForRestart), Effect::default());
+    assert!(state.may_leave(Duration::ZERO));
+    state.plan(Duration::from_secs(1));
+    assert_eq!(state.desired().routes, routes);
+}
+
+#[test]
+fn sessions_wait_until_the_data_path_was_written() {
+    let mut state = started();
+    let takeover = |state: &State| state.desired().bgp.as_ref().unwrap().takeover;
+    assert_eq!(takeover(&state), None);
+    assert!(state.hear(applied(&state, |_| true)), "there is news");
+    state.plan(Duration::from_secs(2));
+    assert_eq!(takeover(&state), Some(Takeover::New));
 }

@@ -96,3 +96,20 @@ fn a_new_session_replaces_what_an_old_one_left() {
     held.expire(now + HOLD_TIME);
     assert_eq!(*held.vips(), vips(&[2]));
 }
+
+#[test]
+fn a_peer_that_keeps_routes_over_a_restart_holds_them_until_the_new_session_says_all() {
+    let now = Instant::now();
+    let mut held = up_with(&[1]);
+    held.session_retained(now, HOLD_TIME);
+    held.want(vips(&[2]));
+    held.session_up();
+    assert_eq!(*held.vips(), vips(&[1, 2]));
+    held.written();
+    held.acknowledged();
+    assert_eq!(*held.vips(), vips(&[2]));
+
+    held.session_retained(now, HOLD_TIME);
+    held.expire(now + HOLD_TIME);
+    assert!(held.vips().is_empty(), "the restart time is over");
+}
