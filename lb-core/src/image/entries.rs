@@ -33,12 +33,7 @@ pub(super) fn publish(
     unplaced: &mut BTreeMap<Unplaced, NoRoom>,
 ) {
     let seed = wanted.cluster.keys.seed[0];
-    change.removed = placements
-        .by_entry
-        .keys()
-        .filter(|entry| !wanted.has(entry))
-        .copied()
-        .collect();
+    change.removed = unwanted(wanted, placements);
     let values = std::mem::take(&mut change.values);
     let mut marks_vips = false;
     for (index, &(entry, value)) in values.iter().enumerate() {
@@ -58,6 +53,17 @@ pub(super) fn publish(
         }
     }
     take_away(draft, seed, placements, change);
+}
+
+/// What is placed and not wanted: one walk along both, which have one order.
+fn unwanted(wanted: &Wanted<'_>, placements: &Placements) -> Vec<Entry> {
+    let mut wanted = wanted.entries().peekable();
+    let mut is_wanted = |entry: &Entry| {
+        while wanted.next_if(|next| next < entry).is_some() {}
+        wanted.peek() == Some(entry)
+    };
+    let placed = placements.by_entry.keys().copied();
+    placed.filter(|entry| !is_wanted(entry)).collect()
 }
 
 /// Zeroes the values of what is removed. An entry that was refused for another's key has none of its own.

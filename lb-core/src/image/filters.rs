@@ -19,7 +19,7 @@ impl Filters {
     pub(super) fn of(wanted: &Wanted<'_>) -> Self {
         let seed = wanted.cluster.keys.seed[0];
         let vips = wanted.vips.iter().map(|&vip| vip_bits(seed, vip));
-        let endpoints = wanted.local.iter().map(|local| endpoint_bits(seed, local));
+        let endpoints = wanted.local().map(|local| endpoint_bits(seed, &local));
         Self {
             words: [
                 (MapId::VipFilter, words(vips)),

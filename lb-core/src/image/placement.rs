@@ -134,22 +134,21 @@ impl Placements {
 /// What shall be, by entry.
 pub(super) struct Wanted<'a> {
     pub(super) cluster: &'a ClusterPlan,
+    desired: &'a DesiredState,
     pub(super) ports: BTreeMap<ServicePort, &'a Arc<PortPlan>>,
     pub(super) vips: BTreeSet<IpAddr>,
     /// Service ports that a second Service wants as well.
     pub(super) doubles: BTreeSet<ServicePort>,
-    /// Endpoints whose replies this node translates.
-    pub(super) local: BTreeSet<LocalEndpoint>,
 }
 
 impl<'a> Wanted<'a> {
     pub(super) fn new(desired: &'a DesiredState, cluster: &'a ClusterPlan) -> Self {
         let mut wanted = Self {
             cluster,
+            desired,
             ports: BTreeMap::new(),
             vips: BTreeSet::new(),
             doubles: BTreeSet::new(),
-            local: BTreeSet::new(),
         };
         for plan in desired.ports() {
             wanted.vips.insert(plan.port.vip);
@@ -158,19 +157,20 @@ impl<'a> Wanted<'a> {
                 btree_map::Entry::Occupied(_) => _ = wanted.doubles.insert(plan.port),
             }
         }
-        let services = desired.services.values().flat_map(|plan| plan.local.iter());
-        let leaving = desired
-            .leaving
-            .values()
-            .flat_map(|leaving| leaving.local(cluster));
-        wanted.local = services.copied().chain(leaving).collect();
         wanted
     }
 
-    pub(super) fn has(&self, entry: &Entry) -> bool {
-        match entry {
-            Entry::Vip(vip) => self.vips.contains(vip),
-            Entry::Port(port) => self.ports.contains_key(port),
-        }
+    /// Endpoints whose replies this node translates; one that two Services share comes twice.
+    pub(super) fn local(&self) -> impl Iterator<Item = LocalEndpoint> {
+        let services = self.desired.services.values();
+        let live = services.flat_map(|plan| plan.local.iter().copied());
+        let leaving = self.desired.leaving.values();
+        live.chain(leaving.flat_map(|leaving| leaving.local(self.cluster)))
+    }
+
+    /// Every entry, in the order of [`Placements::entries`].
+    pub(super) fn entries(&self) -> impl Iterator<Item = Entry> {
+        let vips = self.vips.iter().copied().map(Entry::Vip);
+        vips.chain(self.ports.keys().copied().map(Entry::Port))
     }
 }

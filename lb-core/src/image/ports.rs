@@ -76,14 +76,12 @@ pub(super) fn mark_vips(
     unplaced: &mut BTreeMap<Unplaced, NoRoom>,
     is_last: bool,
 ) {
-    let waits = |unplaced: &BTreeMap<Unplaced, NoRoom>, vip| {
-        let is_of_vip = |what: &Unplaced| matches!(what, Unplaced::Port(port) if port.vip == vip);
-        !is_last && unplaced.keys().any(is_of_vip)
+    let vip_of = |what: &Unplaced| match what {
+        Unplaced::Port(port) if !is_last => Some(port.vip),
+        _ => None,
     };
-    for &vip in &wanted.vips {
-        if waits(unplaced, vip) {
-            continue;
-        }
+    let waiting: BTreeSet<_> = unplaced.keys().filter_map(vip_of).collect();
+    for &vip in wanted.vips.difference(&waiting) {
         if let Err(why) = place_vip(draft, placements, Entry::Vip(vip), change) {
             unplaced.insert(Unplaced::Vip(vip), why);
         }

@@ -171,9 +171,10 @@ pub(super) fn announce(
     services: &BTreeMap<Arc<str>, Arc<ServicePlan>>,
 ) -> Announcements {
     let members = members(services);
+    let own = Own::of(snapshot);
     let vips: BTreeMap<_, _> = members
         .iter()
-        .map(|(&vip, member)| (vip, vip_plan(snapshot, previous, vip, member)))
+        .map(|(&vip, member)| (vip, vip_plan(snapshot, previous, &own, vip, member)))
         .collect();
     let leaving = leaving(snapshot, previous, &vips);
     let routes: BTreeSet<_> = vips
@@ -227,6 +228,7 @@ fn members(services: &BTreeMap<Arc<str>, Arc<ServicePlan>>) -> BTreeMap<IpAddr, 
 fn vip_plan(
     snapshot: &Snapshot,
     previous: &DesiredState,
+    own: &Own,
     vip: IpAddr,
     member: &Member<'_>,
 ) -> VipPlan {
@@ -240,13 +242,14 @@ fn vip_plan(
     VipPlan {
         ports: member.ports.iter().map(|plan| plan.port).collect(),
         failed: failed.collect(),
-        reason: reason(snapshot, previous, vip, member),
+        reason: reason(snapshot, previous, own, vip, member),
     }
 }
 
 fn reason(
     snapshot: &Snapshot,
     previous: &DesiredState,
+    own: &Own,
     vip: IpAddr,
     member: &Member<'_>,
 ) -> VipReason {
@@ -256,7 +259,7 @@ fn reason(
     if snapshot.bgp.is_none() {
         return VipReason::NoSpeaker;
     }
-    if !has_next_hop(snapshot, vip) {
+    if !own.has_next_hop(vip) {
         return VipReason::NoNextHop;
     }
     if snapshot.draining {
@@ -269,16 +272,28 @@ fn reason(
     gate(snapshot, member, was_announced)
 }
 
-fn has_next_hop(snapshot: &Snapshot, vip: IpAddr) -> bool {
-    let own = snapshot
-        .nodes
-        .iter()
-        .find(|node| node.name == snapshot.own_node);
-    own.is_some_and(|node| {
-        node.addresses
-            .iter()
-            .any(|address| address.is_ipv4() == vip.is_ipv4())
-    })
+/// Which families this node has addresses of, to be next hops. Asked for each VIP, so looked up once.
+struct Own {
+    has_v4: bool,
+    has_v6: bool,
+}
+
+impl Own {
+    fn of(snapshot: &Snapshot) -> Self {
+        let mut nodes = snapshot.nodes.iter();
+        let own = nodes.find(|node| node.name == snapshot.own_node);
+        Self {
+            has_v4: own.is_some_and(|node| node.ipv4().is_some()),
+            has_v6: own.is_some_and(|node| node.ipv6().is_some()),
+        }
+    }
+
+    fn has_next_hop(&self, vip: IpAddr) -> bool {
+        match vip {
+            IpAddr::V4(_) => self.has_v4,
+            IpAddr::V6(_) => self.has_v6,
+        }
+    }
 }
 
 fn gate(snapshot: &Snapshot, member: &Member<'_>, was_announced: bool) -> VipReason {
@@ -317,7 +332,7 @@ fn leaving(
         (vip, Leaving { withdrawal, ports })
     });
     let given_up = previous.routes.iter().filter(|vip| !vips.contains_key(vip));
-    let started = given_up.map(|&vip| (vip, started(snapshot, previous, vip)));
+    let started = started(snapshot, previous, given_up.copied().collect());
     carried
         .filter(|(vip, leaving)| {
             !vips.contains_key(vip) && !leaving.withdrawal.is_over(snapshot.now)
@@ -326,15 +341,28 @@ fn leaving(
         .collect()
 }
 
-fn started(snapshot: &Snapshot, previous: &DesiredState, vip: IpAddr) -> Leaving {
-    let ports = previous
-        .services
-        .values()
-        .flat_map(|service| &service.ports);
-    Leaving {
-        withdrawal: Withdrawal::started(snapshot.now),
-        ports: ports.filter(|plan| plan.port.vip == vip).cloned().collect(),
+/// One walk over the ports, however many VIPs go at once.
+fn started(
+    snapshot: &Snapshot,
+    previous: &DesiredState,
+    given_up: Vec<IpAddr>,
+) -> BTreeMap<IpAddr, Leaving> {
+    let leaving = |vip| {
+        let withdrawal = Withdrawal::started(snapshot.now);
+        let ports = Vec::new();
+        (vip, Leaving { withdrawal, ports })
+    };
+    let mut started: BTreeMap<_, _> = given_up.into_iter().map(leaving).collect();
+    if started.is_empty() {
+        return started;
     }
+    let services = previous.services.values();
+    for plan in services.flat_map(|service| &service.ports) {
+        if let Some(leaving) = started.get_mut(&plan.port.vip) {
+            leaving.ports.push(Arc::clone(plan));
+        }
+    }
+    started
 }
 
 fn drain(snapshot: &Snapshot, previous: &DesiredState) -> Option<Withdrawal> {
