@@ -161,7 +161,24 @@ pub fn pods_answer_directly(steered: &Steered, target: SocketAddr, port: u16) ->
         );
     }
     let by_vip = client.http(&Request::to(target).from_port(port)).result;
-    by_vip.context("a request to the VIP again").map(drop)
+    by_vip.context("a request to the VIP again")?;
+    a_flow_of_the_vip_leaves_others_alone(steered, target, port)
+}
+
+/// While a pod has a flow of the VIP, it answers datagrams under its own address to the client's other ports.
+fn a_flow_of_the_vip_leaves_others_alone(
+    steered: &Steered,
+    target: SocketAddr,
+    port: u16,
+) -> Result<()> {
+    let client = steered.lab.client();
+    let of_vip = datagrams_are_answered(steered, target, port..port + 1)?;
+    let pod = steered.lab.pods().find(|pod| pod.name() == of_vip[&port]);
+    let own = pod.context("no such pod")?.socket(target.ip());
+    let seen = client.udp(own, port + 1, 10, ANSWER);
+    let (_, seen) = seen.with_context(|| format!("a datagram to {own} under its own address"))?;
+    ensure!(seen.local == own, "{own}: {seen:?}");
+    Ok(())
 }
 
 /// A datagram of the client for `target`, as a frame between these MACs.
