@@ -1,16 +1,21 @@
 //! A cluster of any number of services, planned and written by the product's own code into a real data path
 //! that is attached nowhere.
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Result, bail};
-use lb_common::limits::Capacity;
+use lb_common::{image::Image, limits::Capacity};
 use lb_core::{
     DesiredState, Snapshot,
     config::Config,
-    image::Placements,
+    image::{ImageOutcome, Placements},
     keys::ClusterKeys,
-    model::{Announce, Endpoint, Mac, Node, Port, Protocol, Service},
+    model::{Announce, Bgp, Endpoint, Mac, Node, Port, Protocol, Service},
     snapshot::{DatapathFacts, Link, Neighbour},
 };
 use lb_datapath::{Datapath, Options};
@@ -37,6 +42,23 @@ pub struct Shape {
     pub on_link: bool,
     /// Family of VIPs and pods.
     pub v6: bool,
+    /// Whether the node under test has its share of the endpoints and announces the VIPs.
+    pub serves: bool,
+}
+
+impl Shape {
+    /// A data path with room for it.
+    #[must_use]
+    pub fn capacity(&self) -> Capacity {
+        // Extents have room for one endpoint more than there are.
+        let extent = (self.endpoints + 1).next_power_of_two().max(4);
+        Capacity {
+            services: (self.services * 2 + 16).next_power_of_two(),
+            row_units: self.services + 16,
+            endpoints: self.services * extent + 64,
+            ..Capacity::DEFAULT
+        }
+    }
 }
 
 /// VIP number `index`.
@@ -54,50 +76,66 @@ pub fn vip(v6: bool, index: u32) -> IpAddr {
 /// # Errors
 /// It does not load, or does not fit.
 pub fn fill(shape: Shape) -> Result<Datapath> {
-    // Extents have room for one endpoint more than there are.
-    let extent = (shape.endpoints + 1).next_power_of_two().max(4);
-    let capacity = Capacity {
-        services: (shape.services * 2 + 16).next_power_of_two(),
-        row_units: shape.services + 16,
-        endpoints: shape.services * extent + 64,
-        ..Capacity::DEFAULT
+    let mut datapath = Datapath::open(&Options::unpinned(shape.capacity()))?;
+    let facts = datapath.facts();
+    let facts = DatapathFacts {
+        capacity: facts.capacity,
+        tick_shift: facts.tick_shift,
+        timeout_ticks: facts.timeout_ticks,
     };
-    let mut datapath = Datapath::open(&Options::unpinned(capacity))?;
-    let snapshot = snapshot(shape, &datapath)?;
+    let snapshot = snapshot(shape, facts)?;
     let desired = lb_core::plan(&snapshot, &DesiredState::default());
-    let outcome = lb_core::image(
+    let outcome = placed(
         &desired,
-        &snapshot.neighbours,
+        &snapshot,
         &datapath.image(),
         Placements::default(),
-    );
+    )?;
+    datapath.apply(&outcome.writes)?;
+    Ok(datapath)
+}
+
+/// The writes that bring `image` to `desired`.
+///
+/// # Errors
+/// Something does not fit.
+pub fn placed(
+    desired: &DesiredState,
+    snapshot: &Snapshot,
+    image: &Image,
+    placements: Placements,
+) -> Result<ImageOutcome> {
+    let outcome = lb_core::image(desired, &snapshot.neighbours, image, placements);
     if let Some((what, reason)) = outcome.unplaced.first_key_value() {
         bail!(
             "{} things do not fit, the first is {what:?}: {reason}",
             outcome.unplaced.len()
         );
     }
-    datapath.apply(&outcome.writes)?;
-    Ok(datapath)
+    Ok(outcome)
 }
 
-fn snapshot(shape: Shape, datapath: &Datapath) -> Result<Snapshot> {
+/// All that the sources would know of it.
+///
+/// # Errors
+/// None in practice: the secret is long enough.
+pub fn snapshot(shape: Shape, facts: DatapathFacts) -> Result<Snapshot> {
     let nodes: Vec<Arc<Node>> = (1..=shape.nodes + 1).map(node).collect();
+    let speaker = Bgp {
+        asn: 65_000,
+        router_id: Ipv4Addr::new(10, 0, 0, 1),
+        listen_port: 179,
+        peers: Vec::new(),
+    };
     let config = Config {
         node: OWN.into(),
         uplinks: vec!["eth0".to_owned()],
         key_file: None,
         nodes,
-        bgp: None,
+        bgp: shape.serves.then(|| Arc::new(speaker)),
         services: (0..shape.services)
             .map(|index| service(shape, index))
             .collect(),
-    };
-    let facts = datapath.facts();
-    let facts = DatapathFacts {
-        capacity: facts.capacity,
-        tick_shift: facts.tick_shift,
-        timeout_ticks: facts.timeout_ticks,
     };
     let keys = ClusterKeys::from_secret(b"a secret for measurements")?;
     let mut snapshot = Snapshot::new(&config, keys, facts);
@@ -156,7 +194,10 @@ fn service(shape: Shape, index: u32) -> Arc<Service> {
         };
         Endpoint {
             address,
-            node: format!("node{:03}", 2 + place % shape.nodes).into(),
+            node: match shape.serves {
+                true => format!("node{:03}", 1 + place % (shape.nodes + 1)).into(),
+                false => format!("node{:03}", 2 + place % shape.nodes).into(),
+            },
             ports: BTreeMap::from([("web".into(), 8080)]),
             ready: true,
             serving: true,
@@ -167,7 +208,10 @@ fn service(shape: Shape, index: u32) -> Arc<Service> {
     Arc::new(Service {
         name: format!("bench/{index:05}").into(),
         vips: vec![vip(shape.v6, index)],
-        announce: Announce::Nobody,
+        announce: match shape.serves {
+            true => Announce::Bgp,
+            false => Announce::Nobody,
+        },
         ports: vec![Port {
             name: "web".into(),
             protocol: Protocol::Tcp,

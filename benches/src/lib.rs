@@ -1,6 +1,7 @@
-//! What the benches share: a cluster of any size written into a real data path, CPU time of one thread, and
+//! What the benches share: a cluster of any size, a peer to compare tables with, CPU time of one thread, and
 //! rows with their bars. Benches report; they never fail a build.
 
 pub mod cluster;
+pub mod maglev;
 pub mod measure;
 pub mod report;

@@ -14,6 +14,15 @@ pub struct Summary {
 }
 
 impl Summary {
+    /// Of a value that comes out the same every time.
+    #[must_use]
+    pub const fn exact(value: f64) -> Self {
+        Self {
+            median: value,
+            spread: 0.0,
+        }
+    }
+
     /// Of a series that is not empty.
     #[must_use]
     pub fn of(mut values: Vec<f64>) -> Self {

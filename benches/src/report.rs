@@ -19,8 +19,8 @@ pub struct Row {
     pub unit: &'static str,
     /// The most it may be; `None`: published only.
     pub bar: Option<f64>,
-    /// The floor's own figure in the same run.
-    pub peer_value: f64,
+    /// What the row is compared with, in the same run: a floor, or another implementation.
+    pub peer_value: Option<f64>,
     /// Runs.
     pub n: usize,
 }
@@ -37,8 +37,40 @@ impl Row {
             spread: summary.spread,
             unit: "cpu_ns_per_packet_over_floor",
             bar,
-            peer_value: Summary::of(floors).median,
+            peer_value: Some(Summary::of(floors).median),
             n,
+        }
+    }
+
+    /// Published only, until it is given a bar or a peer.
+    #[must_use]
+    pub fn figure(name: impl Into<String>, unit: &'static str, summary: Summary, n: usize) -> Self {
+        Self {
+            name: name.into(),
+            value: summary.median,
+            spread: summary.spread,
+            unit,
+            bar: None,
+            peer_value: None,
+            n,
+        }
+    }
+
+    /// With the most that it may be.
+    #[must_use]
+    pub fn bar(self, bar: f64) -> Self {
+        Self {
+            bar: Some(bar),
+            ..self
+        }
+    }
+
+    /// With what it is compared with.
+    #[must_use]
+    pub fn beside(self, peer_value: f64) -> Self {
+        Self {
+            peer_value: Some(peer_value),
+            ..self
         }
     }
 
@@ -61,10 +93,13 @@ pub fn write_json(path: &Path, rows: &[Row]) -> io::Result<()> {
 /// Prints the rows as a table.
 pub fn print(rows: &[Row]) {
     println!(
-        "{:26} {:>9} {:>8} {:>6}  {:<6} {:>9}",
-        "row", "ns", "± ns", "bar", "", "floor ns"
+        "{:32} {:>9} {:>8} {:>6}  {:<6} {:>9}  unit",
+        "row", "value", "±", "bar", "", "peer"
     );
     for row in rows {
+        let optional = |value: Option<f64>, decimals: usize| {
+            value.map_or_else(|| "-".to_owned(), |value| format!("{value:.decimals$}"))
+        };
         let bar = row
             .bar
             .map_or_else(|| "-".to_owned(), |bar| format!("{bar}"));
@@ -73,9 +108,15 @@ pub fn print(rows: &[Row]) {
             Some(false) => "missed",
             None => "",
         };
+        // Ratios and shares need two places, times one.
+        let decimals = if row.value < 10.0 { 2 } else { 1 };
         println!(
-            "{:26} {:9.1} {:8.1} {bar:>6}  {holds:<6} {:9.1}",
-            row.name, row.value, row.spread, row.peer_value
+            "{:32} {:9.decimals$} {:8.decimals$} {bar:>6}  {holds:<6} {:>9}  {}",
+            row.name,
+            row.value,
+            row.spread,
+            optional(row.peer_value, decimals),
+            row.unit
         );
     }
 }

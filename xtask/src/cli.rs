@@ -44,6 +44,11 @@ pub(crate) fn command() -> Command {
                     Command::new("packet")
                         .about("CPU time per packet of the XDP program")
                         .arg(file("json").help("also write the rows to this file")),
+                )
+                .subcommand(
+                    Command::new("tables")
+                        .about("What tables cost and move beside Maglev, and planning at scale")
+                        .arg(file("json").help("also write the rows to this file")),
                 ),
         ])
 }

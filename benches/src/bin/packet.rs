@@ -38,6 +38,7 @@ const ONE: Shape = Shape {
     nodes: 50,
     on_link: false,
     v6: false,
+    serves: false,
 };
 
 const CASES: [Case; 6] = [
