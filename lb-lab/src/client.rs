@@ -270,20 +270,29 @@ fn failed(request: &Request, error: anyhow::Error) -> Record {
 }
 
 fn connect(request: &Request) -> Result<(SocketAddr, TcpStream)> {
-    let socket = bound(
-        Type::STREAM,
-        request.target,
-        request.source_address,
-        request.source_port,
-    )?;
-    socket
-        .connect_timeout(&request.target.into(), request.time_limit)
-        .with_context(|| format!("connecting to {}", request.target))?;
-    let stream: TcpStream = socket.into();
+    let stream: TcpStream = connected(request)?.into();
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(request.time_limit))?;
     stream.set_write_timeout(Some(request.time_limit))?;
     Ok((stream.local_addr()?, stream))
+}
+
+/// As with [`bind`], the last connection from this port to the target may not be gone at once.
+fn connected(request: &Request) -> Result<Socket> {
+    let Request {
+        target,
+        source_address,
+        source_port,
+        ..
+    } = *request;
+    wait_until(PORT_FREE_AGAIN, "a free port", || {
+        let socket = bound(Type::STREAM, target, source_address, source_port)?;
+        match socket.connect_timeout(&target.into(), request.time_limit) {
+            Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => Ok(None),
+            result => Ok(Some(result.map(|()| socket))),
+        }
+    })?
+    .with_context(|| format!("connecting to {target}"))
 }
 
 fn bound(kind: Type, target: SocketAddr, address: Option<IpAddr>, port: u16) -> Result<Socket> {
