@@ -20,9 +20,7 @@ const COLLISIONS: u32 = 2;
 /// before a flow finds none. Global functions of numbers: the verifier walks each once, not once a caller and
 /// path.
 mod scan {
-    use super::{
-        Config, FLOWS_PER_LINE, Meta, State, is_alive, is_expired, maps, metas, ptr, word,
-    };
+    use super::{Config, FLOWS_PER_LINE, Meta, State, is_alive, is_taken, maps, metas, ptr, word};
 
     /// Number of the first living flow with this tag, at the `from`th place of the pair or a later one; or [`NONE`].
     #[unsafe(no_mangle)]
@@ -63,8 +61,7 @@ mod scan {
             for place in 0..FLOWS_PER_LINE {
                 let word = word(metas, place);
                 let meta = Meta(ptr::load_word(word));
-                let free = meta.state() == State::Free as u32 || is_expired(config, meta, now);
-                if free && ptr::swap_word(word, meta.0, claimed.0) {
+                if !is_taken(config, meta, now) && ptr::swap_word(word, meta.0, claimed.0) {
                     return (line ^ half) * FLOWS_PER_LINE + place;
                 }
             }
@@ -109,6 +106,12 @@ pub(crate) fn now(config: &Config) -> u32 {
 #[inline(always)]
 pub(crate) fn is_alive(config: &Config, meta: Meta, now: u32) -> bool {
     meta.state() > State::Claimed as u32 && !is_expired(config, meta, now)
+}
+
+/// Whether a place is somebody's: alive, or being written.
+#[inline(always)]
+pub(crate) fn is_taken(config: &Config, meta: Meta, now: u32) -> bool {
+    meta.state() != State::Free as u32 && !is_expired(config, meta, now)
 }
 
 /// Another CPU may have noted a packet a tick ahead of this one: an age below zero is young.

@@ -232,7 +232,8 @@ fn living<const V6: bool>(
     Some(Found { number, meta })
 }
 
-/// Free, or naming a place whose flow is gone or another.
+/// Free, or naming a place whose flow is gone or another. A flow that another CPU is just making has its entry before
+/// it is alive.
 #[inline(always)]
 fn is_stale(config: &Config, entry: u64, now: u32) -> bool {
     let Some(number) = number(entry) else {
@@ -240,7 +241,7 @@ fn is_stale(config: &Config, entry: u64, now: u32) -> bool {
     };
     match (flows::meta(number), flows::record(number)) {
         (Some(meta), Some(flow)) => {
-            !flows::is_alive(config, meta, now) || flow.reverse_tag != tag(entry)
+            !flows::is_taken(config, meta, now) || flow.reverse_tag != tag(entry)
         }
         _ => true,
     }
