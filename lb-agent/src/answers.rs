@@ -85,6 +85,7 @@ pub fn bgp(view: &View) -> Answer<BgpRow> {
         BgpRow {
             peer: peer.address,
             asn: peer.asn,
+            password: peer.password_file.is_some(),
             state: session.map(|session| session.state),
             since: session.map(|session| unix_seconds(session.since)),
             hold_time_seconds: session.and_then(|session| Some(session.hold_time?.as_secs())),

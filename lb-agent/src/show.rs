@@ -105,6 +105,7 @@ pub fn bgp(answer: &Answer<BgpRow>, now: SystemTime) -> String {
     let mut table = table(&[
         "PEER",
         "ASN",
+        "PASSWORD",
         "STATE",
         "SINCE",
         "HOLD",
@@ -116,6 +117,7 @@ pub fn bgp(answer: &Answer<BgpRow>, now: SystemTime) -> String {
         table.add_row([
             row.peer.to_string(),
             row.asn.to_string(),
+            yes_or_no(row.password),
             row.state
                 .map_or_else(|| "-".to_owned(), |state| format!("{state:?}")),
             or_dash(row.since.map(|since| ago(since, now)).unwrap_or_default()),
@@ -126,6 +128,10 @@ pub fn bgp(answer: &Answer<BgpRow>, now: SystemTime) -> String {
         ]);
     }
     page(answer, &table, "no BGP peer is configured")
+}
+
+fn yes_or_no(is_so: bool) -> String {
+    if is_so { "yes" } else { "no" }.to_owned()
 }
 
 fn in_seconds(seconds: u64) -> String {

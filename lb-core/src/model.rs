@@ -6,6 +6,7 @@ use std::{
     collections::BTreeMap,
     fmt,
     net::{IpAddr, Ipv4Addr},
+    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
@@ -182,6 +183,8 @@ pub struct Peer {
     pub port: u16,
     /// Hold time to propose, in whole seconds (RFC 4271 section 4.2).
     pub hold_time: Duration,
+    /// File with the password of TCP MD5 signatures (RFC 2385); `None`: segments are not signed.
+    pub password_file: Option<PathBuf>,
 }
 
 /// A MAC address, as on the wire.

@@ -1,7 +1,8 @@
 //! The agents' BGP against a real BIRD 2 that dials them while they dial it: routes come and go with services, an agent
-//! says goodbye, a listening port is taken, the router dies and comes back, an agent restarts and nobody notices. Needs
-//! root and BIRD 2.
+//! says goodbye, a listening port is taken, the router dies and comes back, an agent restarts and nobody notices,
+//! passwords are right and wrong. Needs root and BIRD 2.
 
+use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
@@ -186,6 +187,67 @@ fn without_graceful_restart_the_routes_go() -> Result<()> {
         watch.nothing_changed("killed").is_err(),
         "the routes stayed, or nobody looked"
     );
+    Ok(())
+}
+
+/// TCP MD5: the right password brings a session about, a wrong one and none do not, whoever dials; a file that cannot
+/// be read is told with its path, and the session comes up once it can be.
+#[test]
+fn only_the_right_password_makes_a_session() -> Result<()> {
+    let lab = Lab::build(&Profile::default())?;
+    let peers: Vec<_> = lab
+        .nodes()
+        .map(|node| BirdPeer {
+            name: node.name(),
+            address: node.addresses().v4,
+            source: node.router(),
+            options: "password \"right\";".to_owned(),
+        })
+        .collect();
+    let bird = lab.start_bird_with(&peers)?;
+    let file = |name: &str| lab.folder().join(name);
+    fs::write(file("right"), "right\n")?;
+    fs::write(file("wrong"), "wrong\n")?;
+    let start = |node: u8, password: Option<&str>| {
+        let mut yaml = with_services(&lab, node, &[1]);
+        if let Some(name) = password {
+            let with = format!("nextHop: self, passwordFile: {}", file(name).display());
+            yaml = yaml.replacen("nextHop: self", &with, 1);
+        }
+        lab.start_agent(node, &yaml, &AgentOptions::default())
+    };
+    let mut agents = [
+        start(1, Some("right"))?,
+        start(2, Some("wrong"))?,
+        start(3, None)?,
+    ];
+    agents[0].wait_for(SESSION_LIMIT, "bgp", "a signed session", |shown| {
+        session_is(shown, "Established") && shown["rows"][0]["password"] == true
+    })?;
+    wait_for_gateways(&lab, 1, &[1])?;
+    agents[1].wait_for(SESSION_LIMIT, "bgp", "a hint at the password", |shown| {
+        !session_is(shown, "Established")
+            && shown["rows"][0]["last_error"]
+                .as_str()
+                .is_some_and(|error| error.contains("is the password the same at both ends?"))
+    })?;
+    agents[2].wait_for(SESSION_LIMIT, "bgp", "no session", |shown| {
+        !session_is(shown, "Established") && shown["rows"][0]["password"] == false
+    })?;
+    ensure!(bird.established()? == [lab.node(1).name()]);
+    drop(agents);
+
+    let mut agent = start(2, Some("late"))?;
+    let path = file("late").display().to_string();
+    agent.wait_for(SOON, "bgp", "why there is no session", |shown| {
+        shown["rows"][0]["last_error"]
+            .as_str()
+            .is_some_and(|error| error.contains(&path))
+    })?;
+    fs::write(&path, "right")?;
+    agent.wait_for(2 * SESSION_LIMIT, "bgp", "a session", |shown| {
+        session_is(shown, "Established")
+    })?;
     Ok(())
 }
 

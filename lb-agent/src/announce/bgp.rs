@@ -9,6 +9,7 @@ mod connection;
 mod held;
 mod journal;
 mod listener;
+mod password;
 mod port_holder;
 mod session;
 mod socket;
@@ -20,19 +21,21 @@ use std::{
 };
 
 use lb_bgp::{PeerConfig, RouteSet, Shutdown};
-use lb_core::{DesiredState, desired::BgpPlan, snapshot::Takeover};
+use lb_core::{DesiredState, desired::BgpPlan, model::Peer, snapshot::Takeover};
 use tokio::{
     net::TcpStream,
     sync::{mpsc, watch},
     task::JoinSet,
+    time::Instant,
 };
 
 use self::{
     listener::{Listener, Next},
+    password::{Password, Passwords},
     session::{Command, Report},
 };
 use super::Goodbye;
-use crate::engine::feedback::{Feedback, FeedbackSender};
+use crate::engine::feedback::{Feedback, FeedbackSender, PeerSession};
 
 /// Follows the desired state until its sender is gone, then ends every session and returns.
 pub async fn run(
@@ -47,6 +50,8 @@ pub async fn run(
         sessions: BTreeMap::new(),
         tasks: JoinSet::new(),
         listener: Listener::default(),
+        passwords: Passwords::default(),
+        refused: BTreeMap::new(),
         held: BTreeMap::new(),
         told_held: BTreeSet::new(),
         routes: Arc::default(),
@@ -69,6 +74,9 @@ struct Speaker {
     sessions: BTreeMap<IpAddr, Session>,
     tasks: JoinSet<()>,
     listener: Listener,
+    passwords: Passwords,
+    /// Peers that can have no session, and why.
+    refused: BTreeMap<IpAddr, String>,
     /// What each peer may still have a route to.
     held: BTreeMap<IpAddr, BTreeSet<IpAddr>>,
     told_held: BTreeSet<IpAddr>,
@@ -80,6 +88,7 @@ struct Speaker {
 /// The task of a peer, seen from outside.
 struct Session {
     port: u16,
+    password: Option<Password>,
     config: PeerConfig,
     /// Closing it ends the task as well.
     commands: mpsc::UnboundedSender<Command>,
@@ -98,7 +107,10 @@ impl Speaker {
         };
         let own = state.cluster.as_ref().and_then(|cluster| cluster.own());
         let own_addresses = own.map_or(&[][..], |node| &node.addresses);
-        self.listener.follow(plan.listen_port, own_addresses);
+        self.passwords.follow(&plan.peers, Instant::now());
+        let passwords = self.passwords_of(&plan.peers);
+        self.listener
+            .follow(plan.listen_port, own_addresses, passwords);
         self.take_routes(&state.routes);
         self.take_peers(plan, takeover);
     }
@@ -115,16 +127,24 @@ impl Speaker {
     }
 
     fn take_peers(&mut self, plan: &BgpPlan, takeover: Takeover) {
-        let ports: BTreeMap<_, _> = plan
+        let passwords = &self.passwords;
+        let wanted: BTreeMap<_, _> = plan
             .peers
             .iter()
-            .map(|peer| (peer.address, peer.port))
+            .filter_map(|peer| Some((peer.address, (peer.port, passwords.of(peer).ok()?.cloned()))))
             .collect();
         self.end_sessions(
-            |(address, session)| ports.get(address) != Some(&session.port),
+            |(address, session)| match wanted.get(address) {
+                Some((port, password)) => *port != session.port || *password != session.password,
+                None => true,
+            },
             "the peer is no longer configured",
         );
+        self.refuse(&plan.peers);
         for peer in &plan.peers {
+            let Some((_, password)) = wanted.get(&peer.address) else {
+                continue;
+            };
             let config = configure::peer(plan, peer, takeover);
             match self.sessions.get_mut(&peer.address) {
                 Some(session) if session.config == config => {}
@@ -132,22 +152,57 @@ impl Speaker {
                     session.config = config.clone();
                     session.tell(Command::Configure(config));
                 }
-                None => self.begin_session(SocketAddr::new(peer.address, peer.port), config),
+                None => {
+                    let end = SocketAddr::new(peer.address, peer.port);
+                    self.begin_session(end, password.clone(), config);
+                }
             }
         }
     }
 
-    fn begin_session(&mut self, peer: SocketAddr, config: PeerConfig) {
+    fn passwords_of(&self, peers: &[Peer]) -> BTreeMap<IpAddr, Password> {
+        let known = peers.iter().filter_map(|peer| {
+            let password = self.passwords.of(peer).ok()??;
+            Some((peer.address, password.clone()))
+        });
+        known.collect()
+    }
+
+    /// Tells, once, of peers whose password cannot be used; they get no session.
+    fn refuse(&mut self, peers: &[Peer]) {
+        let problems = peers.iter().filter_map(|peer| {
+            let problem = self.passwords.of(peer).err()?;
+            Some((peer.address, problem.to_owned()))
+        });
+        let refused: BTreeMap<_, _> = problems.collect();
+        for (peer, problem) in &refused {
+            if self.refused.get(peer) != Some(problem) {
+                tracing::error!(%peer, "there can be no BGP session: {problem}");
+                let session = PeerSession::impossible(*peer, problem.clone());
+                self.say(Feedback::Session(session));
+            }
+        }
+        let configured = |peer: &IpAddr| peers.iter().any(|p| p.address == *peer);
+        for gone in self.refused.keys().filter(|peer| !configured(peer)) {
+            self.say(Feedback::SessionGone(*gone));
+        }
+        self.refused = refused;
+    }
+
+    fn begin_session(&mut self, peer: SocketAddr, password: Option<Password>, config: PeerConfig) {
         let (commands, commanded) = mpsc::unbounded_channel();
         let session = Session {
             port: peer.port(),
+            password: password.clone(),
             config: config.clone(),
             commands,
         };
         session.tell(Command::Routes(Arc::clone(&self.routes)));
         self.sessions.insert(peer.ip(), session);
+        let remote = session::Remote { peer, password };
+        let reports = self.reports.clone();
         self.tasks
-            .spawn(session::run(peer, config, commanded, self.reports.clone()));
+            .spawn(session::run(remote, config, commanded, reports));
     }
 
     fn end_sessions(&mut self, which: impl Fn((&IpAddr, &Session)) -> bool, reason: &str) {
@@ -174,6 +229,8 @@ impl Speaker {
                 Next::Listening(feedback) => self.say(feedback),
             },
             Some(report) = reported.recv() => self.hear(report),
+            // What follows reads the files again.
+            () = listener::wait_until(self.passwords.retry_at()) => {}
             Some(_) = self.tasks.join_next() => {}
         }
     }

@@ -164,6 +164,8 @@ pub struct BgpRow {
     pub peer: IpAddr,
     /// Its autonomous system number.
     pub asn: u32,
+    /// Whether its segments are signed with a password (RFC 2385).
+    pub password: bool,
     /// Where the session is; none: the speaker has not said.
     pub state: Option<SessionState>,
     /// When it came there.

@@ -43,6 +43,7 @@ fn session() -> BgpRow {
     BgpRow {
         peer: "fd00::1".parse().unwrap(),
         asn: 65001,
+        password: false,
         state: Some(SessionState::Established),
         since: Some(1_700_000_000),
         hold_time_seconds: Some(9),

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use lb_bgp::{HeldBack, PerFamily};
+use lb_bgp::{HeldBack, PerFamily, State};
 use lb_core::{
     model::ServicePort,
     snapshot::{PortFeedback, Takeover},
@@ -74,6 +74,23 @@ pub struct PeerSession {
     pub last_error: Option<String>,
 }
 
+impl PeerSession {
+    /// There is none and there will be none, until something is mended.
+    #[must_use]
+    pub fn impossible(peer: IpAddr, why: String) -> Self {
+        Self {
+            peer,
+            state: SessionState::Idle,
+            since: SystemTime::now(),
+            hold_time: None,
+            restart_time: None,
+            routes_sent: 0,
+            held_back: PerFamily::from_fn(|_| Some(HeldBack::NotEstablished)),
+            last_error: Some(why),
+        }
+    }
+}
+
 /// The states of RFC 4271 section 8.2.2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum SessionState {
@@ -89,4 +106,17 @@ pub enum SessionState {
     OpenConfirm,
     /// Routes flow.
     Established,
+}
+
+impl From<State> for SessionState {
+    fn from(state: State) -> Self {
+        match state {
+            State::Idle => Self::Idle,
+            State::Connect => Self::Connect,
+            State::Active => Self::Active,
+            State::OpenSent => Self::OpenSent,
+            State::OpenConfirm => Self::OpenConfirm,
+            State::Established => Self::Established,
+        }
+    }
 }

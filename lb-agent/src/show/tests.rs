@@ -106,6 +106,7 @@ fn a_session_shows_its_state_and_its_last_error() {
     let row = BgpRow {
         peer: "10.0.0.1".parse().unwrap(),
         asn: 65001,
+        password: true,
         state: Some(SessionState::Active),
         since: Some(10),
         hold_time_seconds: None,
@@ -116,7 +117,7 @@ fn a_session_shows_its_state_and_its_last_error() {
     let text = bgp(&answer(vec![row]), at(15));
     assert!(
         text.ends_with(
-            "10.0.0.1  65001  Active  5s     -     120s     0            connection refused\n"
+            "10.0.0.1  65001  yes       Active  5s     -     120s     0            connection refused\n"
         ),
         "{text}"
     );

@@ -27,13 +27,6 @@ pub(super) fn refuse_unsupported(file: &schema::File, problems: &mut Vec<Problem
 fn refuse_of_peer(peer: &schema::Peer, index: usize, problems: &mut Vec<Problem>) {
     let field = |name: &str| format!("bgp.peers[{index}].{name}");
     refuse(peer.bfd.as_ref(), field("bfd"), "BFD", problems);
-    let password = peer.password_file.as_ref();
-    refuse(
-        password,
-        field("passwordFile"),
-        "a TCP MD5 password",
-        problems,
-    );
     let words = [("self", true), ("nodes", false)];
     one_of(peer.next_hop.as_ref(), field("nextHop"), &words, problems);
 }

@@ -184,11 +184,6 @@ fn what_bgp_and_layer_2_do_not_support_yet_is_refused_by_field_and_line() {
        |
     12 |     - {address: 10.0.0.1, asn: 65001, port: 179, holdTime: 9s, nextHop: nodes, bfd: {interval: 50ms, multiplier: 3}, passwordFile: /run/key}
        |                                                                                     ^
-    bgp.peers[0].passwordFile: a TCP MD5 password is not supported by this version yet
-      --> lb.yaml:12:132
-       |
-    12 |     - {address: 10.0.0.1, asn: 65001, port: 179, holdTime: 9s, nextHop: nodes, bfd: {interval: 50ms, multiplier: 3}, passwordFile: /run/key}
-       |                                                                                                                                    ^
     layer2: announcing on layer 2 is not supported by this version yet
       --> lb.yaml:13:9
        |
@@ -518,4 +513,16 @@ services: [{name: web, addresses: [10.99.0.1], announce: bgp, ports: [{name: htt
     3 | services: [{name: web, addresses: [10.99.0.1], announce: bgp, ports: [{name: http, port: 80}]}]
       |                                                          ^
     "#);
+}
+
+#[test]
+fn a_peer_may_have_a_password_in_a_file() {
+    let text = changed(
+        "nextHop: self",
+        "nextHop: self, passwordFile: /etc/fairlead/router1",
+    );
+    let config = parse(&text, ORIGIN).unwrap();
+    let peers = &config.bgp.unwrap().peers;
+    let file = peers[0].password_file.as_deref();
+    assert_eq!(file, Some(std::path::Path::new("/etc/fairlead/router1")));
 }

@@ -199,6 +199,10 @@ fn peers(peers: &[schema::Peer], own: Option<&Node>, problems: &mut Vec<Problem>
             asn,
             port,
             hold_time: hold_time.unwrap_or(HOLD_TIME_DEFAULT),
+            password_file: peer
+                .password_file
+                .as_ref()
+                .map(|path| path.value.clone().into()),
         });
     }
     made

@@ -15,7 +15,7 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 
-use super::{port_holder, socket};
+use super::{password::Password, port_holder, socket};
 use crate::engine::feedback::Feedback;
 
 /// Time between two attempts to listen.
@@ -34,10 +34,19 @@ pub(super) enum Next {
     Listening(Feedback),
 }
 
+/// What to listen on, and for whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Wanted {
+    port: u16,
+    addresses: BTreeSet<IpAddr>,
+    /// By peer.
+    passwords: BTreeMap<IpAddr, Password>,
+}
+
 /// The listening sockets.
 #[derive(Debug, Default)]
 pub(super) struct Listener {
-    wanted: Option<(u16, BTreeSet<IpAddr>)>,
+    wanted: Option<Wanted>,
     sockets: BTreeMap<IpAddr, TcpListener>,
     /// When to try the addresses that failed.
     retry_at: Option<Instant>,
@@ -48,14 +57,24 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    /// Listens on a port of these addresses, and no other.
-    pub(super) fn follow(&mut self, port: u16, addresses: &[IpAddr]) {
-        let wanted = Some((port, addresses.iter().copied().collect()));
-        if self.wanted == wanted {
+    /// Listens on a port of these addresses, and no other. Where a password changes, the sockets are made anew:
+    /// a connection waiting there was let in under the old ones.
+    pub(super) fn follow(
+        &mut self,
+        port: u16,
+        addresses: &[IpAddr],
+        passwords: BTreeMap<IpAddr, Password>,
+    ) {
+        let wanted = Wanted {
+            port,
+            addresses: addresses.iter().copied().collect(),
+            passwords,
+        };
+        if self.wanted.as_ref() == Some(&wanted) {
             return;
         }
         self.close();
-        self.wanted = wanted;
+        self.wanted = Some(wanted);
         self.open();
         self.tell(port);
     }
@@ -104,19 +123,20 @@ impl Listener {
 
     /// Opens what is missing.
     fn open(&mut self) {
-        let Some((port, addresses)) = &self.wanted else {
+        let Some(wanted) = &self.wanted else {
             return;
         };
         let mut failure = None;
-        for address in addresses {
+        for address in &wanted.addresses {
             if self.sockets.contains_key(address) {
                 continue;
             }
-            match socket::listen(SocketAddr::new(*address, *port)) {
+            let end = SocketAddr::new(*address, wanted.port);
+            match socket::listen(end, &wanted.passwords) {
                 Ok(socket) => {
                     self.sockets.insert(*address, socket);
                 }
-                Err(error) => failure = Some((SocketAddr::new(*address, *port), error)),
+                Err(error) => failure = Some((end, error)),
             }
         }
         self.retry_at = failure.as_ref().map(|_| Instant::now() + RETRY_INTERVAL);
@@ -132,7 +152,7 @@ impl Listener {
     fn retry(&mut self) {
         let before = self.problem.clone();
         self.open();
-        if let Some((port, _)) = self.wanted
+        if let Some(port) = self.wanted.as_ref().map(|wanted| wanted.port)
             && self.problem != before
         {
             self.tell(port);
@@ -172,7 +192,7 @@ async fn accept(sockets: &BTreeMap<IpAddr, TcpListener>) -> io::Result<(TcpStrea
     std::future::poll_fn(poll_all).await
 }
 
-async fn wait_until(at: Option<Instant>) {
+pub(super) async fn wait_until(at: Option<Instant>) {
     match at {
         Some(at) => sleep_until(at).await,
         None => std::future::pending().await,

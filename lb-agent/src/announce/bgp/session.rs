@@ -9,10 +9,9 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use lb_bgp::wire::notification::cease;
 use lb_bgp::{
-    ConnId, Event, Family, HeldBack, Input, Output, Peer, PeerConfig, PerFamily, Reason, RouteSet,
-    Shutdown, State,
+    ConnId, Event, Family, Input, Output, Peer, PeerConfig, PerFamily, Reason, RouteSet, Shutdown,
+    State, wire::notification::cease,
 };
 use tokio::{
     net::TcpStream,
@@ -24,14 +23,24 @@ use super::{
     connection::{Connection, Happening},
     held::Held,
     journal::Journal,
+    password::Password,
     socket,
 };
-use crate::engine::feedback::{PeerSession, SessionState};
+use crate::engine::feedback::PeerSession;
 
 /// What happened and waits to be told to the machine; connections wait when it is full.
 const HAPPENINGS_WAITING_MAX: usize = 64;
 /// Time between two looks at the send queue while a withdraw waits for its acknowledgement.
 const ACKNOWLEDGEMENT_POLL: Duration = Duration::from_millis(5);
+
+/// Whom a session is with.
+#[derive(Debug)]
+pub(super) struct Remote {
+    /// Where to dial.
+    pub(super) peer: SocketAddr,
+    /// What connections are signed with.
+    pub(super) password: Option<Password>,
+}
 
 /// What the speaker tells a session.
 #[derive(Debug)]
@@ -66,16 +75,17 @@ pub(super) enum Report {
 
 /// Runs the session with one peer until it is stopped and its last words are written.
 pub(super) async fn run(
-    peer: SocketAddr,
+    remote: Remote,
     config: PeerConfig,
     mut commands: UnboundedReceiver<Command>,
     reports: UnboundedSender<Report>,
 ) {
     let (happenings, mut happened) = mpsc::channel(HAPPENINGS_WAITING_MAX);
     let hold_time = proposed_hold_time(&config);
+    let peer = remote.peer;
     match Peer::new(config, Instant::now()) {
         Ok(machine) => {
-            let mut session = Session::new(peer, machine, hold_time, happenings, reports.clone());
+            let mut session = Session::new(remote, machine, hold_time, happenings, reports.clone());
             session.machine.handle(Instant::now(), Input::Start);
             session.follow(&mut commands, &mut happened).await;
             drop(happened);
@@ -83,7 +93,10 @@ pub(super) async fn run(
         }
         Err(error) => {
             tracing::error!(%peer, %error, "there can be no BGP session");
-            let _ = reports.send(Report::Session(impossible(peer.ip(), &error)));
+            let _ = reports.send(Report::Session(PeerSession::impossible(
+                peer.ip(),
+                error.to_string(),
+            )));
             while !matches!(
                 commands.recv().await,
                 None | Some(Command::Stop(_) | Command::Abandon)
@@ -95,6 +108,7 @@ pub(super) async fn run(
 
 struct Session {
     peer: SocketAddr,
+    password: Option<Password>,
     machine: Peer,
     journal: Journal,
     routes: Arc<RouteSet>,
@@ -119,7 +133,7 @@ struct Session {
 
 impl Session {
     fn new(
-        peer: SocketAddr,
+        Remote { peer, password }: Remote,
         machine: Peer,
         proposed_hold_time: Duration,
         happenings: Sender<Happening>,
@@ -127,6 +141,7 @@ impl Session {
     ) -> Self {
         Self {
             peer,
+            password,
             machine,
             journal: Journal::new(peer),
             routes: Arc::default(),
@@ -306,7 +321,11 @@ impl Session {
         let mut is_news = self.told_session.is_none();
         let machine_wake = loop {
             match self.machine.poll(Instant::now()) {
-                Output::Connect(id) => self.dial(id),
+                Output::Connect(id) => {
+                    // The attempt before may have timed out, which changes no state.
+                    is_news = true;
+                    self.dial(id);
+                }
                 Output::Send { conn, bytes } => {
                     if let Some(connection) = self.connections.get(&conn) {
                         connection.send(bytes);
@@ -338,8 +357,9 @@ impl Session {
 
     fn dial(&mut self, id: ConnId) {
         let (peer, happenings) = (self.peer, self.happenings.clone());
+        let password = self.password.clone();
         let dial = async move {
-            let happening = match socket::dial(peer).await {
+            let happening = match socket::dial(peer, password.as_ref()).await {
                 Ok(stream) => Happening::Connected(id, stream),
                 Err(error) => Happening::ConnectFailed(id, error),
             };
@@ -426,7 +446,7 @@ impl Session {
         let is_up = status.state == State::Established;
         let session = PeerSession {
             peer: self.peer.ip(),
-            state: state(status.state),
+            state: status.state.into(),
             since: self.since,
             hold_time: Some(self.hold_time).filter(|hold_time| is_up && !hold_time.is_zero()),
             restart_time: Some(self.restart_time).filter(|time| is_up && !time.is_zero()),
@@ -435,11 +455,21 @@ impl Session {
                 .map(|family| status.families[family].sent)
                 .sum(),
             held_back: PerFamily::from_fn(|family| status.families[family].held_back),
-            last_error: status.last_error.map(|error| error.reason.to_string()),
+            last_error: status.last_error.map(|error| self.in_words(&error.reason)),
         };
         if self.told_session.as_ref() != Some(&session) {
             self.told_session = Some(session.clone());
             let _ = self.reports.send(Report::Session(session));
+        }
+    }
+
+    /// A wrong password looks like a peer that is not there: the kernels drop what is not signed as it should be.
+    fn in_words(&self, reason: &Reason) -> String {
+        match reason {
+            Reason::ConnectTimedOut if self.password.is_some() => {
+                format!("{reason}; is the password the same at both ends?")
+            }
+            _ => reason.to_string(),
         }
     }
 
@@ -466,29 +496,5 @@ fn proposed_hold_time(config: &PeerConfig) -> Duration {
 async fn sleep_until(wake: Option<Instant>) {
     if let Some(wake) = wake {
         tokio::time::sleep_until(wake.into()).await;
-    }
-}
-
-fn impossible(peer: IpAddr, error: &lb_bgp::ConfigError) -> PeerSession {
-    PeerSession {
-        peer,
-        state: SessionState::Idle,
-        since: SystemTime::now(),
-        hold_time: None,
-        restart_time: None,
-        routes_sent: 0,
-        held_back: PerFamily::from_fn(|_| Some(HeldBack::NotEstablished)),
-        last_error: Some(error.to_string()),
-    }
-}
-
-fn state(state: State) -> SessionState {
-    match state {
-        State::Idle => SessionState::Idle,
-        State::Connect => SessionState::Connect,
-        State::Active => SessionState::Active,
-        State::OpenSent => SessionState::OpenSent,
-        State::OpenConfirm => SessionState::OpenConfirm,
-        State::Established => SessionState::Established,
     }
 }
