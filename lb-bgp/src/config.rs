@@ -43,6 +43,9 @@ pub struct PeerConfig {
 pub struct GracefulRestart {
     /// How long the peer shall keep our routes once the connection is gone, in seconds; at most 4095.
     pub restart_time_secs: u16,
+    /// Keep them after a NOTIFICATION and an expired hold timer, too: the N bit (RFC 8538). Without something
+    /// faster than the hold timer that tells a dead speaker from a restarting one, a dead one's routes stay.
+    pub over_notifications: bool,
     /// This process takes over from one that may have had a session: the R bit until the first session is up.
     pub restarted: bool,
     /// Families that were forwarded without a gap since then, proven: the F bit. A peer drops the routes of any
@@ -117,7 +120,7 @@ impl PeerConfig {
             let forwards = |family| was_up || config.restarted && preserved[family];
             capability::GracefulRestart {
                 restarted,
-                notification: true,
+                notification: config.over_notifications,
                 restart_time_secs: config.restart_time_secs,
                 families: PerFamily::from_fn(|family| {
                     self.families[family].then(|| forwards(family))
@@ -130,14 +133,17 @@ impl PeerConfig {
 
     /// Whether both work in one session: only what is written into UPDATEs, or once into the first OPEN, differs.
     pub(crate) fn shares_session_with(&self, other: &Self) -> bool {
-        let restart_time = |config: &Self| config.graceful_restart.map(|gr| gr.restart_time_secs);
+        let asked = |config: &Self| {
+            let restart = config.graceful_restart;
+            restart.map(|gr| (gr.restart_time_secs, gr.over_notifications))
+        };
         let alike = Self {
             next_hop_v4: self.next_hop_v4,
             next_hop_v6: self.next_hop_v6,
             graceful_restart: self.graceful_restart,
             ..other.clone()
         };
-        *self == alike && restart_time(self) == restart_time(other)
+        *self == alike && asked(self) == asked(other)
     }
 
     pub(crate) fn hold_time(&self) -> Duration {

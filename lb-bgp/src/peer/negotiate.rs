@@ -78,6 +78,9 @@ pub(crate) fn negotiate(
         .min(Duration::from_secs(open.hold_time_secs.into()));
     let theirs = offered_families(open);
     let restart_time_secs = config.graceful_restart.map(|gr| gr.restart_time_secs);
+    let over_notifications = config
+        .graceful_restart
+        .is_some_and(|gr| gr.over_notifications);
     let helper = open
         .graceful_restart()
         .filter(|_| restart_time_secs.is_some());
@@ -91,7 +94,7 @@ pub(crate) fn negotiate(
         restart_time: helper
             .and(restart_time_secs)
             .map_or(Duration::ZERO, |secs| Duration::from_secs(secs.into())),
-        hard_reset: helper.is_some_and(|gr| gr.notification),
+        hard_reset: over_notifications && helper.is_some_and(|gr| gr.notification),
         capabilities_sent: config.capabilities(was_up),
         capabilities_received: open.capabilities.clone(),
     })

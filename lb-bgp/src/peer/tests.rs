@@ -726,6 +726,7 @@ fn restarted() -> PeerConfig {
     PeerConfig {
         graceful_restart: Some(crate::GracefulRestart {
             restart_time_secs: 120,
+            over_notifications: true,
             restarted: true,
             forwarding_preserved: PerFamily::from_fn(|family| family == Family::Ipv4Unicast),
         }),
@@ -823,6 +824,13 @@ fn agrees_on_what_both_ends_do() {
     assert_eq!(agreed(restarted(), &helper_open(true)), (120, true));
     assert_eq!(agreed(restarted(), &helper_open(false)), (120, false));
     assert_eq!(agreed(restarted(), &open(HIGHER)), (0, false));
+    let mut plain = restarted();
+    plain.graceful_restart.as_mut().unwrap().over_notifications = false;
+    assert_eq!(
+        agreed(plain, &helper_open(true)),
+        (120, false),
+        "the N bit counts if both send it"
+    );
     assert_eq!(agreed(config(), &helper_open(true)), (0, false));
 }
 

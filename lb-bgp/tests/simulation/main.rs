@@ -139,6 +139,7 @@ fn random_configs(random: &mut Random, passive: [bool; 2]) -> [PeerConfig; 2] {
     [0, 1].map(|end| PeerConfig {
         graceful_restart: random.chance(50).then(|| GracefulRestart {
             restart_time_secs: 120,
+            over_notifications: random.chance(50),
             restarted: random.chance(50),
             forwarding_preserved: PerFamily::from_fn(|_| random.chance(50)),
         }),

@@ -41,6 +41,8 @@ pub(super) fn peer(plan: &BgpPlan, peer: &Peer, takeover: Takeover) -> PeerConfi
 fn graceful_restart(takeover: Takeover) -> GracefulRestart {
     GracefulRestart {
         restart_time_secs: RESTART_TIME_SECS,
+        // With BFD, which knows a dead node from a restarting agent, this can be true.
+        over_notifications: false,
         restarted: takeover != Takeover::New,
         forwarding_preserved: PerFamily::from_fn(|_| takeover == Takeover::Preserved),
     }
