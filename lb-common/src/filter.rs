@@ -60,9 +60,16 @@ pub const fn endpoint_v6(seed: u64, address: &Address, port: u16, protocol: u8) 
     FilterBits::from_hash(hash::word(seed, key))
 }
 
-/// The bit of a MAC in [`crate::interface::Interface::node_mac_filter`].
+/// Words of [`crate::interface::Interface::node_mac_filter`].
+pub const MAC_FILTER_WORDS: usize = 4;
+
+/// Word and bit of a MAC in [`crate::interface::Interface::node_mac_filter`].
 #[inline(always)]
 #[must_use]
-pub const fn mac_bit(mac: u64) -> u64 {
-    1u64 << (hash::word(0, mac) >> 58)
+pub const fn mac_bit(mac: u64) -> (usize, u64) {
+    let hash = hash::word(0, mac);
+    (
+        (hash >> 56) as usize & (MAC_FILTER_WORDS - 1),
+        1u64 << (hash >> 58),
+    )
 }

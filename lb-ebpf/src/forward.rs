@@ -35,7 +35,8 @@ pub(crate) fn is_of_a_node(frame: Frame, interface: &Interface) -> bool {
         return false;
     }
     let source = packet::source_mac(&frame);
-    interface.node_mac_filter & filter::mac_bit(source) != 0 && lookup::is_node_mac(source)
+    let (word, bit) = filter::mac_bit(source);
+    interface.node_mac_filter[word] & bit != 0 && lookup::is_node_mac(source)
 }
 
 /// Where a packet goes on to, and what led here.

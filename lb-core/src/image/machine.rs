@@ -75,7 +75,9 @@ impl Machine {
         for (&slot, wanted) in &self.interfaces {
             let now: Interface = draft.element(MapId::Interfaces, slot);
             let both = Interface {
-                node_mac_filter: now.node_mac_filter | wanted.node_mac_filter,
+                node_mac_filter: std::array::from_fn(|word| {
+                    now.node_mac_filter[word] | wanted.node_mac_filter[word]
+                }),
                 ..*wanted
             };
             draft.store_element(MapId::Interfaces, slot, &both);
@@ -239,7 +241,11 @@ fn interfaces(cluster: &ClusterPlan, neighbours: &Neighbours) -> BTreeMap<usize,
             let here = macs.iter().filter(|(_, uplink)| *uplink == link.slot);
             let interface = Interface {
                 mac: link.mac.word(),
-                node_mac_filter: here.fold(0, |bits, (mac, _)| bits | filter::mac_bit(*mac)),
+                node_mac_filter: here.fold([0; filter::MAC_FILTER_WORDS], |mut words, (mac, _)| {
+                    let (word, bit) = filter::mac_bit(*mac);
+                    words[word] |= bit;
+                    words
+                }),
                 ifindex: link.ifindex,
                 // A node behind a router may come in by any uplink.
                 flags: if faces_nodes {
@@ -247,7 +253,7 @@ fn interfaces(cluster: &ClusterPlan, neighbours: &Neighbours) -> BTreeMap<usize,
                 } else {
                     0
                 },
-                reserved: [0; 5],
+                reserved: [0; 2],
             };
             (usize::from(link.slot), interface)
         })
