@@ -80,6 +80,11 @@ impl<'a> Draft<'a> {
         }
     }
 
+    /// Writes so far.
+    pub(super) fn write_count(&self) -> usize {
+        self.writes.len()
+    }
+
     pub(super) fn finish(self) -> Vec<MapWrite> {
         self.writes
     }

@@ -34,6 +34,10 @@ use crate::{
 use draft::Draft;
 use placement::Wanted;
 
+/// Walks over an arena that is full, where each makes room for the next. Far more than were ever seen; what is left
+/// then waits for the next call.
+const WALKS_MAX: usize = 16;
+
 /// What [`image()`] comes to.
 #[derive(Clone, Debug)]
 pub struct ImageOutcome {
@@ -128,15 +132,17 @@ pub fn image(
     };
     let mut placements = start(&mut draft, cluster, placements);
     let wanted = Wanted::new(desired, cluster);
-    let mut walk = |is_last| pass(&mut draft, &wanted, neighbours, &mut placements, is_last);
-    let mut unplaced = walk(false);
-    // What one walk gives back, the next may hand out.
-    while !unplaced.is_empty() {
-        let before = std::mem::replace(&mut unplaced, walk(false));
-        if unplaced == before {
-            unplaced = walk(true);
+    let mut unplaced = BTreeMap::new();
+    let mut is_last = false;
+    // What one walk gives back, the next may hand out: until one writes nothing, and then once more as the last.
+    for _ in 0..WALKS_MAX {
+        let before = draft.write_count();
+        unplaced = pass(&mut draft, &wanted, neighbours, &mut placements, is_last);
+        let is_settled = draft.write_count() == before;
+        if unplaced.is_empty() || is_settled && is_last {
             break;
         }
+        is_last |= is_settled;
     }
     ImageOutcome {
         writes: draft.finish(),
