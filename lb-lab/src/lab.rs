@@ -230,9 +230,24 @@ fn make_folder() -> Result<PathBuf> {
     let root = env::var_os("FAIRLEAD_ARTIFACTS")
         .map_or_else(default_artifacts, |folder| Ok(folder.into()))?;
     let folder = root.join(format!("lab-{}-{number}", process::id()));
+    let is_first = !root.exists();
     fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
+    give_to_caller(&folder)?;
+    if is_first {
+        give_to_caller(&root)?;
+    }
     fs::write(folder.join("key"), KEY).context("writing the cluster key")?;
     Ok(folder)
+}
+
+/// What a user's `sudo` leaves behind in the user's checkout must be the user's to remove.
+fn give_to_caller(folder: &Path) -> Result<()> {
+    let id = |name| env::var(name).ok()?.parse().ok();
+    let (Some(user), Some(group)) = (id("SUDO_UID"), id("SUDO_GID")) else {
+        return Ok(());
+    };
+    std::os::unix::fs::chown(folder, Some(user), Some(group))
+        .with_context(|| format!("giving {} to user {user}", folder.display()))
 }
 
 const KEY: &str = "the key of every lab, 32 bytes..\n";

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
@@ -48,6 +48,7 @@ fn a_step_that_fails_is_told_with_log_and_folder() {
     fs::set_permissions(&agent, fs::Permissions::from_mode(0o755)).unwrap();
     let mut failing = demo(&[], &folder)
         .env("FAIRLEAD_AGENT", &agent)
+        .envs([("SUDO_UID", "4242"), ("SUDO_GID", "4242")])
         .spawn()
         .unwrap();
     let mut said = String::new();
@@ -63,6 +64,11 @@ fn a_step_that_fails_is_told_with_log_and_folder() {
     ] {
         assert!(said.contains(words), "does not say {words}: {said}");
     }
+    let labs = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap());
+    let lab = labs
+        .map(|lab| lab.metadata().unwrap())
+        .find(|lab| lab.is_dir());
+    assert_eq!(lab.unwrap().uid(), 4242, "the log is whose sudo it was");
     fs::remove_dir_all(folder).unwrap();
 }
 
