@@ -148,7 +148,24 @@ pub fn see(frame: &[u8]) -> Seen {
         .expect("an Ethernet header");
     let link = link.ethernet2().expect("an Ethernet header");
     let net = sliced.net.as_ref().expect("an IP packet");
-    let (source, destination, hop_limit) = match net {
+    let (source, destination, hop_limit) = addresses(net);
+    let (udp, source_port, destination_port, payload) = transport(net, sliced.transport.as_ref());
+    Seen {
+        to_mac: link.destination,
+        from_mac: link.source,
+        source,
+        destination,
+        hop_limit,
+        udp,
+        source_port,
+        destination_port,
+        payload,
+    }
+}
+
+/// Source, destination, and TTL or hop limit; the IPv4 header's checksum is verified.
+fn addresses(net: &NetSlice<'_>) -> (IpAddr, IpAddr, u8) {
+    match net {
         NetSlice::Ipv4(ip) => {
             let header = ip.header();
             let computed = header.to_header().calc_header_checksum();
@@ -172,18 +189,6 @@ pub fn see(frame: &[u8]) -> Seen {
             )
         }
         NetSlice::Arp(_) => panic!("no IP packet"),
-    };
-    let (udp, source_port, destination_port, payload) = transport(net, sliced.transport.as_ref());
-    Seen {
-        to_mac: link.destination,
-        from_mac: link.source,
-        source,
-        destination,
-        hop_limit,
-        udp,
-        source_port,
-        destination_port,
-        payload,
     }
 }
 
@@ -297,30 +302,8 @@ pub struct Icmp {
 pub fn see_icmp(frame: &[u8]) -> Icmp {
     let sliced = SlicedPacket::from_ethernet(frame).expect("a frame");
     let to_mac = frame[..6].try_into().expect("six bytes");
-    let (source, destination, hop_limit) = match sliced.net.as_ref().expect("an IP packet") {
-        NetSlice::Ipv4(ip) => {
-            let header = ip.header();
-            assert_eq!(
-                header.header_checksum(),
-                header.to_header().calc_header_checksum(),
-                "the IPv4 checksum"
-            );
-            (
-                IpAddr::from(header.source()),
-                IpAddr::from(header.destination()),
-                header.ttl(),
-            )
-        }
-        NetSlice::Ipv6(ip) => {
-            let header = ip.header();
-            (
-                IpAddr::from(header.source()),
-                IpAddr::from(header.destination()),
-                header.hop_limit(),
-            )
-        }
-        NetSlice::Arp(_) => panic!("no IP packet"),
-    };
+    let net = sliced.net.as_ref().expect("an IP packet");
+    let (source, destination, hop_limit) = addresses(net);
     let bytes = match (sliced.transport, source, destination) {
         (Some(TransportSlice::Icmpv4(icmp)), ..) => {
             let computed = icmp.icmp_type().calc_checksum(icmp.payload());
