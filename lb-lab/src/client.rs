@@ -295,7 +295,13 @@ fn connected(request: &Request) -> Result<Socket> {
     .with_context(|| format!("connecting to {target}"))
 }
 
-fn bound(kind: Type, target: SocketAddr, address: Option<IpAddr>, port: u16) -> Result<Socket> {
+/// A socket with this source; a port that was just given back is waited for.
+pub(crate) fn bound(
+    kind: Type,
+    target: SocketAddr,
+    address: Option<IpAddr>,
+    port: u16,
+) -> Result<Socket> {
     let socket = Socket::new(Domain::for_address(target), kind, None)?;
     if address.is_some() || port != 0 {
         // The last connection from this port may still be in TIME_WAIT.
@@ -323,7 +329,7 @@ fn bind(socket: &Socket, source: SocketAddr) -> Result<()> {
     .map_err(Into::into)
 }
 
-const PORT_FREE_AGAIN: Duration = Duration::from_secs(2);
+const PORT_FREE_AGAIN: Duration = Duration::from_secs(10);
 
 /// One exchange on a fresh connection; the server closes it, so that the client's port is free again at once.
 fn exchange(request: &Request, mut stream: &TcpStream) -> Result<Seen> {

@@ -11,7 +11,9 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use socket2::Type;
 
+use crate::client::bound;
 use crate::namespace::Namespace;
 use crate::pod::Seen;
 
@@ -75,12 +77,7 @@ impl Drop for DatagramLoad {
 }
 
 fn open(target: SocketAddr, source_port: u16) -> Result<UdpSocket> {
-    let any: SocketAddr = if target.is_ipv4() {
-        ([0; 4], source_port).into()
-    } else {
-        ([0; 16], source_port).into()
-    };
-    let socket = UdpSocket::bind(any).with_context(|| format!("binding to {any}"))?;
+    let socket: UdpSocket = bound(Type::DGRAM, target, None, source_port)?.into();
     socket.connect(target)?;
     Ok(socket)
 }
