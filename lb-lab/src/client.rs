@@ -329,7 +329,8 @@ fn bind(socket: &Socket, source: SocketAddr) -> Result<()> {
     .map_err(Into::into)
 }
 
-const PORT_FREE_AGAIN: Duration = Duration::from_secs(10);
+/// How long a port that was given back may stay busy.
+pub(crate) const PORT_FREE_AGAIN: Duration = Duration::from_secs(10);
 
 /// One exchange on a fresh connection; the server closes it, so that the client's port is free again at once.
 fn exchange(request: &Request, mut stream: &TcpStream) -> Result<Seen> {

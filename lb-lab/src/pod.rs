@@ -13,8 +13,10 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use socket2::SockRef;
 
+use crate::client::PORT_FREE_AGAIN;
 use crate::namespace::Namespace;
 use crate::topology::{POD_PORT, Pair};
+use crate::wait::wait_until;
 
 /// What a pod saw of a request; the JSON of its answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -119,16 +121,18 @@ impl Pod {
         }
     }
 
+    /// Waits for the port of a pod that was just stopped, as clients do for theirs.
     fn open(&self) -> Result<Vec<(TcpListener, UdpSocket)>> {
-        let mut sockets = Vec::new();
-        for address in self.addresses.both() {
-            let listener = TcpListener::bind((address, POD_PORT))?;
-            SockRef::from(&listener).set_read_timeout(Some(STOP_CHECK))?;
-            let datagrams = UdpSocket::bind((address, POD_PORT))?;
-            datagrams.set_read_timeout(Some(STOP_CHECK))?;
-            sockets.push((listener, datagrams));
-        }
-        Ok(sockets)
+        let sockets = self.addresses.both().map(|address| {
+            wait_until(PORT_FREE_AGAIN, "the pod's port", || {
+                match bind((address, POD_PORT).into()) {
+                    Err(error) if error.kind() == io::ErrorKind::AddrInUse => Ok(None),
+                    bound => Ok(Some(bound)),
+                }
+            })?
+            .map_err(Into::into)
+        });
+        sockets.into_iter().collect()
     }
 }
 
@@ -136,6 +140,14 @@ impl Drop for Pod {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+fn bind(address: SocketAddr) -> io::Result<(TcpListener, UdpSocket)> {
+    let listener = TcpListener::bind(address)?;
+    SockRef::from(&listener).set_read_timeout(Some(STOP_CHECK))?;
+    let datagrams = UdpSocket::bind(address)?;
+    datagrams.set_read_timeout(Some(STOP_CHECK))?;
+    Ok((listener, datagrams))
 }
 
 fn accept(listener: &TcpListener, pod: &str, stop: &Arc<AtomicBool>) {
