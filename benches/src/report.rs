@@ -1,6 +1,9 @@
 //! Rows as a table for people and as JSON for programs: {name, value, unit, bar, peer_value, n}.
 
-use std::{fs, io, path::Path};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use serde::Serialize;
 
@@ -78,6 +81,19 @@ impl Row {
     #[must_use]
     pub fn holds(&self) -> Option<bool> {
         self.bar.map(|bar| self.value - self.spread <= bar)
+    }
+}
+
+/// The file of `--json FILE`, the only argument that a bench takes.
+///
+/// # Errors
+/// Anything else, with how it is meant.
+pub fn json_argument(bench: &str) -> anyhow::Result<Option<PathBuf>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match &arguments[..] {
+        [] => Ok(None),
+        [flag, path] if flag == "--json" => Ok(Some(path.into())),
+        _ => anyhow::bail!("usage: {bench} [--json FILE]"),
     }
 }
 

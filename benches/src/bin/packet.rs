@@ -2,7 +2,7 @@
 //! called as the tail of one driver that restores and rewrites the packet under a repeated test run. Needs
 //! root; nothing leaves the machine.
 
-use std::{net::IpAddr, path::PathBuf, process::ExitCode};
+use std::{net::IpAddr, process::ExitCode};
 
 use anyhow::{Context as _, Result, ensure};
 use fairlead_benches::{
@@ -113,7 +113,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<()> {
-    let json = arguments()?;
+    let json = report::json_argument("packet")?;
     pin_to_cpu(0).context("cannot stay on one CPU")?;
     let mut driver = Driver::load()?;
     let rows: Vec<Row> = CASES
@@ -126,15 +126,6 @@ fn run() -> Result<()> {
             .with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(())
-}
-
-fn arguments() -> Result<Option<PathBuf>> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    match &arguments[..] {
-        [] => Ok(None),
-        [flag, path] if flag == "--json" => Ok(Some(path.into())),
-        _ => anyhow::bail!("usage: packet [--json FILE]"),
-    }
 }
 
 fn measure(driver: &mut Driver, case: &Case) -> Result<Row> {

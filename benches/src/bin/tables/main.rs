@@ -5,7 +5,7 @@
 mod scale;
 mod shares;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use fairlead_benches::report::{self, Row};
@@ -21,7 +21,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<()> {
-    let json = arguments()?;
+    let json = report::json_argument("tables")?;
     let mut rows = shares::rows();
     rows.extend(scale::rows()?);
     report::print(&rows);
@@ -33,15 +33,6 @@ fn run() -> Result<()> {
             .with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(())
-}
-
-fn arguments() -> Result<Option<PathBuf>> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    match &arguments[..] {
-        [] => Ok(None),
-        [flag, path] if flag == "--json" => Ok(Some(path.into())),
-        _ => anyhow::bail!("usage: tables [--json FILE]"),
-    }
 }
 
 /// Six to a line: number of endpoints before the step, ours, Maglev's.
