@@ -261,7 +261,7 @@ impl Datapath {
         if let Some(at) = self.more.iter().position(|(have, _)| *have == slot) {
             return Ok(&mut self.more[at].1);
         }
-        let instance = Instance::load_beside(&self.options, slot, &self.first)?;
+        let instance = Instance::load(&self.options, slot)?;
         self.more.push((slot, instance));
         Ok(&mut self
             .more

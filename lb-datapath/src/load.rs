@@ -2,10 +2,7 @@
 //! loader writes; every program is loaded before any map handle is given away, since instructions hold the
 //! maps' file descriptors until then.
 
-use std::{
-    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
-    path::Path,
-};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use aya::{
     Ebpf, EbpfLoader, VerifierLogLevel,
@@ -79,24 +76,15 @@ pub(crate) struct Instance {
 
 impl Instance {
     /// Loads the object for a slot; maps are adopted from the pin folder, or made (and pinned there, if any).
+    /// Without pins the slots would have maps of their own, so a second uplink needs a pin folder.
     pub(crate) fn load(options: &Options, slot: u32) -> Result<Self, Error> {
         let folder = options.pin_dir.as_deref().map(pins::versioned);
-        Self::load_with(options, slot, folder.as_deref())
-    }
-
-    /// Loads the object for another slot of the same data path. Without pins the slots would have maps of their
-    /// own, so a second uplink needs a pin folder.
-    pub(crate) fn load_beside(options: &Options, slot: u32, _first: &Self) -> Result<Self, Error> {
-        if options.pin_dir.is_none() {
+        if folder.is_none() && slot != 0 {
             return Err(Error::TooManyUplinks {
                 interface: format!("slot {slot}"),
                 most: 1,
             });
         }
-        Self::load(options, slot)
-    }
-
-    fn load_with(options: &Options, slot: u32, folder: Option<&Path>) -> Result<Self, Error> {
         let cpus = cpus()?;
         let sizes: Vec<(&str, u32)> = MapId::ALL
             .iter()
@@ -108,7 +96,7 @@ impl Instance {
         loader.verifier_log_level(VerifierLogLevel::STATS);
         for (name, elements) in &sizes {
             loader.map_max_entries(name, *elements);
-            if let Some(folder) = folder {
+            if let Some(folder) = &folder {
                 loader.map_pin_path(name, pins::map(folder, name));
             }
         }
