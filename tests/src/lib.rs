@@ -1,8 +1,11 @@
 //! What several test binaries share: a data path filled from YAML without any agent, frames that are checked by a
 //! parser of others, and a lab with agents and what must hold in it. Nothing here is used by the product.
 
+pub mod addresses;
 pub mod frame;
 pub mod hitless;
+pub mod icmp_error;
+pub mod outer;
 pub mod steered;
 pub mod steering;
 pub mod world;

@@ -18,6 +18,13 @@ use lb_datapath::{Datapath, Options};
 /// The cluster: `node2` is on-link, `node3` behind a router, `node4` too and with IPv6 only, `node5` is unresolved.
 pub const CLUSTER: &str = include_str!("cluster.yaml");
 
+/// `XDP_DROP` (`enum xdp_action`, linux/bpf.h).
+pub const XDP_DROP: u32 = 1;
+/// `XDP_PASS`.
+pub const XDP_PASS: u32 = 2;
+/// `XDP_TX`.
+pub const XDP_TX: u32 = 3;
+
 /// MAC of `eth0` of every node, by its number.
 #[must_use]
 pub fn node_mac(number: u8) -> [u8; 6] {

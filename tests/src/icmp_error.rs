@@ -1,0 +1,53 @@
+//! ICMP errors as routers on the client's side send them to a VIP, about what the VIP sent.
+
+use std::net::IpAddr;
+
+use etherparse::PacketBuilder;
+
+use crate::{
+    frame::see,
+    world::{ROUTER_MAC, node_mac},
+};
+
+/// What an ICMP error quotes at least: the IP header and eight bytes (RFC 792).
+#[must_use]
+pub fn quoted(like: IpAddr) -> usize {
+    if like.is_ipv4() { 28 } else { 48 }
+}
+
+/// A router says that a packet of `reply` could not go on: type, code, rest of the header; quoting `bytes` of it.
+///
+/// # Panics
+/// If the reply is shorter.
+#[must_use]
+pub fn complaint(reply: &[u8], kind: (u8, u8), rest: [u8; 4], bytes: usize) -> Vec<u8> {
+    let quote = &reply[14..14 + bytes];
+    let vip = see(reply).source;
+    let mut frame = Vec::new();
+    let ethernet = PacketBuilder::ethernet2(ROUTER_MAC, node_mac(1));
+    let written = match vip {
+        IpAddr::V4(vip) => ethernet
+            .ipv4([192, 0, 2, 7], vip.octets(), 60)
+            .icmpv4_raw(kind.0, kind.1, rest)
+            .write(&mut frame, quote),
+        IpAddr::V6(vip) => {
+            let router = std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 7);
+            ethernet
+                .ipv6(router.octets(), vip.octets(), 60)
+                .icmpv6_raw(kind.0, kind.1, rest)
+                .write(&mut frame, quote)
+        }
+    };
+    written.expect("room");
+    frame
+}
+
+/// "Too big for `mtu` bytes", by family: type and code, second word of the header.
+#[must_use]
+pub fn too_big(like: IpAddr, mtu: u16) -> ((u8, u8), [u8; 4]) {
+    let [high, low] = mtu.to_be_bytes();
+    (
+        if like.is_ipv4() { (3, 4) } else { (2, 0) },
+        [0, 0, high, low],
+    )
+}
