@@ -12,6 +12,18 @@ pub fn vips() -> [IpAddr; 2] {
     ]
 }
 
+/// The VIP of another service with the same pod behind it.
+#[must_use]
+pub fn second_vip(like: IpAddr) -> IpAddr {
+    if like.is_ipv4() {
+        "10.99.0.2"
+    } else {
+        "fd99::2"
+    }
+    .parse()
+    .expect("an address")
+}
+
 /// Address of a pod: host 2 or 3 of node 1 to 5.
 #[must_use]
 pub fn pod(like: IpAddr, node: u8, host: u8) -> IpAddr {

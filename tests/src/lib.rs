@@ -2,6 +2,8 @@
 //! parser of others, and a lab with agents and what must hold in it. Nothing here is used by the product.
 
 pub mod addresses;
+pub mod case;
+pub mod cases;
 pub mod frame;
 pub mod hitless;
 pub mod icmp_error;

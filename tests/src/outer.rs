@@ -1,6 +1,16 @@
-//! Packets in GUE taken apart.
+//! Packets in GUE made and taken apart. The header's tag and entropy come from the shipped hash; lengths, addresses
+//! and checksums are etherparse's.
 
-use crate::frame::{Seen, see};
+use std::net::IpAddr;
+
+use etherparse::PacketBuilder;
+use lb_common::{Address, TCP, UDP, gue, hash, node::node_id, packet};
+use lb_core::keys::ClusterKeys;
+
+use crate::{
+    frame::{Seen, see},
+    world::{ROUTER_MAC, SECRET, node_mac, outer_address},
+};
 
 /// Bytes before the inner packet, from the Ethernet header on, over IPv4.
 pub const OUTER_V4: usize = 14 + 44;
@@ -13,9 +23,114 @@ pub const OUTER_V6: usize = 14 + 64;
 /// As [`see`].
 #[must_use]
 pub fn inner(frame: &[u8], outer: usize) -> Seen {
+    see(&alone(frame, outer))
+}
+
+fn alone(frame: &[u8], outer: usize) -> Vec<u8> {
     let v6 = frame[outer] >> 4 == 6;
     let mut bytes = frame[..12].to_vec();
     bytes.extend(if v6 { [0x86, 0xdd] } else { [8, 0] });
     bytes.extend(&frame[outer..]);
-    see(&bytes)
+    bytes
+}
+
+/// A packet in GUE, as one node sends it to another.
+#[derive(Clone, Copy, Debug)]
+pub struct Outer {
+    /// The node that sends it.
+    pub from: u8,
+    /// The node it is for.
+    pub to: u8,
+    /// The node that had it from the router.
+    pub ingress: u8,
+    /// Steers before this one.
+    pub hop: u8,
+}
+
+impl Outer {
+    /// From the ingress node.
+    #[must_use]
+    pub fn first(from: u8, to: u8) -> Self {
+        Self {
+            from,
+            to,
+            ingress: from,
+            hop: 0,
+        }
+    }
+
+    /// The frame that leaves the sending node, whose next hop is the router or, on the same link, the node itself.
+    /// `flow` is a packet of the flow, which for an ICMP error is not the packet that is carried.
+    ///
+    /// # Panics
+    /// If `flow` is no TCP or UDP packet.
+    #[must_use]
+    pub fn around(&self, packet: &[u8], flow: &[u8]) -> Vec<u8> {
+        let by_v6 = self.from == 4 || self.to == 4;
+        let keys = ClusterKeys::from_secret(SECRET).expect("long enough");
+        let hash = flow_hash(&keys, &see(flow));
+        let id = node_id(
+            keys.seed[0],
+            &words(outer_address(self.ingress, self.ingress == 4)),
+        );
+        let protocol = if packet[14] >> 4 == 6 { 41 } else { 4 };
+        let tag = gue::tag(&keys.gue_key, hash, self.hop, 0, id);
+        let mut payload = vec![3, protocol, 0, 0, 1, self.hop, 0, 0];
+        payload.extend(id.to_ne_bytes());
+        payload.extend(tag.to_ne_bytes());
+        payload.extend(&packet[14..]);
+        let on_link = [1, 2, 5].contains(&self.from) && [1, 2, 5].contains(&self.to);
+        let to_mac = if on_link {
+            node_mac(self.to)
+        } else {
+            ROUTER_MAC
+        };
+        let ethernet = PacketBuilder::ethernet2(node_mac(self.from), to_mac);
+        let (from, to) = (
+            outer_address(self.from, by_v6),
+            outer_address(self.to, by_v6),
+        );
+        let ip = match (from, to) {
+            (IpAddr::V4(from), IpAddr::V4(to)) => ethernet.ipv4(from.octets(), to.octets(), 64),
+            (IpAddr::V6(from), IpAddr::V6(to)) => ethernet.ipv6(from.octets(), to.octets(), 64),
+            _ => unreachable!("both of one family"),
+        };
+        let mut frame = Vec::new();
+        ip.udp(u16::from_be(gue::source_port(hash)), gue::PORT)
+            .write(&mut frame, &payload)
+            .expect("room");
+        if !by_v6 {
+            frame[40..42].fill(0);
+        }
+        frame
+    }
+}
+
+/// A frame that left one node, as it arrives at another: the last hop put the node's MAC there.
+#[must_use]
+pub fn arrives_at(node: u8, frame: &[u8]) -> Vec<u8> {
+    [&node_mac(node)[..], &frame[6..]].concat()
+}
+
+fn flow_hash(keys: &ClusterKeys, flow: &Seen) -> u64 {
+    let ports = packet::ports(flow.source_port.to_be(), flow.destination_port.to_be());
+    let protocol = if flow.udp { UDP } else { TCP };
+    let (source, destination) = (words(flow.source), words(flow.destination));
+    if flow.source.is_ipv4() {
+        hash::flow_v4(&keys.seed, source[0], destination[0], ports, protocol)
+    } else {
+        hash::flow_v6(&keys.seed, &source, &destination, ports, protocol)
+    }
+}
+
+fn words(address: IpAddr) -> Address {
+    let mut words = [0; 4];
+    let octets = match address {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    };
+    for (word, bytes) in words.iter_mut().zip(octets.chunks(4)) {
+        *word = u32::from_ne_bytes(bytes.try_into().expect("four bytes"));
+    }
+    words
 }

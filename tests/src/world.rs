@@ -34,6 +34,9 @@ pub fn node_mac(number: u8) -> [u8; 6] {
 /// MAC of the router, the next hop to what is not on-link.
 pub const ROUTER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0xfe];
 
+/// What the cluster's keys come from.
+pub const SECRET: &[u8] = b"0123456789abcdef";
+
 /// Small, so that a data path is made in no time.
 pub const CAPACITY: Capacity = Capacity {
     services: 64,
@@ -78,7 +81,7 @@ impl World {
             },
         )
         .map_err(|error| anyhow::anyhow!("{error}"))?;
-        let keys = ClusterKeys::from_secret(b"0123456789abcdef")?;
+        let keys = ClusterKeys::from_secret(SECRET)?;
         let facts = datapath.facts();
         let facts = DatapathFacts {
             capacity: facts.capacity,
@@ -144,6 +147,12 @@ impl World {
     pub fn send(&self, frame: &[u8]) -> Result<Vec<u8>> {
         Ok(self.datapath.run_egress(frame).context("egress")?.frame)
     }
+}
+
+/// A node's own address, that GUE goes to.
+#[must_use]
+pub fn outer_address(number: u8, by_v6: bool) -> IpAddr {
+    if by_v6 { v6(number) } else { v4(number) }
 }
 
 fn link(number: u8) -> Link {
