@@ -37,6 +37,13 @@ impl Delta {
             .word(old[3], new[3])
     }
 
+    /// Both changes.
+    #[inline(always)]
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 + other.0)
+    }
+
     /// The checksum after the change (RFC 1624 equation 3).
     #[inline(always)]
     #[must_use]

@@ -171,6 +171,24 @@ pub fn protocol<const V6: bool, P: Packet + ?Sized>(packet: &P) -> u8 {
     packet.load_u8(ETHERNET_BYTES + if V6 { 6 } else { 9 })
 }
 
+/// The number of the family's ICMP.
+#[inline(always)]
+#[must_use]
+pub const fn icmp_protocol(v6: bool) -> u8 {
+    if v6 { ICMPV6 } else { ICMP }
+}
+
+/// Whether an ICMP message of this type is an error that quotes a packet (RFC 792, RFC 4443).
+#[inline(always)]
+#[must_use]
+pub const fn is_error_type(v6: bool, kind: u8) -> bool {
+    if v6 {
+        matches!(kind, 1..=4)
+    } else {
+        matches!(kind, 3 | 11 | 12)
+    }
+}
+
 /// Parses an IPv4 or IPv6 packet, whose fixed header is known to be there, up to the ports.
 ///
 /// # Errors
@@ -231,7 +249,7 @@ pub fn quoted<const V6: bool, P: Packet + ?Sized>(packet: &P) -> Result<Header, 
     let icmp = Layout::transport(V6);
     let inner = quote(V6);
     let transport = inner + if V6 { IPV6_BYTES } else { IPV4_BYTES };
-    if protocol != if V6 { ICMPV6 } else { ICMP } || !packet.has(transport + 8) {
+    if protocol != icmp_protocol(V6) || !packet.has(transport + 8) {
         return Err(Verdict::UnsupportedProtocol);
     }
     check_error::<V6, P>(packet, icmp)?;
@@ -264,12 +282,7 @@ pub fn quoted<const V6: bool, P: Packet + ?Sized>(packet: &P) -> Result<Header, 
 #[inline(always)]
 fn check_error<const V6: bool, P: Packet + ?Sized>(packet: &P, icmp: usize) -> Result<(), Verdict> {
     let kind = packet.load_u8(icmp);
-    let is_error = if V6 {
-        matches!(kind, 1..=4)
-    } else {
-        matches!(kind, 3 | 11 | 12)
-    };
-    if !is_error {
+    if !is_error_type(V6, kind) {
         return Err(Verdict::UnsupportedProtocol);
     }
     let word = u32::from_be(packet.load_u32(icmp + 4));

@@ -78,6 +78,8 @@ verdicts! {
     ErrorDelivered = 25, "icmp-error-delivered";
     /// An ICMP error about a flow that nobody has.
     ErrorOfNoFlow = 26, "icmp-error-of-no-flow";
+    /// An ICMP error that a pod or this node sends about a flow, sent on as the VIP.
+    ErrorReplied = 27, "icmp-error-replied";
 }
 
 /// Counters there is room for.

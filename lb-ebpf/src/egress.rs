@@ -19,6 +19,7 @@ use lb_common::{
 use crate::{
     count,
     deliver::tcp,
+    egress_error,
     flows::{self, Found},
     maps,
     ptr::{self, Frame},
@@ -45,17 +46,17 @@ pub(crate) fn walk(ctx: &TcContext) -> i32 {
 #[inline(always)]
 fn reply<const V6: bool>(ctx: &TcContext) -> Option<()> {
     let config: &Config = ptr::by_ref(maps::CONFIG.get_ptr(0)?);
-    let transport = Layout::transport(V6);
-    let mut frame = Frame::skb(ctx);
-    if !frame.has(transport + 20) {
-        // UDP shorter than a TCP header, or headers outside the linear part.
-        ctx.pull_data(ctx.len().min(transport as u32 + 20)).ok()?;
-        frame = Frame::skb(ctx);
-        if !frame.has(transport + 8) {
-            return None;
+    let frame = linear(ctx, Layout::transport(V6) + 8)?;
+    let protocol = packet::protocol::<V6, _>(&frame);
+    if protocol != TCP && protocol != UDP {
+        if protocol == packet::icmp_protocol(V6)
+            && packet::is_error_type(V6, frame.load_u8(Layout::transport(V6)))
+        {
+            egress_error::call::<V6>(ctx);
         }
+        return None;
     }
-    let header = header::<V6>(frame)?;
+    let header = header::<V6>(frame, protocol)?;
     let wanted = if V6 {
         filter::endpoint_v6(
             config.seed[0],
@@ -74,20 +75,29 @@ fn reply<const V6: bool>(ctx: &TcContext) -> Option<()> {
     if maps::ENDPOINT_FILTER.get(wanted.word)? & wanted.bits != wanted.bits {
         return None;
     }
-    translate::<V6>(ctx, frame, config, &header)
+    translate::<V6>(ctx, config, &header)
+}
+
+/// The frame with at least this many bytes in its linear part, if it is as long: a forwarded packet's headers may lie
+/// outside.
+#[inline(always)]
+fn linear(ctx: &TcContext, bytes: usize) -> Option<Frame> {
+    let frame = Frame::skb(ctx);
+    if frame.has(bytes) {
+        return Some(frame);
+    }
+    ctx.pull_data(bytes as u32).ok()?;
+    let frame = Frame::skb(ctx);
+    frame.has(bytes).then_some(frame)
 }
 
 /// What the skb says, trusted as far as this node's own stack goes.
 #[inline(always)]
-fn header<const V6: bool>(frame: Frame) -> Option<Header> {
-    let protocol = frame.load_u8(ETHERNET_BYTES + if V6 { 6 } else { 9 });
+fn header<const V6: bool>(frame: Frame, protocol: u8) -> Option<Header> {
     let plain = V6
         || (frame.load_u8(ETHERNET_BYTES) == 0x45
             && frame.load_u16(ETHERNET_BYTES + 6) & 0x3fff_u16.to_be() == 0);
-    if !plain || (protocol != TCP && protocol != UDP) {
-        return None;
-    }
-    Some(Header {
+    plain.then(|| Header {
         source: frame.load_address::<V6>(Layout::source(V6)),
         destination: frame.load_address::<V6>(Layout::destination(V6)),
         ports: frame.load_u32(Layout::transport(V6)),
@@ -98,12 +108,7 @@ fn header<const V6: bool>(frame: Frame) -> Option<Header> {
 }
 
 #[inline(always)]
-fn translate<const V6: bool>(
-    ctx: &TcContext,
-    frame: Frame,
-    config: &Config,
-    header: &Header,
-) -> Option<()> {
+fn translate<const V6: bool>(ctx: &TcContext, config: &Config, header: &Header) -> Option<()> {
     let tuple = Tuple {
         endpoint: &header.source,
         client: &header.destination,
@@ -116,9 +121,7 @@ fn translate<const V6: bool>(
     let flow = flows::record_mut(found.number)?;
     let mut opens = false;
     if header.protocol == TCP {
-        if !frame.has(Layout::transport(V6) + 20) {
-            return None;
-        }
+        let frame = linear(ctx, Layout::transport(V6) + 20)?;
         if begins_another::<V6>(frame, flow, found) {
             flows::touch(found, State::Free as u32, now);
             return None;

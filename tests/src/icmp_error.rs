@@ -1,4 +1,5 @@
-//! ICMP errors as routers on the client's side send them to a VIP, about what the VIP sent.
+//! ICMP errors: as routers on the client's side send them to a VIP, about what the VIP sent; and as a pod or its node
+//! sends them to a client, about what the client sent.
 
 use std::net::IpAddr;
 
@@ -21,22 +22,48 @@ pub fn quoted(like: IpAddr) -> usize {
 /// If the reply is shorter.
 #[must_use]
 pub fn complaint(reply: &[u8], kind: (u8, u8), rest: [u8; 4], bytes: usize) -> Vec<u8> {
-    let quote = &reply[14..14 + bytes];
     let vip = see(reply).source;
+    let router: IpAddr = match vip {
+        IpAddr::V4(_) => [192, 0, 2, 7].into(),
+        IpAddr::V6(_) => [0x2001, 0xdb8, 0, 0, 0, 0, 0, 7].into(),
+    };
+    message((router, vip), kind, rest, &reply[14..14 + bytes])
+}
+
+/// `sender` says that what a client sent, as it was `delivered` to a pod, could not be taken: as [`complaint`].
+///
+/// # Panics
+/// If what was delivered is shorter.
+#[must_use]
+pub fn refusal(
+    delivered: &[u8],
+    sender: IpAddr,
+    kind: (u8, u8),
+    rest: [u8; 4],
+    bytes: usize,
+) -> Vec<u8> {
+    let client = see(delivered).source;
+    message((sender, client), kind, rest, &delivered[14..14 + bytes])
+}
+
+fn message(
+    (sender, receiver): (IpAddr, IpAddr),
+    kind: (u8, u8),
+    rest: [u8; 4],
+    quote: &[u8],
+) -> Vec<u8> {
     let mut frame = Vec::new();
     let ethernet = PacketBuilder::ethernet2(ROUTER_MAC, node_mac(1));
-    let written = match vip {
-        IpAddr::V4(vip) => ethernet
-            .ipv4([192, 0, 2, 7], vip.octets(), 60)
+    let written = match (sender, receiver) {
+        (IpAddr::V4(sender), IpAddr::V4(receiver)) => ethernet
+            .ipv4(sender.octets(), receiver.octets(), 60)
             .icmpv4_raw(kind.0, kind.1, rest)
             .write(&mut frame, quote),
-        IpAddr::V6(vip) => {
-            let router = std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 7);
-            ethernet
-                .ipv6(router.octets(), vip.octets(), 60)
-                .icmpv6_raw(kind.0, kind.1, rest)
-                .write(&mut frame, quote)
-        }
+        (IpAddr::V6(sender), IpAddr::V6(receiver)) => ethernet
+            .ipv6(sender.octets(), receiver.octets(), 60)
+            .icmpv6_raw(kind.0, kind.1, rest)
+            .write(&mut frame, quote),
+        _ => panic!("one family a packet"),
     };
     written.expect("room");
     frame
