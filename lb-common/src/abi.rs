@@ -106,4 +106,9 @@ pub mod data {
     pub const ANSWERS: &str = "answers";
     /// One [`crate::counter::Beat`], stamped by the agent.
     pub const BEAT: &str = "beat";
+    /// [`crate::walk::Walk`] by CPU: what a packet's next program must know.
+    pub const WALKS: &str = "walks";
 }
+
+/// The program array of [`crate::walk::Room`]s.
+pub const ROOMS: &str = "rooms";

@@ -24,6 +24,7 @@ pub mod packet;
 pub mod row;
 pub mod service;
 pub mod verdict;
+pub mod walk;
 
 /// An IP address as four words in network byte order, as the packet holds them; an IPv4 address is the
 /// first word and the others are zero.

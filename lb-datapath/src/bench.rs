@@ -105,7 +105,7 @@ impl Driver {
                     .and_then(|fd| Ok(fd.try_clone()?))
                     .map_err(|error| failed("bench_swap", &error))?
             }
-            Subject::Datapath(datapath) => datapath.first.xdp_program_fd()?,
+            Subject::Datapath(datapath) => datapath.first.entry_program_fd()?,
         };
         let map = self
             .ebpf

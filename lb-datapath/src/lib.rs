@@ -17,6 +17,7 @@ mod sys;
 mod testrun;
 
 use std::{
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -92,6 +93,9 @@ pub struct Datapath {
     arenas: memory::Arenas,
     grace: sys::GraceBarrier,
     facts: Facts,
+    /// Rooms of maps that could not be adopted: the programs attached until ours replace them still go on there, and the
+    /// kernel empties a program array when nobody holds it any more.
+    replaced_rooms: Option<OwnedFd>,
 }
 
 impl Datapath {
@@ -104,8 +108,11 @@ impl Datapath {
         sys::raise_memlock_limit();
         let mut notes = Vec::new();
         let mut adopted = false;
+        let mut replaced_rooms = None;
         if let Some(folder) = &options.pin_dir {
-            adopted = pins::prepare(folder, &options.capacity, &mut notes)?;
+            let pins = pins::prepare(folder, &options.capacity, &mut notes)?;
+            adopted = pins.adopted;
+            replaced_rooms = pins.replaced_rooms;
         }
         let first = Instance::load(options, 0)?;
         let arenas = memory::Arenas::map(&first, &options.capacity)?;
@@ -121,6 +128,7 @@ impl Datapath {
             arenas,
             grace,
             facts,
+            replaced_rooms,
         })
     }
 
@@ -186,6 +194,7 @@ impl Datapath {
             let instance = self.instance(uplink.slot)?;
             attach::attach(instance, uplink, folder.as_deref())?;
         }
+        self.replaced_rooms = None;
         Ok(())
     }
 
@@ -278,7 +287,7 @@ pub fn versioned(pin_dir: &Path) -> PathBuf {
 }
 
 /// Number of elements of each map that the data path writes itself, in [`data`]'s names.
-pub(crate) fn data_maps(capacity: &Capacity, cpus: u32) -> [(&'static str, u32, usize); 7] {
+pub(crate) fn data_maps(capacity: &Capacity, cpus: u32) -> [(&'static str, u32, usize); 8] {
     [
         (
             data::FLOW_INDEX,
@@ -307,5 +316,6 @@ pub(crate) fn data_maps(capacity: &Capacity, cpus: u32) -> [(&'static str, u32, 
             size_of::<lb_common::counter::TokenBucket>(),
         ),
         (data::BEAT, 1, size_of::<Beat>()),
+        (data::WALKS, cpus, size_of::<lb_common::walk::Walk>()),
     ]
 }

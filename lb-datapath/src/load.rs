@@ -1,14 +1,19 @@
 //! One instance of the programs: an instance an uplink, all on the same maps. The slot is a constant that the
 //! loader writes; every program is loaded before any map handle is given away, since instructions hold the
-//! maps' file descriptors until then.
+//! maps' file descriptors until then. The rooms are the first instance's, and shared by all: whichever entry program
+//! is attached goes on in them from the moment that they are furnished.
 
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use aya::{
     Ebpf, EbpfLoader, VerifierLogLevel,
-    programs::{ProgramError, SchedClassifier, Xdp},
+    maps::ProgramArray,
+    programs::{ProgramError, ProgramFd, SchedClassifier, Xdp},
 };
-use lb_common::abi::MapId;
+use lb_common::{
+    abi::{self, MapId},
+    walk::Room,
+};
 
 use crate::{Error, Options, data_maps, object, pins};
 
@@ -100,12 +105,44 @@ impl Instance {
                 loader.map_pin_path(name, pins::map(folder, name));
             }
         }
+        if let Some(folder) = &folder {
+            loader.map_pin_path(abi::ROOMS, pins::map(folder, abi::ROOMS));
+        }
         let mut ebpf = loader.load(options.variant.object())?;
         load_xdp(&mut ebpf, XDP)?;
         load_xdp(&mut ebpf, JIFFIES)?;
         let egress: &mut SchedClassifier = program(&mut ebpf, EGRESS)?;
         egress.load().map_err(|error| refused(EGRESS, &error))?;
-        Ok(Self { ebpf })
+        let mut instance = Self { ebpf };
+        if slot == 0 {
+            instance.furnish_rooms()?;
+        }
+        Ok(instance)
+    }
+
+    /// Loads the programs of all rooms, then puts each in its place: one store a room, so that a packet finds the
+    /// earlier program or this one, never none.
+    fn furnish_rooms(&mut self) -> Result<(), Error> {
+        for room in Room::ALL {
+            load_xdp(&mut self.ebpf, room.program())?;
+        }
+        let programs = Room::ALL
+            .iter()
+            .map(|room| Ok((*room as u32, self.xdp_program_fd(room.program())?)))
+            .collect::<Result<Vec<_>, Error>>()?;
+        let refused = |reason: String| Error::Load {
+            program: abi::ROOMS.to_owned(),
+            reason,
+        };
+        let map = self.ebpf.map_mut(abi::ROOMS);
+        let map = map.ok_or_else(|| refused("the object has no such map".to_owned()))?;
+        let mut rooms = ProgramArray::try_from(map).map_err(|error| refused(error.to_string()))?;
+        for (place, program) in &programs {
+            rooms
+                .set(*place, program, 0)
+                .map_err(|error| refused(error.to_string()))?;
+        }
+        Ok(())
     }
 
     /// The XDP program.
@@ -123,14 +160,19 @@ impl Instance {
         self.fd(XDP)
     }
 
-    /// The XDP program's descriptor, for a program array.
+    /// The entry program's descriptor, for a program array.
     #[cfg(feature = "bench")]
-    pub(crate) fn xdp_program_fd(&self) -> Result<aya::programs::ProgramFd, Error> {
+    pub(crate) fn entry_program_fd(&self) -> Result<ProgramFd, Error> {
+        self.xdp_program_fd(XDP)
+    }
+
+    /// An XDP program's descriptor, for a program array.
+    fn xdp_program_fd(&self, name: &str) -> Result<ProgramFd, Error> {
         let failed = |reason: String| Error::Load {
-            program: XDP.to_owned(),
+            program: name.to_owned(),
             reason,
         };
-        match self.ebpf.program(XDP) {
+        match self.ebpf.program(name) {
             Some(aya::programs::Program::Xdp(program)) => program
                 .fd()
                 .and_then(|fd| Ok(fd.try_clone()?))

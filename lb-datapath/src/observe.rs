@@ -4,7 +4,7 @@
 use std::{os::fd::AsFd as _, path::Path};
 
 use lb_common::{
-    abi::MapId,
+    abi::{self, MapId},
     counter::{ServiceCounters, VerdictCounters},
     flow::{FLOWS_PER_LINE, Flow, Meta, State},
     limits::Capacity,
@@ -52,6 +52,9 @@ pub fn show_maps(pin_dir: &Path) -> Result<Vec<MapRow>, Error> {
 }
 
 fn expected_bytes(name: &str) -> Option<usize> {
+    if name == abi::ROOMS {
+        return Some(size_of::<u32>());
+    }
     let image = MapId::ALL
         .iter()
         .find(|map| map.name() == name)

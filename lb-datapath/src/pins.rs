@@ -4,20 +4,23 @@
 
 use std::{
     fs, io,
-    os::{fd::AsFd as _, unix::fs::DirBuilderExt as _},
+    os::{
+        fd::{AsFd as _, OwnedFd},
+        unix::fs::DirBuilderExt as _,
+    },
     path::{Path, PathBuf},
 };
 
 use lb_common::{
-    abi::{ABI_VERSION, MapId},
+    abi::{self, ABI_VERSION, MapId},
     limits::Capacity,
+    walk::ROOMS_MAX,
 };
 
 use crate::{Error, Uplink, data_maps, load, sys};
 
 /// `BPF_FS_MAGIC` (linux/magic.h).
 const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
-const BPF_MAP_TYPE_ARRAY: u32 = 2;
 
 /// The folder of this version's pins.
 pub(crate) fn versioned(pin_dir: &Path) -> PathBuf {
@@ -36,12 +39,20 @@ pub(crate) fn link(pin_dir: &Path, hook: &str, interface: &str) -> PathBuf {
         .join(format!("{hook}_{}", interface.replace('.', "_")))
 }
 
-/// Makes the folders, and removes maps whose definition is not ours. True if a whole set can be adopted.
+/// What [`prepare`] found.
+pub(crate) struct Prepared {
+    /// A whole set of maps can be adopted.
+    pub(crate) adopted: bool,
+    /// The program array of a set that cannot.
+    pub(crate) replaced_rooms: Option<OwnedFd>,
+}
+
+/// Makes the folders, and removes maps whose definition is not ours.
 pub(crate) fn prepare(
     pin_dir: &Path,
     capacity: &Capacity,
     notes: &mut Vec<String>,
-) -> Result<bool, Error> {
+) -> Result<Prepared, Error> {
     if !is_bpffs(nearest_existing(pin_dir)) {
         return Err(unusable(
             pin_dir,
@@ -70,10 +81,15 @@ pub(crate) fn prepare(
     let found = map_names(&folder)?;
     let good = wanted
         .iter()
-        .filter(|(name, elements, bytes)| has_definition(&map(&folder, name), *elements, *bytes));
-    if good.count() == wanted.len() {
-        return Ok(true);
+        .filter(|(name, elements, bytes)| is_array(&map(&folder, name), *elements, *bytes));
+    let rooms = map(&folder, abi::ROOMS);
+    if good.count() == wanted.len() && is_rooms(&rooms) {
+        return Ok(Prepared {
+            adopted: true,
+            replaced_rooms: None,
+        });
     }
+    let replaced_rooms = sys::open_pin(&rooms).ok();
     if !found.is_empty() {
         notes.push(format!(
             "the maps pinned in {} are not those of this version or capacity: made anew, flows start over",
@@ -83,19 +99,34 @@ pub(crate) fn prepare(
     for name in found {
         remove(&map(&folder, &name))?;
     }
-    Ok(false)
+    Ok(Prepared {
+        adopted: false,
+        replaced_rooms,
+    })
 }
 
-fn has_definition(path: &Path, elements: u32, bytes: usize) -> bool {
+fn is_array(path: &Path, elements: u32, bytes: usize) -> bool {
+    const BPF_MAP_TYPE_ARRAY: u32 = 2;
     const BPF_F_MMAPABLE: u32 = 1 << 10;
-    let Ok(definition) = sys::open_pin(path).and_then(|fd| sys::map_definition(fd.as_fd())) else {
-        return false;
-    };
-    definition.map_type == BPF_MAP_TYPE_ARRAY
-        && definition.key_bytes == 4
-        && definition.value_bytes as usize == bytes
-        && definition.elements == elements
-        && definition.flags & BPF_F_MMAPABLE != 0
+    definition(path).is_some_and(|definition| {
+        definition.map_type == BPF_MAP_TYPE_ARRAY
+            && definition.key_bytes == 4
+            && definition.value_bytes as usize == bytes
+            && definition.elements == elements
+            && definition.flags & BPF_F_MMAPABLE != 0
+    })
+}
+
+fn is_rooms(path: &Path) -> bool {
+    const BPF_MAP_TYPE_PROG_ARRAY: u32 = 3;
+    definition(path).is_some_and(|definition| {
+        definition.map_type == BPF_MAP_TYPE_PROG_ARRAY && definition.elements == ROOMS_MAX
+    })
+}
+
+fn definition(path: &Path) -> Option<sys::MapDefinition> {
+    let fd = sys::open_pin(path).ok()?;
+    sys::map_definition(fd.as_fd()).ok()
 }
 
 /// Names of the pinned maps, sorted.
@@ -225,7 +256,9 @@ mod tests {
     #[test]
     fn a_folder_that_is_no_bpffs_is_refused_and_not_made() {
         let folder = std::env::temp_dir().join(format!("fairlead-pins-{}", std::process::id()));
-        let error = prepare(&folder, &Capacity::DEFAULT, &mut Vec::new()).unwrap_err();
+        let error = prepare(&folder, &Capacity::DEFAULT, &mut Vec::new())
+            .err()
+            .expect("refused");
         assert!(error.to_string().contains("not on a bpffs"), "{error}");
         assert!(!folder.exists());
     }

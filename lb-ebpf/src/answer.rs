@@ -4,7 +4,7 @@
 //! sender's tables are ahead of ours, or behind.
 
 use aya_ebpf::{
-    bindings::{xdp_action::XDP_TX, xdp_md},
+    bindings::xdp_action::{XDP_PASS, XDP_TX},
     programs::XdpContext,
 };
 use lb_common::{
@@ -14,15 +14,17 @@ use lb_common::{
     counter::TokenBucket,
     limits::ANSWERS_PER_SECOND,
     packet::{self, ETHERNET_BYTES, IPV4_BYTES, IPV6_BYTES, Layout, Packet as _},
+    service::ServiceValue,
     verdict::Verdict,
+    walk::Walk,
 };
 
 use crate::{
     count,
     deliver::tcp,
-    forward, maps,
+    forward, lookup, maps,
     ptr::{self, Frame},
-    tunnel::Arrival,
+    rooms,
 };
 
 /// IP protocol numbers (IANA).
@@ -38,49 +40,56 @@ const QUOTE_V6: usize = IPV6_BYTES + 8;
 /// ICMP header.
 const ICMP_BYTES: usize = 8;
 
-/// Answers a packet that is dropped for `reason`, if there is an answer; counts the reason in any case.
+/// The program of the room: counts why a packet goes nowhere, and answers it if there is an answer. Only what is
+/// addressed to a VIP may be dropped, or answered.
 #[inline(always)]
-pub(crate) fn call<const V6: bool>(ctx: &XdpContext, reason: Verdict, arrival: Arrival) -> u32 {
-    let why = ptr::opaque(reason as u32) | u32::from(arrival.by_gue) << 16;
-    if V6 {
-        answer_v6(ctx.ctx, why)
-    } else {
-        answer_v4(ctx.ctx, why)
-    }
-}
-
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn answer_v4(ctx: *mut xdp_md, why: u32) -> u32 {
-    answer::<false>(&XdpContext::new(ctx), why as u16, why >> 16 != 0)
-}
-
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn answer_v6(ctx: *mut xdp_md, why: u32) -> u32 {
-    answer::<true>(&XdpContext::new(ctx), why as u16, why >> 16 != 0)
-}
-
-#[inline(always)]
-fn answer<const V6: bool>(ctx: &XdpContext, reason: u16, by_gue: bool) -> u32 {
-    let reason = u32::from(reason);
-    let dropped = count::drop_number(reason);
-    let (Some(config), Some(interface)) = (
-        maps::CONFIG.get_ptr(0),
-        maps::INTERFACES.get_ptr(maps::uplink_slot()),
-    ) else {
-        return dropped;
+pub(crate) fn enter<const V6: bool>(ctx: &XdpContext) -> u32 {
+    let (Some(walk), Some(config)) = (rooms::walk(), maps::CONFIG.get_ptr(0)) else {
+        return count::drop(Verdict::TableInconsistent);
     };
     let config: &Config = ptr::by_ref(config);
-    if by_gue || forward::is_of_a_node(Frame::xdp(ctx), ptr::by_ref(interface)) {
-        return dropped;
+    if walk.has(Walk::MAY_BE_VIP) && !is_for_vip::<V6>(ctx, config) {
+        return if walk.has(Walk::BY_GUE) {
+            count::drop(Verdict::GueMalformed)
+        } else {
+            XDP_PASS
+        };
     }
+    if walk.service != 0 {
+        count::lost(config, ServiceValue(walk.service).id());
+    }
+    let dropped = count::drop_number(walk.reason);
+    match answer::<V6>(ctx, config, walk) {
+        Some(what) => {
+            count::verdict(what);
+            XDP_TX
+        }
+        None => dropped,
+    }
+}
+
+#[inline(always)]
+fn is_for_vip<const V6: bool>(ctx: &XdpContext, config: &Config) -> bool {
     let frame = Frame::xdp(ctx);
-    if !frame.has(Layout::transport(V6) + 8) {
-        return dropped;
+    if !frame.has(Layout::transport(V6)) {
+        return false;
     }
-    let protocol = packet::protocol::<V6, _>(&frame);
-    let sent = match (reason, protocol) {
+    let destination = frame.load_address::<V6>(Layout::destination(V6));
+    lookup::is_vip::<V6>(config, lookup::head(), &destination)
+}
+
+/// The answer to what no node has steered: `None` if there is none.
+#[inline(always)]
+fn answer<const V6: bool>(ctx: &XdpContext, config: &Config, walk: &Walk) -> Option<Verdict> {
+    let interface = maps::INTERFACES.get_ptr(u32::from(walk.slot))?;
+    let frame = Frame::xdp(ctx);
+    if walk.has(Walk::BY_GUE) || forward::is_of_a_node(frame, ptr::by_ref(interface)) {
+        return None;
+    }
+    if !frame.has(Layout::transport(V6) + 8) {
+        return None;
+    }
+    match (walk.reason, packet::protocol::<V6, _>(&frame)) {
         (NO_SUCH_PORT | NO_ENDPOINT, TCP) => reset::<V6>(ctx, config, frame),
         (NO_SUCH_PORT | NO_ENDPOINT, UDP) => {
             error::<V6>(ctx, config, frame, port_unreachable(V6), 0)
@@ -91,13 +100,6 @@ fn answer<const V6: bool>(ctx: &XdpContext, reason: u16, by_gue: bool) -> u32 {
         }
         (UNSUPPORTED, ICMP | ICMPV6) => echo::<V6>(config, frame),
         _ => None,
-    };
-    match sent {
-        Some(what) => {
-            count::verdict(what);
-            XDP_TX
-        }
-        None => dropped,
     }
 }
 

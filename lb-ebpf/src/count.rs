@@ -7,12 +7,35 @@ use lb_common::{
     verdict::{VERDICTS, Verdict},
 };
 
-use crate::{maps, ptr};
+use crate::{
+    maps,
+    ptr::{self, Frame},
+};
 
 /// This CPU's line for a service, if the id is within the capacity.
 #[inline(always)]
 pub(crate) fn service(config: &Config, id: u16) -> Option<*mut ServiceCounters> {
     maps::COUNTERS.get_ptr_mut(ptr::cpu() * config.services + u32::from(id))
+}
+
+/// Counts a packet of a service that comes in.
+#[inline(always)]
+pub(crate) fn received(line: Option<*mut ServiceCounters>, frame: Frame) {
+    if let Some(line) = line {
+        let line = ptr::by_mut(line);
+        line.packets += 1;
+        line.bytes += frame.len();
+    }
+}
+
+/// Counts a packet of a service that is sent on.
+#[inline(always)]
+pub(crate) fn forwarded(line: Option<*mut ServiceCounters>, by_gue: bool) {
+    if let Some(line) = line {
+        let line = ptr::by_mut(line);
+        line.forwarded += 1;
+        line.forwarded_gue += u64::from(by_gue);
+    }
 }
 
 /// Adds one to a verdict that is known where it is compiled.

@@ -1,7 +1,7 @@
 //! To a pod of this node: the flow's state decides, or makes one; the destination is translated and the stack
 //! does the rest, so that any CNI and its policies see the client's own address.
 
-use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
+use aya_ebpf::programs::XdpContext;
 use lb_common::{
     TCP,
     config::Config,
@@ -10,6 +10,7 @@ use lb_common::{
     packet::{self, Layout, Packet as _},
     service::ServiceValue,
     verdict::Verdict,
+    walk::{Room, Walk},
 };
 
 use crate::{
@@ -18,7 +19,7 @@ use crate::{
     forward, maps,
     ptr::{self, Frame},
     reverse::{self, Tuple},
-    tunnel::Arrival,
+    rooms,
 };
 
 /// FIN, SYN, RST, ACK in the fourteenth byte of a TCP header (RFC 9293 3.1).
@@ -47,108 +48,72 @@ struct Steered {
     sender: u16,
     /// The row's endpoint is on this node: a flow that is not known may be made.
     is_local: bool,
+    /// Slot of the uplink.
+    slot: u8,
 }
 
-/// What [`call`] returns for a flow that is not known here and whose row leads elsewhere; no `XDP_*`.
-pub(crate) const UNKNOWN: u32 = u32::MAX;
-
-/// Delivers a packet to the endpoint of its flow, or of its row if the flow is new.
-///
-/// Across this call go numbers only: the functions behind it are global, so that the verifier walks each once,
-/// and they read the headers anew rather than share the caller's stack.
+/// The program of the room: delivers a packet to the endpoint of its flow, or of its row if the flow is new.
 #[inline(always)]
-pub(crate) fn call<const V6: bool>(
-    ctx: &XdpContext,
-    hash: u64,
-    service: ServiceValue,
-    endpoint: u32,
-    arrival: Arrival,
-    is_local: bool,
-) -> u32 {
-    let how =
-        u32::from(arrival.sender) | u32::from(arrival.by_gue) << 16 | u32::from(is_local) << 17;
-    if V6 {
-        deliver_v6(ctx.ctx, hash, service.0, endpoint, how)
-    } else {
-        deliver_v4(ctx.ctx, hash, service.0, endpoint, how)
-    }
-}
-
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn deliver_v4(
-    ctx: *mut xdp_md,
-    hash: u64,
-    service: u64,
-    endpoint: u32,
-    how: u32,
-) -> u32 {
-    enter::<false>(ctx, hash, service, endpoint, how)
-}
-
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn deliver_v6(
-    ctx: *mut xdp_md,
-    hash: u64,
-    service: u64,
-    endpoint: u32,
-    how: u32,
-) -> u32 {
-    enter::<true>(ctx, hash, service, endpoint, how)
-}
-
-#[inline(always)]
-fn enter<const V6: bool>(
-    ctx: *mut xdp_md,
-    hash: u64,
-    service: u64,
-    endpoint: u32,
-    how: u32,
-) -> u32 {
-    let frame = Frame::xdp(&XdpContext::new(ctx));
-    let service = ServiceValue(service);
-    let Some(config) = maps::CONFIG.get_ptr(0) else {
+pub(crate) fn enter<const V6: bool>(ctx: &XdpContext) -> u32 {
+    let frame = Frame::xdp(ctx);
+    let (Some(walk), Some(config)) = (rooms::walk(), maps::CONFIG.get_ptr(0)) else {
         return count::drop(Verdict::TableInconsistent);
     };
     let config: &Config = ptr::by_ref(config);
+    let service = ServiceValue(walk.service);
     if !frame.has(Layout::transport(V6) + 8) {
         return count::drop_of(config, service.id(), Verdict::Malformed);
     }
     let steered = Steered {
         protocol: packet::protocol::<V6, _>(&frame),
-        hash,
+        hash: walk.hash,
         service,
-        endpoint,
-        by_gue: how >> 16 & 1 != 0,
-        sender: how as u16,
-        is_local: how >> 17 & 1 != 0,
+        endpoint: walk.endpoint,
+        by_gue: walk.has(Walk::BY_GUE),
+        sender: walk.sender,
+        is_local: walk.has(Walk::IS_LOCAL),
+        slot: walk.slot,
     };
-    deliver::<V6>(frame, config, &steered)
-        .unwrap_or_else(|reason| count::drop_of(config, service.id(), reason))
+    match deliver::<V6>(frame, config, &steered) {
+        Ok(Some(action)) => action,
+        Ok(None) => rooms::enter_by_family::<V6>(ctx, Room::ForwardV4, Room::ForwardV6),
+        Err(reason) => count::drop_of(config, service.id(), reason),
+    }
 }
 
+/// `None` for a flow that is not known here and whose row leads elsewhere.
 #[inline(always)]
 fn deliver<const V6: bool>(
     frame: Frame,
     config: &Config,
     steered: &Steered,
-) -> Result<u32, Verdict> {
+) -> Result<Option<u32>, Verdict> {
     let (flags, acknowledges) = tcp_fields::<V6>(frame, steered.protocol);
     let now = flows::now(config);
     let known = flows::find::<V6, false>(config, frame, steered.hash, now);
     let number = match known {
         Some(found) if opens_anew(found, flags) => {
             flows::publish(found.number, State::Free, steered.hash, now);
-            create::<V6>(config, frame, steered, flags, now)?
+            None
         }
-        Some(found) => advance::<V6>(config, steered, found, flags, acknowledges, now),
-        None if steered.is_local => create::<V6>(config, frame, steered, flags, now)?,
-        None => return Ok(UNKNOWN),
+        Some(found) => Some(advance::<V6>(
+            config,
+            steered,
+            found,
+            flags,
+            acknowledges,
+            now,
+        )),
+        None if steered.is_local => None,
+        None => return Ok(None),
+    };
+    let number = match number {
+        Some(number) => number,
+        None => create::<V6>(config, frame, steered, flags, now)?,
     };
     let flow = flows::record(number).ok_or(Verdict::TableInconsistent)?;
     forward::translate_destination::<V6>(frame, steered.protocol, flow);
-    Ok(count::pass(Verdict::Delivered))
+    Ok(Some(count::pass(Verdict::Delivered)))
 }
 
 /// Flags and acknowledgement number; zero for UDP.
@@ -289,7 +254,7 @@ fn fill<const V6: bool>(
     flow.mapped_port = flow.client_port;
     flow.protocol = steered.protocol;
     flow.family = if V6 { 6 } else { 4 };
-    flow.interface = maps::uplink_slot() as u8;
+    flow.interface = steered.slot;
     flow.flags = if steered.by_gue { Flow::FROM_GUE } else { 0 };
     flow.service = steered.service.id();
     flow.sender_node = steered.sender;

@@ -1,32 +1,29 @@
 //! To another node: a MAC rewrite where it is on-link and the packet comes from outside, GUE otherwise. The
-//! way there is one row of `nodes`; nothing is asked of the kernel but headroom.
+//! way there is one row of `nodes`; nothing is asked of the kernel but headroom. The entry program does it at once for
+//! a plain packet that no node has steered ([`plain`]); the room does it for all others.
 
 use aya_ebpf::{bindings::xdp_action::XDP_TX, programs::XdpContext};
 use lb_common::{
     TCP, UDP,
     checksum::{self, Delta},
     config::Config,
-    counter::ServiceCounters,
     filter,
     flow::Flow,
     gue::{self, GueHeader, OVERHEAD_V4_BYTES, OVERHEAD_V6_BYTES},
     interface::Interface,
+    limits::HOPS_MAX,
     node::Node,
     packet::{self, ETHERNET_BYTES, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Header, Layout, Packet as _},
+    service::ServiceValue,
     verdict::Verdict,
+    walk::Walk,
 };
 
 use crate::{
-    lookup, maps,
+    count, lookup, maps,
     ptr::{self, Frame},
-    tunnel::Arrival,
+    rooms,
 };
-
-/// Whether a node has steered this packet already: it came by GUE, or from a node's MAC.
-#[inline(always)]
-pub(crate) fn steered_before(frame: Frame, interface: &Interface, arrival: Arrival) -> bool {
-    arrival.by_gue || is_of_a_node(frame, interface)
-}
 
 /// Whether the frame's source MAC is another node's.
 #[inline(always)]
@@ -39,91 +36,176 @@ pub(crate) fn is_of_a_node(frame: Frame, interface: &Interface) -> bool {
     interface.node_mac_filter[word] & bit != 0 && lookup::is_node_mac(source)
 }
 
-/// Where a packet goes on to, and what led here.
-pub(crate) struct Way {
-    /// Index of the node.
-    pub(crate) node: u16,
-    /// How the packet came.
-    pub(crate) arrival: Arrival,
-    /// A node has steered it already.
-    pub(crate) steered_before: bool,
-}
-
-/// Sends a packet on to another node.
+/// Sends a packet without tags, options or extensions on that no node has steered. The action, and whether it is GUE.
 #[inline(always)]
-pub(crate) fn forward<const V6: bool>(
+pub(crate) fn plain<const V6: bool>(
     ctx: &XdpContext,
     frame: Frame,
     config: &Config,
     interface: &Interface,
     header: &Header,
     hash: u64,
-    way: Way,
-    counters: Option<*mut ServiceCounters>,
-) -> Result<u32, Verdict> {
+    node: u16,
+) -> Result<(u32, bool), Verdict> {
+    let node = ready(header, node)?;
+    if node.flags & Node::DIRECT != 0 {
+        direct::<V6>(frame, header, node)?;
+        return Ok((transmit(interface, node), false));
+    }
+    let steps = Steps {
+        hop: 0,
+        ingress_node: config.own_id,
+        is_error: false,
+    };
+    by_gue::<V6>(ctx, frame, config, header, hash, node, steps)?;
+    Ok((transmit(interface, node), true))
+}
+
+/// The program of the room.
+#[inline(always)]
+pub(crate) fn enter<const V6: bool>(ctx: &XdpContext) -> u32 {
+    let Some(walk) = rooms::walk() else {
+        return count::drop(Verdict::TableInconsistent);
+    };
+    match onward::<V6>(ctx, walk) {
+        Ok(action) => action,
+        Err(reason) => rooms::answer::<V6>(ctx, walk, reason),
+    }
+}
+
+#[inline(always)]
+fn onward<const V6: bool>(ctx: &XdpContext, walk: &Walk) -> Result<u32, Verdict> {
+    let config = maps::CONFIG.get_ptr(0).ok_or(Verdict::TableInconsistent)?;
+    let config: &Config = ptr::by_ref(config);
+    let interface = maps::INTERFACES
+        .get_ptr(u32::from(walk.slot))
+        .ok_or(Verdict::TableInconsistent)?;
+    let frame = Frame::xdp(ctx);
+    if !frame.has(Layout::transport(V6) + 8) {
+        return Err(Verdict::Malformed);
+    }
+    let header = Header {
+        source: frame.load_address::<V6>(Layout::source(V6)),
+        destination: frame.load_address::<V6>(Layout::destination(V6)),
+        ports: 0,
+        protocol: walk.protocol,
+        hop_limit: frame.load_u8(Layout::hop_limit(V6)),
+        ip_bytes: walk.ip_bytes,
+    };
+    let node = ready(&header, walk.node)?;
+    let by_mac = !walk.steered_before() && node.flags & Node::DIRECT != 0;
+    if by_mac {
+        direct::<V6>(frame, &header, node)?;
+    } else {
+        let steps = Steps::of(walk, config)?;
+        by_gue::<V6>(ctx, frame, config, &header, walk.hash, node, steps)?;
+    }
+    let service = ServiceValue(walk.service);
+    count::forwarded(count::service(config, service.id()), !by_mac);
+    Ok(transmit(ptr::by_ref(interface), node))
+}
+
+/// What a GUE header says of the way so far.
+#[derive(Clone, Copy)]
+struct Steps {
+    /// Times that the packet was steered before.
+    hop: u8,
+    /// Id of the node that got it from the router.
+    ingress_node: u32,
+    /// An ICMP error.
+    is_error: bool,
+}
+
+impl Steps {
+    /// One more, if another is allowed.
+    #[inline(always)]
+    fn of(walk: &Walk, config: &Config) -> Result<Self, Verdict> {
+        let by_gue = walk.has(Walk::BY_GUE);
+        if by_gue && walk.hop >= HOPS_MAX {
+            return Err(Verdict::HopLimit);
+        }
+        let (hop, ingress_node) = if by_gue {
+            (walk.hop + 1, walk.ingress_node)
+        } else {
+            (u8::from(walk.has(Walk::OF_NODE)), config.own_id)
+        };
+        Ok(Self {
+            hop,
+            ingress_node,
+            is_error: walk.has(Walk::IS_ERROR),
+        })
+    }
+}
+
+/// The way to a node, for a packet that has a hop left.
+#[inline(always)]
+fn ready(header: &Header, node: u16) -> Result<&'static Node, Verdict> {
     const READY: u16 = Node::PRESENT | Node::RESOLVED;
     if header.hop_limit <= 1 {
         return Err(Verdict::TtlExpired);
     }
     let node = maps::NODES
-        .get_ptr(u32::from(way.node))
+        .get_ptr(u32::from(node))
         .ok_or(Verdict::TableInconsistent)?;
     let node: &Node = ptr::by_ref(node);
     if node.flags & READY != READY {
         return Err(Verdict::NodeUnresolved);
     }
-    let ip_bytes = u32::from(header.ip_bytes);
-    if !way.steered_before && node.flags & Node::DIRECT != 0 {
-        if ip_bytes > u32::from(node.mtu_bytes) {
-            return Err(Verdict::TooBig);
-        }
-        decrement_hop_limit::<V6>(frame);
-        store_macs(frame, node);
-        note(counters, 0);
-        return Ok(transmit(interface, node));
+    Ok(node)
+}
+
+#[inline(always)]
+fn direct<const V6: bool>(frame: Frame, header: &Header, node: &Node) -> Result<(), Verdict> {
+    if header.ip_bytes > node.mtu_bytes {
+        return Err(Verdict::TooBig);
     }
-    let hop = way
-        .arrival
-        .next_hop(way.steered_before)
-        .ok_or(Verdict::HopLimit)?;
-    let ingress = if way.arrival.by_gue {
-        way.arrival.ingress_node
-    } else {
-        config.own_id
-    };
+    decrement_hop_limit::<V6>(frame);
+    store_macs(frame, node);
+    Ok(())
+}
+
+#[inline(always)]
+fn by_gue<const V6: bool>(
+    ctx: &XdpContext,
+    frame: Frame,
+    config: &Config,
+    header: &Header,
+    hash: u64,
+    node: &Node,
+    steps: Steps,
+) -> Result<(), Verdict> {
     let outer_v6 = node.flags & Node::OUTER_V6 != 0;
     let overhead = if outer_v6 {
         OVERHEAD_V6_BYTES
     } else {
         OVERHEAD_V4_BYTES
     };
-    if ip_bytes + overhead as u32 > u32::from(node.mtu_bytes) {
+    if u32::from(header.ip_bytes) + overhead as u32 > u32::from(node.mtu_bytes) {
         return Err(Verdict::TooBig);
     }
     decrement_hop_limit::<V6>(frame);
     let protocol = if V6 { GueHeader::IPV6 } else { GueHeader::IPV4 };
-    let gue = GueHeader::new(&config.gue_key, hash, protocol, hop, ingress);
+    let gue = GueHeader::new(
+        &config.gue_key,
+        hash,
+        protocol,
+        steps.hop,
+        steps.ingress_node,
+    );
     if outer_v6 {
-        let checksum = udp_checksum::<V6>(frame, header, node, &gue, hash, config);
-        encapsulate::<true>(ctx, config, node, header, hash, &gue, 0, checksum)?;
+        let checksum = if steps.is_error {
+            0
+        } else {
+            udp_checksum::<V6>(frame, header, node, &gue, hash, config)
+        };
+        encapsulate::<true>(ctx, config, node, header, hash, &gue, 0, checksum)
     } else {
         let service_class = if V6 {
             0
         } else {
             frame.load_u8(ETHERNET_BYTES + 1) & 0xfc
         };
-        encapsulate::<false>(ctx, config, node, header, hash, &gue, service_class, 0)?;
-    }
-    note(counters, 1);
-    Ok(transmit(interface, node))
-}
-
-#[inline(always)]
-fn note(counters: Option<*mut ServiceCounters>, by_gue: u64) {
-    if let Some(line) = counters {
-        let line = ptr::by_mut(line);
-        line.forwarded += 1;
-        line.forwarded_gue += by_gue;
+        encapsulate::<false>(ctx, config, node, header, hash, &gue, service_class, 0)
     }
 }
 
@@ -276,9 +358,6 @@ fn udp_checksum<const V6: bool>(
     config: &Config,
 ) -> u16 {
     let transport = Layout::transport(V6);
-    if packet::is_error::<V6, _>(&frame) {
-        return 0;
-    }
     if header.protocol == UDP && frame.load_u16(transport + 6) == 0 {
         return 0;
     }

@@ -9,6 +9,7 @@ use lb_common::{
     packet::Header,
     row::{LINES_PER_UNIT, RowLine, Shape},
     service::{ServiceBucket, ServiceCold, ServiceKey, ServiceValue, ServicesHead},
+    verdict::Verdict,
 };
 
 use crate::{maps, ptr};
@@ -136,16 +137,27 @@ pub(crate) fn flow_hash<const V6: bool>(config: &Config, header: &Header) -> u64
     }
 }
 
-/// The endpoint of the flow's row, and its index.
+/// Index of the endpoint of the flow's row, and of the node it is on.
+///
+/// # Errors
+/// `NoEndpoint` if the service has none, `TableInconsistent` if the row names none.
 #[inline(always)]
-pub(crate) fn endpoint(service: ServiceValue, flow_hash: u64) -> Option<(u32, &'static Endpoint)> {
+pub(crate) fn endpoint(service: ServiceValue, flow_hash: u64) -> Result<(u32, u16), Verdict> {
+    if service.has(ServiceValue::EMPTY) {
+        return Err(Verdict::NoEndpoint);
+    }
+    named_by_row(service, flow_hash).ok_or(Verdict::TableInconsistent)
+}
+
+#[inline(always)]
+fn named_by_row(service: ServiceValue, flow_hash: u64) -> Option<(u32, u16)> {
     let slot = match service.shape() {
         Shape::Single => 0,
         shape => slot(service.row_unit(), shape, flow_hash)?,
     };
     let index = service.endpoint_line() * ENDPOINTS_PER_LINE + slot;
     let endpoint: &Endpoint = ptr::by_ref(maps::ENDPOINTS.get_ptr(index)?);
-    (endpoint.flags & Endpoint::IN_USE != 0).then_some((index, endpoint))
+    (endpoint.flags & Endpoint::IN_USE != 0).then_some((index, endpoint.node))
 }
 
 #[inline(always)]

@@ -33,11 +33,17 @@ mod lookup;
 #[cfg(target_arch = "bpf")]
 mod maps;
 #[cfg(target_arch = "bpf")]
+mod odd;
+#[cfg(target_arch = "bpf")]
 mod ptr;
 #[cfg(target_arch = "bpf")]
 mod related;
 #[cfg(target_arch = "bpf")]
 mod reverse;
+#[cfg(target_arch = "bpf")]
+mod rooms;
+#[cfg(target_arch = "bpf")]
+mod steer;
 #[cfg(target_arch = "bpf")]
 mod tunnel;
 
@@ -53,6 +59,32 @@ mod programs {
     #[inline(always)]
     pub(crate) fn fairlead_xdp(ctx: XdpContext) -> u32 {
         crate::ingress::walk(&ctx)
+    }
+
+    /// The programs of the rooms, by the names of [`lb_common::walk::Room::program`].
+    macro_rules! rooms {
+        ($($name:ident: $enter:expr;)*) => {
+            $(
+                #[xdp]
+                #[inline(always)]
+                pub(crate) fn $name(ctx: XdpContext) -> u32 {
+                    $enter(&ctx)
+                }
+            )*
+        };
+    }
+
+    rooms! {
+        odd: crate::odd::enter;
+        tunnel: crate::tunnel::enter;
+        deliver_v4: crate::deliver::enter::<false>;
+        deliver_v6: crate::deliver::enter::<true>;
+        forward_v4: crate::forward::enter::<false>;
+        forward_v6: crate::forward::enter::<true>;
+        answer_v4: crate::answer::enter::<false>;
+        answer_v6: crate::answer::enter::<true>;
+        related_v4: crate::related::enter::<false>;
+        related_v6: crate::related::enter::<true>;
     }
 
     /// Packets that leave by an uplink.

@@ -11,6 +11,7 @@ use lb_common::{
     node::{Node, NodeLine},
     row::RowLine,
     service::{ServiceBucket, ServiceCold},
+    walk::Walk,
 };
 
 /// `BPF_F_MMAPABLE` (linux/bpf.h).
@@ -65,9 +66,12 @@ arrays! {
     ANSWERS: "answers", TokenBucket;
     /// The agent's sign of life.
     BEAT: "beat", Beat;
+    /// Per CPU: what the next program must know of the packet.
+    WALKS: "walks", Walk;
 }
 
-/// Slot of the uplink that this instance of the program is attached to; the loader sets it.
+/// Slot of the uplink that this instance of the entry program is attached to; the loader sets it. Rooms are shared by
+/// all uplinks and find it in their [`Walk`].
 #[unsafe(no_mangle)]
 static UPLINK_SLOT: u32 = 0;
 

@@ -2,7 +2,7 @@
 //! address, and so does the source of what it quotes, as if no VIP had ever been. Without this a path MTU smaller
 //! than the client's own stays unknown to the pod, and its large answers vanish.
 
-use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
+use aya_ebpf::programs::XdpContext;
 use lb_common::{
     UDP,
     checksum::Delta,
@@ -15,30 +15,14 @@ use lb_common::{
 use crate::{
     count, flows, maps,
     ptr::{self, Frame},
+    rooms,
 };
 
-/// Delivers an error about the flow with this hash; the frame was parsed by [`packet::quoted`].
+/// The program of the room: delivers an error that was parsed by [`packet::quoted`].
 #[inline(always)]
-pub(crate) fn call<const V6: bool>(ctx: &XdpContext, hash: u64) -> u32 {
-    if V6 {
-        related_v6(ctx.ctx, hash)
-    } else {
-        related_v4(ctx.ctx, hash)
-    }
-}
-
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn related_v4(ctx: *mut xdp_md, hash: u64) -> u32 {
-    deliver::<false>(&XdpContext::new(ctx), hash)
-        .unwrap_or_else(|| count::drop(Verdict::ErrorOfNoFlow))
-}
-
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn related_v6(ctx: *mut xdp_md, hash: u64) -> u32 {
-    deliver::<true>(&XdpContext::new(ctx), hash)
-        .unwrap_or_else(|| count::drop(Verdict::ErrorOfNoFlow))
+pub(crate) fn enter<const V6: bool>(ctx: &XdpContext) -> u32 {
+    let delivered = rooms::walk().and_then(|walk| deliver::<V6>(ctx, walk.hash));
+    delivered.unwrap_or_else(|| count::drop(Verdict::ErrorOfNoFlow))
 }
 
 #[inline(always)]

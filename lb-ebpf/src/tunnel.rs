@@ -1,83 +1,22 @@
-//! GUE: what is for this node, taking off its outer header, and how a packet came. The tag is judged later,
-//! when the inner flow's hash is known; until then nothing depends on what the header says.
+//! GUE: what is for this node, taking off its outer header, and the inner packet's way. The tag is judged when the
+//! inner flow's hash is known; until then nothing depends on what the header says.
 
 use aya_ebpf::programs::XdpContext;
 use lb_common::{
     Address, UDP,
     config::Config,
-    gue::{self, GueHeader},
+    gue::GueHeader,
     interface::Interface,
-    limits::HOPS_MAX,
-    packet::{ETHERNET_BYTES, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Layout, Packet as _},
+    packet::{self, ETHERNET_BYTES, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Layout, Packet as _},
     verdict::Verdict,
+    walk::{Room, Walk},
 };
 
 use crate::{
-    count, lookup,
+    count, lookup, maps,
     ptr::{self, Frame},
+    rooms, steer,
 };
-
-/// How a packet came to this node.
-#[derive(Clone, Copy)]
-pub(crate) struct Arrival {
-    /// By GUE, whose outer header is off; the rest counts only then.
-    pub(crate) by_gue: bool,
-    /// Family of what was inside.
-    pub(crate) inner_v6: bool,
-    /// Hops it had made.
-    pub(crate) hop: u8,
-    /// Flags of the private data.
-    pub(crate) private_flags: u8,
-    /// Index of the node that sent it.
-    pub(crate) sender: u16,
-    /// Id of the node that got it from the router.
-    pub(crate) ingress_node: u32,
-    /// The tag it came with.
-    pub(crate) tag: u32,
-}
-
-impl Arrival {
-    /// From a router, a host of the link, or a node that rewrote its MAC.
-    pub(crate) const PLAIN: Self = Self {
-        by_gue: false,
-        inner_v6: false,
-        hop: 0,
-        private_flags: 0,
-        sender: 0,
-        ingress_node: 0,
-        tag: 0,
-    };
-
-    /// Whether the tag is the cluster's for the inner flow.
-    #[inline(always)]
-    pub(crate) fn tag_is_valid(&self, config: &Config, flow_hash: u64) -> bool {
-        self.tag
-            == gue::tag(
-                &config.gue_key,
-                flow_hash,
-                self.hop,
-                self.private_flags,
-                self.ingress_node,
-            )
-    }
-
-    /// The hop number that the next GUE header would carry, if one more is allowed.
-    #[inline(always)]
-    pub(crate) fn next_hop(&self, steered_before: bool) -> Option<u8> {
-        match (self.by_gue, steered_before) {
-            (true, _) if self.hop >= HOPS_MAX => None,
-            (true, _) => Some(self.hop + 1),
-            (false, true) => Some(1),
-            (false, false) => Some(0),
-        }
-    }
-
-    /// What becomes of a packet that is not for a VIP: it passes; out of GUE it is a defect or a stranger's.
-    #[inline(always)]
-    pub(crate) fn none_of_ours(&self) -> Option<u32> {
-        self.by_gue.then(|| count::drop(Verdict::GueMalformed))
-    }
-}
 
 /// Whether a packet that is for no VIP is GUE for this node. Fragments of such are the stack's.
 #[inline(always)]
@@ -105,23 +44,52 @@ pub(crate) fn is_for_us<const V6: bool>(
     plain && frame.has(transport + 8) && frame.load_u16(transport + 2) == config.gue_port
 }
 
-/// Takes the outer header off, or says why the packet is dropped.
+/// The program of the room.
 #[inline(always)]
-pub(crate) fn decapsulate<const V6: bool>(
-    ctx: &XdpContext,
-    frame: Frame,
-    config: &Config,
-    interface: &Interface,
-) -> Result<Arrival, Verdict> {
-    if interface.flags & Interface::FACES_NODES == 0 {
+pub(crate) fn enter(ctx: &XdpContext) -> u32 {
+    try_enter(ctx).unwrap_or_else(count::drop)
+}
+
+#[inline(always)]
+fn try_enter(ctx: &XdpContext) -> Result<u32, Verdict> {
+    let walk = rooms::walk().ok_or(Verdict::TableInconsistent)?;
+    let config = maps::CONFIG.get_ptr(0).ok_or(Verdict::TableInconsistent)?;
+    let config: &Config = ptr::by_ref(config);
+    let interface = maps::INTERFACES
+        .get_ptr(u32::from(walk.slot))
+        .ok_or(Verdict::TableInconsistent)?;
+    if ptr::by_ref(interface).flags & Interface::FACES_NODES == 0 {
         return Err(Verdict::GueStranger);
+    }
+    if walk.has(Walk::V6) {
+        decapsulate::<true>(ctx, config, walk)?;
+    } else {
+        decapsulate::<false>(ctx, config, walk)?;
+    }
+    if walk.has(Walk::V6) {
+        inner::<true>(ctx, config, walk)
+    } else {
+        inner::<false>(ctx, config, walk)
+    }
+}
+
+/// Takes the outer header off, and notes what it said.
+#[inline(always)]
+fn decapsulate<const V6: bool>(
+    ctx: &XdpContext,
+    config: &Config,
+    walk: &mut Walk,
+) -> Result<(), Verdict> {
+    let frame = Frame::xdp(ctx);
+    let at = Layout::transport(V6) + 8;
+    let overhead = at + size_of::<GueHeader>() - ETHERNET_BYTES;
+    if !frame.has(at) {
+        return Err(Verdict::GueMalformed);
     }
     let source = frame.load_address::<V6>(Layout::source(V6));
     let Some(sender) = lookup::node_of_address(config, &source) else {
         return Err(Verdict::GueStranger);
     };
-    let at = Layout::transport(V6) + 8;
-    let overhead = at + size_of::<GueHeader>() - ETHERNET_BYTES;
     if !frame.has(ETHERNET_BYTES + overhead) {
         return Err(Verdict::GueMalformed);
     }
@@ -134,14 +102,33 @@ pub(crate) fn decapsulate<const V6: bool>(
     if !ptr::move_head(ctx, overhead as i32) {
         return Err(Verdict::NoHeadroom);
     }
-    Ok(Arrival {
-        by_gue: true,
-        inner_v6,
-        hop: header.hop,
-        private_flags: header.private_flags,
-        sender,
-        ingress_node: header.ingress_node,
-        tag: header.tag,
+    walk.flags = Walk::BY_GUE | if inner_v6 { Walk::V6 } else { 0 };
+    walk.transport_at = Layout::transport(inner_v6) as u16;
+    walk.hop = header.hop;
+    walk.private_flags = header.private_flags;
+    walk.sender = sender;
+    walk.ingress_node = header.ingress_node;
+    walk.tag = header.tag;
+    Ok(())
+}
+
+/// The way of what was inside; nobody has looked at it on this node.
+#[inline(always)]
+fn inner<const V6: bool>(
+    ctx: &XdpContext,
+    config: &Config,
+    walk: &mut Walk,
+) -> Result<u32, Verdict> {
+    let frame = Frame::xdp(ctx);
+    if !frame.has(Layout::transport(V6)) {
+        return Err(Verdict::GueMalformed);
+    }
+    Ok(match packet::header::<V6, _>(&frame) {
+        Ok(header) => steer::steer::<V6>(ctx, config, walk, &header),
+        Err(_) => {
+            walk.flags |= Walk::MAY_BE_VIP;
+            rooms::enter(ctx, Room::Odd)
+        }
     })
 }
 

@@ -1,0 +1,128 @@
+//! What is known of a packet that leaves the entry program for a *room*: a program that is tail-called, verified
+//! apart, and has a stack of its own. A tail call hands on nothing but the packet, so the rest travels in one record
+//! a CPU; a run is never interrupted by another on its CPU. Whoever enters the first room writes all of it, since
+//! the packet before has left its own there.
+
+use bytemuck::{Pod, Zeroable};
+
+/// Places in the map `rooms`.
+pub const ROOMS_MAX: u32 = 32;
+
+macro_rules! rooms {
+    ($($(#[$doc:meta])* $name:ident = $number:literal, $program:literal;)*) => {
+        /// Index into the map `rooms`; numbers are part of the ABI.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(u32)]
+        pub enum Room {
+            $($(#[$doc])* $name = $number,)*
+        }
+
+        impl Room {
+            /// Every room, by number.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// Name of its program in the object.
+            #[must_use]
+            pub const fn program(self) -> &'static str {
+                match self { $(Self::$name => $program,)* }
+            }
+        }
+    };
+}
+
+rooms! {
+    /// Everything that is no plain TCP or UDP packet, from the Ethernet header on: parses it and finds its way.
+    Odd = 0, "odd";
+    /// GUE for this node: takes the outer header off and finds the inner packet's way.
+    Tunnel = 1, "tunnel";
+    /// To a pod of this node, if the flow is known or may be made here; goes on to `Forward` otherwise.
+    DeliverV4 = 2, "deliver_v4";
+    /// As above.
+    DeliverV6 = 3, "deliver_v6";
+    /// To another node, whatever the packet looks like and however it came.
+    ForwardV4 = 4, "forward_v4";
+    /// As above.
+    ForwardV6 = 5, "forward_v6";
+    /// Goes nowhere: counted, and answered where an answer is due ([`Walk::reason`]).
+    AnswerV4 = 6, "answer_v4";
+    /// As above.
+    AnswerV6 = 7, "answer_v6";
+    /// ICMP error about a flow of a pod here.
+    RelatedV4 = 8, "related_v4";
+    /// As above.
+    RelatedV6 = 9, "related_v6";
+}
+
+/// The element of map `walks`, one a CPU.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C, align(64))]
+pub struct Walk {
+    /// Hash of the flow; 0 until it is known.
+    pub hash: u64,
+    /// [`crate::service::ServiceValue`]; 0 until it is known.
+    pub service: u64,
+    /// Index in `endpoints` of the row's endpoint.
+    pub endpoint: u32,
+    /// [`Walk::V6`] and the rest.
+    pub flags: u32,
+    /// [`crate::verdict::Verdict`]: why the packet goes nowhere.
+    pub reason: u32,
+    /// By GUE: id of the node that got the packet from the router.
+    pub ingress_node: u32,
+    /// By GUE: the tag that it came with.
+    pub tag: u32,
+    /// Index in `nodes` of the endpoint's node.
+    pub node: u16,
+    /// By GUE: index of the node that sent it.
+    pub sender: u16,
+    /// Offset of the IP header from the start of the frame.
+    pub ip_at: u16,
+    /// Offset of the transport header from the start of the frame.
+    pub transport_at: u16,
+    /// Length of the IP packet by its own account, header included.
+    pub ip_bytes: u16,
+    /// Slot of the uplink.
+    pub slot: u8,
+    /// IP protocol number of what is at `transport_at`.
+    pub protocol: u8,
+    /// By GUE: hops that it had made.
+    pub hop: u8,
+    /// By GUE: flags of the private data.
+    pub private_flags: u8,
+    /// Zero.
+    pub reserved: [u8; 14],
+}
+
+impl Walk {
+    /// The packet (by GUE: what was inside) is IPv6.
+    pub const V6: u32 = 1;
+    /// It came by GUE, whose outer header is off.
+    pub const BY_GUE: u32 = 1 << 1;
+    /// Its source MAC is another node's.
+    pub const OF_NODE: u32 = 1 << 2;
+    /// The row's endpoint is on this node: a flow that is not known may be made.
+    pub const IS_LOCAL: u32 = 1 << 3;
+    /// An ICMP error about the flow.
+    pub const IS_ERROR: u32 = 1 << 4;
+    /// The destination has passed the filter of VIPs, but has not been found to be one: only what is addressed to a VIP
+    /// may be dropped, or answered.
+    pub const MAY_BE_VIP: u32 = 1 << 5;
+    /// Nothing may be written, neither map nor packet: somebody asks where the packet would go.
+    pub const DRY_RUN: u32 = 1 << 31;
+
+    /// Whether a node has steered this packet already.
+    #[inline(always)]
+    #[must_use]
+    pub const fn steered_before(&self) -> bool {
+        self.flags & (Self::BY_GUE | Self::OF_NODE) != 0
+    }
+
+    /// Whether all of `flags` are set.
+    #[inline(always)]
+    #[must_use]
+    pub const fn has(&self, flags: u32) -> bool {
+        self.flags & flags == flags
+    }
+}
+
+const _: () = assert!(size_of::<Walk>() == 64 && Room::ALL.len() <= ROOMS_MAX as usize);

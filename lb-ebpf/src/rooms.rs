@@ -1,0 +1,64 @@
+//! The doors between the programs of the ingress path. A packet that is not simply forwarded leaves the entry program
+//! by a tail call for a room ([`Room`]), which finds what is known of it in this CPU's [`Walk`]. Each room is verified
+//! apart and has 512 bytes of stack of its own, so that what is rare costs the plain packet nothing.
+
+use aya_ebpf::{
+    bindings::xdp_action::XDP_PASS, btf_maps::ProgramArray, macros::btf_map, programs::XdpContext,
+};
+use lb_common::{
+    verdict::Verdict,
+    walk::{ROOMS_MAX, Room, Walk},
+};
+
+use crate::{count, maps, ptr};
+
+/// The rooms, by number. The indices are constants where they are used, so that the kernel makes direct jumps of them.
+#[btf_map(name = "rooms")]
+static ROOMS: ProgramArray<{ ROOMS_MAX as usize }> = ProgramArray::new();
+
+/// This CPU's record, as the last program left it.
+#[inline(always)]
+pub(crate) fn walk() -> Option<&'static mut Walk> {
+    maps::WALKS.get_ptr_mut(ptr::cpu()).map(ptr::by_mut)
+}
+
+/// This CPU's record, all zero.
+#[inline(always)]
+pub(crate) fn begin() -> Option<&'static mut Walk> {
+    let walk = walk()?;
+    *walk = Walk::default();
+    Some(walk)
+}
+
+/// Goes on in a room. Comes back only where there is none, which drops the packet.
+#[inline(always)]
+pub(crate) fn enter(ctx: &XdpContext, room: Room) -> u32 {
+    tail_call(ctx, room);
+    count::drop(Verdict::TableInconsistent)
+}
+
+/// As [`enter`], for a packet that need not be ours.
+#[inline(always)]
+pub(crate) fn enter_or_pass(ctx: &XdpContext, room: Room) -> u32 {
+    tail_call(ctx, room);
+    XDP_PASS
+}
+
+/// As [`enter`], by the packet's family.
+#[inline(always)]
+pub(crate) fn enter_by_family<const V6: bool>(ctx: &XdpContext, v4: Room, v6: Room) -> u32 {
+    enter(ctx, if V6 { v6 } else { v4 })
+}
+
+/// Gives the packet up for `reason`, which is counted, and answered where an answer is due.
+#[inline(always)]
+pub(crate) fn answer<const V6: bool>(ctx: &XdpContext, walk: &mut Walk, reason: Verdict) -> u32 {
+    walk.reason = reason as u32;
+    enter_by_family::<V6>(ctx, Room::AnswerV4, Room::AnswerV6)
+}
+
+#[inline(always)]
+fn tail_call(ctx: &XdpContext, room: Room) {
+    // SAFETY: the array holds XDP programs only; nothing of this run is left to be dropped.
+    unsafe { ROOMS.tail_call(ctx, room as u32) }
+}
