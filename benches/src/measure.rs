@@ -62,14 +62,23 @@ pub fn thread_cpu_ns() -> u64 {
 /// # Errors
 /// The kernel refused.
 pub fn pin_to_cpu(cpu: usize) -> io::Result<()> {
+    pin_thread_to_cpu(0, cpu)
+}
+
+/// Keeps a thread, by its id, on one CPU; 0 is the calling thread.
+///
+/// # Errors
+/// The kernel refused.
+pub fn pin_thread_to_cpu(thread: u32, cpu: usize) -> io::Result<()> {
     // SAFETY: a plain bit set, filled in before it is read.
     let set = unsafe {
         let mut set = MaybeUninit::<libc::cpu_set_t>::zeroed().assume_init();
         libc::CPU_SET(cpu, &mut set);
         set
     };
-    // SAFETY: this thread, and a set of its size.
-    if unsafe { libc::sched_setaffinity(0, size_of_val(&set), &raw const set) } != 0 {
+    let thread = thread.cast_signed();
+    // SAFETY: a number, and a set of its size.
+    if unsafe { libc::sched_setaffinity(thread, size_of_val(&set), &raw const set) } != 0 {
         return Err(io::Error::last_os_error());
     }
     Ok(())

@@ -1,12 +1,13 @@
 //! The driver of `benches/packet` (feature `bench`): a program of its own object that makes packets under one
-//! repeated test run and calls the program under test, or the floor, as its tail. Only what that bench needs.
+//! repeated test run and calls the program under test, or the floor, as its tail. The same packets can be sent
+//! out of an interface as live frames, for `benches/forward`. Only what those benches need.
 
 use std::os::fd::AsFd as _;
 
 use aya::{
     Ebpf, EbpfLoader,
     maps::{Array, ProgramArray},
-    programs::Xdp,
+    programs::{Xdp, XdpMode},
 };
 
 use crate::{Datapath, Error, object, sys};
@@ -27,8 +28,10 @@ pub struct Orders {
     pub count: u64,
     /// 1: destinations are random words instead.
     pub random_destinations: u64,
+    /// [`Driver::send`]: interface that the frames leave by, in the namespace of the calling thread.
+    pub egress_ifindex: u64,
     /// Zero.
-    pub reserved: [u64; 2],
+    pub reserved: u64,
 }
 
 // SAFETY: plain integers without padding.
@@ -62,7 +65,7 @@ impl Driver {
     /// As [`Datapath::open`].
     pub fn load() -> Result<Self, Error> {
         let mut ebpf = EbpfLoader::new().load(object::BENCH_DRIVER)?;
-        for name in ["bench_driver", "bench_swap"] {
+        for name in ["bench_driver", "bench_swap", "bench_send"] {
             let program: &mut Xdp = xdp(&mut ebpf, name)?;
             program.load().map_err(|error| failed(name, &error))?;
         }
@@ -81,11 +84,7 @@ impl Driver {
         repeat: u32,
     ) -> Result<u32, Error> {
         self.aim(subject)?;
-        let mut bytes = [0; 128];
-        let used = template.len().min(bytes.len());
-        bytes[..used].copy_from_slice(&template[..used]);
-        self.set("bench_orders", orders)?;
-        self.set("bench_template", Template(bytes))?;
+        self.order(orders, template)?;
         let driver: &mut Xdp = xdp(&mut self.ebpf, "bench_driver")?;
         let driver = driver
             .fd()
@@ -94,6 +93,40 @@ impl Driver {
         let run = sys::test_run(driver.as_fd(), template, &mut out, repeat)
             .map_err(|source| Error::kernel("run the bench driver", source))?;
         Ok(run.return_value)
+    }
+
+    /// Attaches the sender to a link on which nothing comes in, in the namespace of the calling thread: while some link
+    /// has it, the kernel's dispatcher knows it, and [`Driver::send`] need not wait for a grace period each time.
+    ///
+    /// # Errors
+    /// The kernel refused.
+    pub fn keep_ready(&mut self, idle_link: &str) -> Result<(), Error> {
+        let sender: &mut Xdp = xdp(&mut self.ebpf, "bench_send")?;
+        sender
+            .attach(idle_link, XdpMode::Driver)
+            .map(|_| ())
+            .map_err(|error| failed("bench_send", &error))
+    }
+
+    /// Sends `count` frames made of `template` out of [`Orders::egress_ifindex`], a veth whose far end has XDP or
+    /// GRO on, as fast as one CPU can. What the far end has no room for is lost.
+    ///
+    /// # Errors
+    /// The kernel refused; it takes live frames from 5.18 on.
+    pub fn send(&mut self, orders: Orders, template: &[u8], count: u32) -> Result<(), Error> {
+        self.order(orders, template)?;
+        let sender: &mut Xdp = xdp(&mut self.ebpf, "bench_send")?;
+        let sender = sender.fd().map_err(|error| failed("bench_send", &error))?;
+        sys::send_live(sender.as_fd(), template, count)
+            .map_err(|source| Error::kernel("send live frames", source))
+    }
+
+    fn order(&mut self, orders: Orders, template: &[u8]) -> Result<(), Error> {
+        let mut bytes = [0; 128];
+        let used = template.len().min(bytes.len());
+        bytes[..used].copy_from_slice(&template[..used]);
+        self.set("bench_orders", orders)?;
+        self.set("bench_template", Template(bytes))
     }
 
     fn aim(&mut self, subject: Subject<'_>) -> Result<(), Error> {

@@ -283,22 +283,50 @@ pub(crate) fn test_run(
         repeat,
         ..RunAttributes::default()
     };
+    test_run_with(&mut attributes)?;
+    Ok(Run {
+        return_value: attributes.return_value,
+        bytes_out: attributes.bytes_out as usize,
+    })
+}
+
+/// Runs an XDP program on `count` frames like `frame` that are really sent where it redirects them (kernel:
+/// `Documentation/bpf/bpf_prog_run.rst`).
+#[cfg(feature = "bench")]
+pub(crate) fn send_live(program: BorrowedFd<'_>, frame: &[u8], count: u32) -> io::Result<()> {
+    let mut attributes = RunAttributes {
+        program: program.as_raw_fd() as u32,
+        bytes_in: frame.len() as u32,
+        data_in: frame.as_ptr() as u64,
+        repeat: count,
+        flags: BPF_F_TEST_XDP_LIVE_FRAMES,
+        batch_size: LIVE_BATCH_FRAMES,
+        ..RunAttributes::default()
+    };
+    test_run_with(&mut attributes)
+}
+
+/// `BPF_F_TEST_XDP_LIVE_FRAMES` (linux/bpf.h).
+#[cfg(feature = "bench")]
+const BPF_F_TEST_XDP_LIVE_FRAMES: u32 = 1 << 1;
+/// What a NIC's poll takes at once (`NAPI_POLL_WEIGHT`, linux/netdevice.h).
+#[cfg(feature = "bench")]
+const LIVE_BATCH_FRAMES: u32 = 64;
+
+fn test_run_with(attributes: &mut RunAttributes) -> io::Result<()> {
     // SAFETY: the kernel reads and writes within the lengths given, and the attributes themselves.
     let result = unsafe {
         libc::syscall(
             libc::SYS_bpf,
             BPF_PROG_TEST_RUN,
-            &raw mut attributes,
+            std::ptr::from_mut(attributes),
             size_of::<RunAttributes>(),
         )
     };
     if result < 0 {
         return Err(io::Error::last_os_error());
     }
-    Ok(Run {
-        return_value: attributes.return_value,
-        bytes_out: attributes.bytes_out as usize,
-    })
+    Ok(())
 }
 
 /// bpf(2) with attributes that the kernel only reads.

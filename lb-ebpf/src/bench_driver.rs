@@ -1,6 +1,7 @@
 //! The driver of `benches/packet`: under a repeated test run it undoes what the last run did to the frame,
 //! writes the next packet's headers and calls the program under test as its tail. The same driver calling
-//! `bench_swap` is the floor that is subtracted. Part of no shipped object.
+//! `bench_swap` is the floor that is subtracted. `bench_send` makes the same packets and sends them out of an interface
+//! instead, as live frames. Part of no shipped object.
 
 use aya_ebpf::{
     bindings::xdp_action::{XDP_ABORTED, XDP_TX},
@@ -8,7 +9,10 @@ use aya_ebpf::{
     macros::{btf_map, xdp},
     programs::XdpContext,
 };
-use lb_common::packet::{ETHERTYPE_IPV6, Packet as _};
+use lb_common::{
+    checksum::Delta,
+    packet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Packet as _},
+};
 
 use crate::ptr::{self, Frame};
 
@@ -28,8 +32,10 @@ pub(crate) struct Orders {
     count: u64,
     /// Destinations are random words instead.
     random_destinations: u64,
+    /// Interface that live frames leave by.
+    egress_ifindex: u64,
     /// Zero.
-    reserved: [u64; 2],
+    reserved: u64,
 }
 
 /// The first 74 bytes of every frame, in whole words.
@@ -72,6 +78,32 @@ pub(crate) fn bench_swap(ctx: XdpContext) -> u32 {
     frame.store_u16(0, from);
     frame.store_u32(2, from_end);
     XDP_TX
+}
+
+/// Makes one packet and sends it; a kernel that forwards it looks at the IPv4 header's checksum.
+#[xdp]
+pub(crate) fn bench_send(ctx: XdpContext) -> u32 {
+    if make(&ctx).is_none() {
+        return XDP_ABORTED;
+    }
+    let frame = Frame::xdp(&ctx);
+    if !frame.has(76) {
+        return XDP_ABORTED;
+    }
+    let (Some(orders), Some(template)) = (ORDERS.get_ptr(0), TEMPLATE.get_ptr(0)) else {
+        return XDP_ABORTED;
+    };
+    if frame.load_u16(12) == ETHERTYPE_IPV4 {
+        let words = &ptr::by_ref(template).words;
+        // The addresses begin in the middle of a word: 26 and 30.
+        let source = words[6] >> 16 | words[7] << 16;
+        let destination = words[7] >> 16 | words[8] << 16;
+        let delta = Delta::new()
+            .word(source, frame.load_u32(26))
+            .word(destination, frame.load_u32(30));
+        frame.store_u16(24, delta.apply(words[6] as u16));
+    }
+    ptr::redirect(ptr::by_ref(orders).egress_ifindex as u32)
 }
 
 #[inline(always)]

@@ -211,12 +211,13 @@ impl Network {
         self.nodes[usize::from(node) - 1].run(|| {
             let mut netlink = Netlink::open()?;
             netlink.set_mtu(UPLINK, profile.underlay_mtu)?;
-            offload::set_receive_merging(UPLINK, true).context("turning GRO on")?;
             bring_up(
                 &mut netlink,
                 UPLINK,
                 &topology::node(segments, node).prefixes(24, 64),
             )?;
+            // Only on a link that is up does it make the far end one that XDP may redirect to (`veth_set_features`).
+            offload::set_receive_merging(UPLINK, true).context("turning GRO on")?;
             add_routes(
                 &mut netlink,
                 &default_routes(),

@@ -13,10 +13,13 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use socket2::SockRef;
 
+use crate::builder::UPLINK;
 use crate::client::PORT_FREE_AGAIN;
 use crate::namespace::Namespace;
+use crate::netlink::Netlink;
 use crate::topology::{POD_PORT, Pair};
 use crate::wait::wait_until;
+use crate::xdp_verdict::{self, AttachedProgram, Verdict};
 
 /// What a pod saw of a request; the JSON of its answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,6 +85,14 @@ impl Pod {
     /// Its namespace, for traffic that starts in the pod.
     pub fn namespace(&self) -> &Arc<Namespace> {
         &self.namespace
+    }
+
+    /// Makes the pod's link drop every frame before its stack sees it, until the returned program is dropped.
+    pub fn discard(&self) -> Result<AttachedProgram> {
+        self.namespace.run(|| {
+            let index = Netlink::open()?.index(UPLINK)?;
+            xdp_verdict::attach(index, Verdict::Drop).context("attaching the dropping program")
+        })
     }
 
     /// Starts the servers; they listen when this returns.

@@ -8,6 +8,8 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 /// What the program returns for every frame (`enum xdp_action` of include/uapi/linux/bpf.h).
 #[derive(Clone, Copy)]
 pub(crate) enum Verdict {
+    /// Gone.
+    Drop = 1,
     /// On to the stack.
     Pass = 2,
     /// Back out of the link it came in by, as it is.

@@ -46,8 +46,19 @@ pub(crate) fn unload() -> anyhow::Result<ExitCode> {
 pub(crate) fn bench(name: &str, json: Option<&Path>) -> anyhow::Result<ExitCode> {
     preflight::prepare(Purpose::Run, Install::Yes)?;
     let json = json.map(std::path::absolute).transpose()?;
+    // Of the benchmarks with a lab, the agent beside them is measured.
     let program = build(
-        &["--release", "-p", "fairlead-benches", "--bin", name],
+        &[
+            "--release",
+            "-p",
+            "fairlead-benches",
+            "-p",
+            "lb-agent",
+            "--bin",
+            name,
+            "--bin",
+            "lb-agent",
+        ],
         "release",
         name,
     )?;

@@ -46,6 +46,11 @@ pub(crate) fn command() -> Command {
                         .arg(file("json").help("also write the rows to this file")),
                 )
                 .subcommand(
+                    Command::new("forward")
+                        .about("CPU time per packet of whole nodes, beside nftables and iptables")
+                        .arg(file("json").help("also write the rows to this file")),
+                )
+                .subcommand(
                     Command::new("tables")
                         .about("What tables cost and move beside Maglev, and planning at scale")
                         .arg(file("json").help("also write the rows to this file")),

@@ -11,7 +11,7 @@ use crate::preflight::Item;
 use crate::{privilege, workspace};
 
 /// Every package that is used, and nothing else.
-const PACKAGES: [Package; 5] = [
+const PACKAGES: [Package; 6] = [
     Package {
         debian: "bird2",
         ubuntu: "bird2",
@@ -27,6 +27,14 @@ const PACKAGES: [Package; 5] = [
         daemon: None,
         cost: "1 MB",
         reason: "firewall rules of the hostile node",
+    },
+    Package {
+        debian: "iptables",
+        ubuntu: "iptables",
+        program: "iptables-nft-restore",
+        daemon: None,
+        cost: "2 MB",
+        reason: "kube-proxy's other kind of rules, to be compared with",
     },
     Package {
         debian: "iproute2",
