@@ -21,6 +21,7 @@ pub mod interface;
 pub mod limits;
 pub mod node;
 pub mod packet;
+pub mod reply_fragment;
 pub mod row;
 pub mod service;
 pub mod verdict;

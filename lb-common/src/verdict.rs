@@ -80,6 +80,10 @@ verdicts! {
     ErrorOfNoFlow = 26, "icmp-error-of-no-flow";
     /// An ICMP error that a pod or this node sends about a flow, sent on as the VIP.
     ErrorReplied = 27, "icmp-error-replied";
+    /// A later fragment of a pod's reply, source translated back to the VIP.
+    ReplyFragment = 28, "reply-fragment";
+    /// Beside the first fragment of a reply: its note took the place of another datagram's.
+    ReplyFragmentsFull = 29, "reply-fragments-full";
 }
 
 /// Counters there is room for.

@@ -287,7 +287,7 @@ pub fn versioned(pin_dir: &Path) -> PathBuf {
 }
 
 /// Number of elements of each map that the data path writes itself, in [`data`]'s names.
-pub(crate) fn data_maps(capacity: &Capacity, cpus: u32) -> [(&'static str, u32, usize); 8] {
+pub(crate) fn data_maps(capacity: &Capacity, cpus: u32) -> [(&'static str, u32, usize); 9] {
     [
         (
             data::FLOW_INDEX,
@@ -299,6 +299,11 @@ pub(crate) fn data_maps(capacity: &Capacity, cpus: u32) -> [(&'static str, u32, 
             data::FLOW_REVERSE,
             capacity.reverse_lines(),
             size_of::<lb_common::flow::ReverseLine>(),
+        ),
+        (
+            data::REPLY_FRAGMENTS,
+            lb_common::reply_fragment::LINES,
+            size_of::<lb_common::reply_fragment::FragmentLine>(),
         ),
         (
             data::COUNTERS,

@@ -21,13 +21,19 @@ use crate::{
     deliver::tcp,
     egress_error,
     flows::{self, Found},
-    maps,
+    maps, mss,
     ptr::{self, Frame},
+    reply_fragments,
     reverse::{self, Tuple},
 };
 
 /// The next program of the chain decides (`TCX_NEXT`, linux/bpf.h).
 const NEXT: i32 = TC_ACT_UNSPEC;
+
+/// IPv6's fragment header (IANA).
+const FRAGMENT_HEADER: u8 = 44;
+/// More fragments, or an offset (RFC 791).
+const FRAGMENT_MASK: u16 = 0x3fff_u16.to_be();
 
 /// The tcx program.
 #[inline(always)]
@@ -54,6 +60,13 @@ fn reply<const V6: bool>(ctx: &TcContext) -> Option<()> {
         {
             egress_error::call::<V6>(ctx);
         }
+        if V6 && protocol == FRAGMENT_HEADER {
+            reply_fragments::call::<V6>(ctx);
+        }
+        return None;
+    }
+    if !V6 && frame.load_u16(ETHERNET_BYTES + 6) & FRAGMENT_MASK != 0 {
+        reply_fragments::call::<V6>(ctx);
         return None;
     }
     let header = header::<V6>(frame, protocol)?;
@@ -81,7 +94,7 @@ fn reply<const V6: bool>(ctx: &TcContext) -> Option<()> {
 /// The frame with at least this many bytes in its linear part, if it is as long: a forwarded packet's headers may lie
 /// outside.
 #[inline(always)]
-fn linear(ctx: &TcContext, bytes: usize) -> Option<Frame> {
+pub(crate) fn linear(ctx: &TcContext, bytes: usize) -> Option<Frame> {
     let frame = Frame::skb(ctx);
     if frame.has(bytes) {
         return Some(frame);
@@ -94,9 +107,7 @@ fn linear(ctx: &TcContext, bytes: usize) -> Option<Frame> {
 /// What the skb says, trusted as far as this node's own stack goes.
 #[inline(always)]
 fn header<const V6: bool>(frame: Frame, protocol: u8) -> Option<Header> {
-    let plain = V6
-        || (frame.load_u8(ETHERNET_BYTES) == 0x45
-            && frame.load_u16(ETHERNET_BYTES + 6) & 0x3fff_u16.to_be() == 0);
+    let plain = V6 || frame.load_u8(ETHERNET_BYTES) == 0x45;
     plain.then(|| Header {
         source: frame.load_address::<V6>(Layout::source(V6)),
         destination: frame.load_address::<V6>(Layout::destination(V6)),
@@ -131,17 +142,23 @@ fn translate<const V6: bool>(ctx: &TcContext, config: &Config, header: &Header) 
         flow.flags |= Flow::REPLIED;
         flows::touch(found, found.meta.state(), now);
     }
-    rewrite::<V6>(ctx, header, flow)?;
+    rewrite::<V6>(ctx, Layout::transport(V6), header, flow)?;
     if opens {
-        clamp::<V6>(ctx, config);
+        mss::clamp::<V6>(ctx, config);
     }
-    if let Some(line) = count::service(config, flow.service) {
+    count_reply(ctx, config, flow.service);
+    count::verdict(Verdict::Replied);
+    Some(())
+}
+
+/// Counts a packet for the service that it is a reply of.
+#[inline(always)]
+pub(crate) fn count_reply(ctx: &TcContext, config: &Config, service: u16) {
+    if let Some(line) = count::service(config, service) {
         let line = ptr::by_mut(line);
         line.reply_packets += 1;
         line.reply_bytes += u64::from(ctx.len());
     }
-    count::verdict(Verdict::Replied);
-    Some(())
 }
 
 /// A SYN-ACK of a flow that is over, and not its own come late: the client has dialled the pod's own address from the same
@@ -182,10 +199,14 @@ fn note_tcp<const V6: bool>(frame: Frame, flow: &mut Flow, found: Found, now: u3
     opens
 }
 
-/// Source becomes the VIP, the client's port its own again.
+/// Source becomes the VIP, the client's port its own again; the transport header is at `transport`.
 #[inline(always)]
-fn rewrite<const V6: bool>(ctx: &TcContext, header: &Header, flow: &Flow) -> Option<()> {
-    let transport = Layout::transport(V6);
+pub(crate) fn rewrite<const V6: bool>(
+    ctx: &TcContext,
+    transport: usize,
+    header: &Header,
+    flow: &Flow,
+) -> Option<()> {
     let ports = packet::ports(flow.vip_port, flow.client_port);
     let (checksum_at, flags) = if header.protocol == TCP {
         (transport + 16, 0)
@@ -225,59 +246,6 @@ fn rewrite<const V6: bool>(ctx: &TcContext, header: &Header, flow: &Flow) -> Opt
         ctx.store(Layout::source(false), &flow.vip[0], 0).ok()?;
     }
     ctx.store(transport, &ports, 0).ok()
-}
-
-/// Options that are looked at before the search ends: a SYN-ACK has five at the most in practice.
-const OPTIONS_MAX: u32 = 6;
-
-/// Lowers the MSS of a SYN-ACK, so that what the client sends still fits with an outer header in front.
-#[inline(always)]
-fn clamp<const V6: bool>(ctx: &TcContext, config: &Config) {
-    let most = if V6 {
-        config.mss_v6_bytes
-    } else {
-        config.mss_v4_bytes
-    };
-    if most == 0 {
-        return;
-    }
-    let transport = Layout::transport(V6);
-    let Ok(offset) = ctx.load::<u8>(transport + 12) else {
-        return;
-    };
-    let end = transport + usize::from(offset >> 4) * 4;
-    let mut at = transport + 20;
-    for _ in 0..OPTIONS_MAX {
-        let Ok([kind, length]) = ctx.load::<[u8; 2]>(at) else {
-            return;
-        };
-        match kind {
-            _ if at + 4 > end => return,
-            0 => return,
-            1 => at += 1,
-            2 => return lower(ctx, at + 2, transport + 16, most),
-            _ if length < 2 => return,
-            _ => at += usize::from(length),
-        }
-    }
-}
-
-#[inline(always)]
-fn lower(ctx: &TcContext, at: usize, checksum_at: usize, most: u16) {
-    let Ok(old) = ctx.load::<u16>(at) else { return };
-    let new = most.to_be();
-    if u16::from_be(old) <= most {
-        return;
-    }
-    // A sum is over pairs of bytes: of an option at an odd place, the bytes belong to two of them.
-    let swapped = at % 2 != checksum_at % 2;
-    let word = |value: u16| u64::from(if swapped { value.swap_bytes() } else { value });
-    if ctx
-        .l4_csum_replace(checksum_at, word(old), word(new), 2)
-        .is_ok()
-    {
-        let _ = ctx.store(at, &new, 0);
-    }
 }
 
 /// What exchanging two addresses does to a checksum (`bpf_csum_diff`).

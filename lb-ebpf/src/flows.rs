@@ -187,11 +187,13 @@ fn is_client_tuple<const V6: bool, const QUOTED: bool>(flow: &Flow, frame: Frame
     };
     let ports = frame.load_u32(ip + if V6 { IPV6_BYTES } else { IPV4_BYTES });
     let ports = if QUOTED { ports.rotate_left(16) } else { ports };
-    packet::ports(flow.client_port, flow.vip_port) == ports
-        && flow.protocol == frame.load_u8(ip + if V6 { 6 } else { 9 })
-        && flow.family == if V6 { 6 } else { 4 }
-        && lookup::same_address::<V6>(&flow.client, &frame.load_address::<V6>(client))
-        && lookup::same_address::<V6>(&flow.vip, &frame.load_address::<V6>(vip))
+    let family = if V6 { 6 } else { 4 };
+    let protocol = frame.load_u8(ip + if V6 { 6 } else { 9 });
+    let difference = packet::ports(flow.client_port, flow.vip_port) ^ ports
+        | u32::from(flow.protocol ^ protocol | flow.family ^ family)
+        | lookup::difference::<V6>(&flow.client, &frame.load_address::<V6>(client))
+        | lookup::difference::<V6>(&flow.vip, &frame.load_address::<V6>(vip));
+    difference == 0
 }
 
 /// Takes a free or expired place of a line; the number, if there is one.

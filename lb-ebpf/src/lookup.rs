@@ -218,8 +218,14 @@ fn in_node_line(line: Option<*const NodeLine>, tag: u64) -> u32 {
 /// Compares addresses of one family.
 #[inline(always)]
 pub(crate) fn same_address<const V6: bool>(a: &Address, b: &Address) -> bool {
+    difference::<V6>(a, b) == 0
+}
+
+/// The bits in which addresses of one family differ: several comparisons become one branch.
+#[inline(always)]
+pub(crate) fn difference<const V6: bool>(a: &Address, b: &Address) -> u32 {
     if !V6 {
-        return a[0] == b[0];
+        return a[0] ^ b[0];
     }
-    (a[0] ^ b[0]) | (a[1] ^ b[1]) | (a[2] ^ b[2]) | (a[3] ^ b[3]) == 0
+    (a[0] ^ b[0]) | (a[1] ^ b[1]) | (a[2] ^ b[2]) | (a[3] ^ b[3])
 }

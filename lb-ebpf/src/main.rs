@@ -33,11 +33,15 @@ mod lookup;
 #[cfg(target_arch = "bpf")]
 mod maps;
 #[cfg(target_arch = "bpf")]
+mod mss;
+#[cfg(target_arch = "bpf")]
 mod odd;
 #[cfg(target_arch = "bpf")]
 mod ptr;
 #[cfg(target_arch = "bpf")]
 mod related;
+#[cfg(target_arch = "bpf")]
+mod reply_fragments;
 #[cfg(target_arch = "bpf")]
 mod reverse;
 #[cfg(target_arch = "bpf")]

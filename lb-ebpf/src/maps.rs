@@ -9,6 +9,7 @@ use lb_common::{
     flow::{Flow, IndexLine, ReverseLine},
     interface::Interface,
     node::{Node, NodeLine},
+    reply_fragment::FragmentLine,
     row::RowLine,
     service::{ServiceBucket, ServiceCold},
     walk::Walk,
@@ -58,6 +59,8 @@ arrays! {
     FLOWS: "flows", Flow;
     /// From a pod's tuple to a flow.
     FLOW_REVERSE: "flow_reverse", ReverseLine;
+    /// From a datagram whose first fragment left to its flow.
+    REPLY_FRAGMENTS: "reply_fragments", FragmentLine;
     /// Per CPU and service.
     COUNTERS: "counters", ServiceCounters;
     /// Per CPU.

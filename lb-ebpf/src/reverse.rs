@@ -139,12 +139,12 @@ impl<'a> Tuple<'a> {
 
     #[inline(always)]
     fn is_of<const V6: bool>(&self, flow: &Flow) -> bool {
-        let same_endpoint = flow.protocol == self.protocol
-            && flow.family == if V6 { 6 } else { 4 }
-            && lookup::same_address::<V6>(&flow.endpoint, self.endpoint);
-        let same_client = packet::ports(flow.endpoint_port, flow.mapped_port) == self.ports
-            && lookup::same_address::<V6>(&flow.client, self.client);
-        same_endpoint && (BY_ENDPOINT_ALONE || same_client)
+        let family = if V6 { 6 } else { 4 };
+        let endpoint = u32::from(flow.protocol ^ self.protocol | flow.family ^ family)
+            | lookup::difference::<V6>(&flow.endpoint, self.endpoint);
+        let client = packet::ports(flow.endpoint_port, flow.mapped_port) ^ self.ports
+            | lookup::difference::<V6>(&flow.client, self.client);
+        endpoint | if BY_ENDPOINT_ALONE { 0 } else { client } == 0
     }
 }
 

@@ -4,6 +4,7 @@
 pub mod addresses;
 pub mod case;
 pub mod cases;
+pub mod fragments;
 pub mod frame;
 pub mod hitless;
 pub mod icmp_error;

@@ -1,12 +1,16 @@
 //! What leaves by the uplink: a reply of a flow comes from the VIP, all else goes as it is.
 
+use std::net::IpAddr;
+
 use lb_common::{flow::State, verdict::Verdict};
 
 use super::{Clients, delivery::reply, ingress};
 use crate::{
-    addresses::{kinds, port_of},
+    addresses::{kinds, pod, pod_port, port_of, vips},
     case::{Case, Run, TCX_NEXT},
+    fragments::split,
     frame::Packet,
+    icmp_error::{quoted, refusal},
 };
 
 pub(super) fn cases(clients: &mut Clients) -> Vec<Case> {
@@ -44,6 +48,54 @@ pub(super) fn cases(clients: &mut Clients) -> Vec<Case> {
             out: own,
             ..ingress("a pod's own conversation from the same port", &stranger)
         });
+        let closed = clients.packet(vip, port_of(1, udp), udp);
+        cases.push(refused(&closed, state));
+    }
+    for vip in vips() {
+        cases.push(later_fragment(clients, vip));
     }
     cases
+}
+
+/// The pod says that its port is closed.
+fn refused(query: &Packet, state: State) -> Case {
+    let vip = query.destination.0;
+    let at_pod = Packet {
+        destination: (pod(vip, 1, 2), pod_port(query.udp)),
+        ..query.clone()
+    };
+    let kind = if vip.is_ipv4() { (3, 3) } else { (1, 4) };
+    let says = |sender, about: &Packet| refusal(&about.frame(), sender, kind, [0; 4], quoted(vip));
+    Case {
+        before: vec![Run::Ingress(query.frame())],
+        packet: Run::Egress(says(at_pod.destination.0, &at_pod)),
+        action: TCX_NEXT,
+        out: says(vip, query),
+        counted: &[Verdict::ErrorReplied],
+        flow: Some(state),
+        ..ingress("an ICMP error about a client's packet", query)
+    }
+}
+
+fn later_fragment(clients: &mut Clients, vip: IpAddr) -> Case {
+    let query = clients.packet(vip, port_of(1, true), true);
+    let answer = Packet {
+        payload: vec![7; 2000],
+        ..reply(&query, "", 0)
+    };
+    let from_vip = Packet {
+        source: query.destination,
+        ..answer.clone()
+    };
+    let [first, second] = split(&answer.frame(), query.source.1, 1480);
+    let [_, out] = split(&from_vip.frame(), query.source.1, 1480);
+    Case {
+        before: vec![Run::Ingress(query.frame()), Run::Egress(first)],
+        packet: Run::Egress(second),
+        action: TCX_NEXT,
+        out,
+        counted: &[Verdict::ReplyFragment],
+        flow: Some(State::Unreplied),
+        ..ingress("the rest of a reply in fragments", &query)
+    }
 }
