@@ -6,6 +6,8 @@
 mod attach;
 #[cfg(feature = "bench")]
 pub mod bench;
+#[cfg(feature = "fixtures")]
+mod clear;
 mod error;
 mod facts;
 mod load;
@@ -40,7 +42,7 @@ pub use pins::cleanup;
 pub use testrun::Outcome;
 
 /// How a data path is opened.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// Folder on a bpffs below which everything is pinned; `None` pins nothing, for tests and benches.
     pub pin_dir: Option<PathBuf>,
@@ -255,6 +257,15 @@ impl Datapath {
     /// The kernel refused the run.
     pub fn run_egress(&self, frame: &[u8]) -> Result<Outcome, Error> {
         testrun::egress(&self.first, frame)
+    }
+
+    /// Makes the maps as they were when they were made; the agent has no such thing.
+    ///
+    /// # Errors
+    /// The kernel refused to let a map be read or written.
+    #[cfg(feature = "fixtures")]
+    pub fn clear(&mut self) -> Result<(), Error> {
+        clear::clear(&self.first)
     }
 
     /// Instructions that the verifier walked, by program.

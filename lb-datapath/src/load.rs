@@ -207,6 +207,12 @@ impl Instance {
             .map_err(|source| Error::kernel("duplicate a map's descriptor", source))
     }
 
+    /// Every map with its name.
+    #[cfg(feature = "fixtures")]
+    pub(crate) fn maps(&self) -> impl Iterator<Item = (&str, &aya::maps::Map)> {
+        self.ebpf.maps()
+    }
+
     /// Instructions that the verifier walked, by program.
     pub(crate) fn verified_instructions(&self) -> Vec<(String, u32)> {
         let walked =

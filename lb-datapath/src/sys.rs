@@ -119,6 +119,30 @@ impl GraceBarrier {
     }
 }
 
+/// Deletes whatever a map with keys has.
+#[cfg(feature = "fixtures")]
+pub(crate) fn delete_all_keys(map: BorrowedFd<'_>) -> io::Result<()> {
+    const BPF_MAP_DELETE_ELEM: libc::c_int = 3;
+    const BPF_MAP_GET_NEXT_KEY: libc::c_int = 4;
+    let mut key = vec![0u8; map_definition(map)?.key_bytes as usize];
+    loop {
+        let mut attributes = ElementAttributes {
+            map: map.as_raw_fd() as u32,
+            padding: 0,
+            key: 0,
+            value: key.as_mut_ptr() as u64,
+            flags: 0,
+        };
+        // Without a key to start from this is the first one; "value" is where the next key goes.
+        if let Err(error) = bpf(BPF_MAP_GET_NEXT_KEY, &attributes) {
+            let is_empty = error.raw_os_error() == Some(libc::ENOENT);
+            return if is_empty { Ok(()) } else { Err(error) };
+        }
+        (attributes.key, attributes.value) = (attributes.value, 0);
+        bpf(BPF_MAP_DELETE_ELEM, &attributes)?;
+    }
+}
+
 const BPF_MAP_CREATE: libc::c_int = 0;
 const BPF_MAP_UPDATE_ELEM: libc::c_int = 2;
 const BPF_OBJ_GET: libc::c_int = 7;

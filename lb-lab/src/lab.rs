@@ -40,7 +40,7 @@ impl Lab {
             .collect::<Result<_>>()?;
         Ok(Self {
             profile: *profile,
-            folder: make_folder()?,
+            folder: make_folder("lab")?,
             pods,
             network,
             build_time: started.elapsed(),
@@ -224,12 +224,12 @@ fn start_pods(network: &Network, node: u8) -> Result<Vec<Pod>> {
 }
 
 /// A fresh folder below `FAIRLEAD_ARTIFACTS`, or below `artifacts` at the root of the workspace.
-fn make_folder() -> Result<PathBuf> {
+pub(crate) fn make_folder(kind: &str) -> Result<PathBuf> {
     static LABS: AtomicUsize = AtomicUsize::new(0);
     let number = LABS.fetch_add(1, Ordering::Relaxed);
     let root = env::var_os("FAIRLEAD_ARTIFACTS")
         .map_or_else(default_artifacts, |folder| Ok(folder.into()))?;
-    let folder = root.join(format!("lab-{}-{number}", process::id()));
+    let folder = root.join(format!("{kind}-{}-{number}", process::id()));
     let is_first = !root.exists();
     fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
     give_to_caller(&folder)?;

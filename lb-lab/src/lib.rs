@@ -11,6 +11,7 @@ mod counters;
 mod datagrams;
 mod firewall;
 mod frame;
+pub mod guest;
 mod lab;
 mod namespace;
 mod netlink;

@@ -1,5 +1,5 @@
-//! `lb-lab`: the demo, and the lab that it shows. Exit codes: 0 all steps held, 1 a step failed, 2 cannot run here,
-//! 130 interrupted.
+//! `lb-lab`: the demo, the lab that it shows, and the kernels of guests. Exit codes: 0 all steps held, 1 a step failed,
+//! 2 cannot run here, 130 interrupted.
 
 mod demo;
 
@@ -27,11 +27,24 @@ enum Command {
     },
     /// Bring the demo's lab up and keep it until Ctrl-C
     Up,
+    /// Fetch the kernels of the guests that are not in the cache yet
+    FetchKernels,
 }
 
 fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Demo { keep } => demo::run(Goal::Everything { keep }),
         Command::Up => demo::run(Goal::Up),
+        Command::FetchKernels => fetch_kernels(),
+    }
+}
+
+fn fetch_kernels() -> ExitCode {
+    match lb_lab::guest::fetch_kernels() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("lb-lab: {error:#}");
+            ExitCode::from(2)
+        }
     }
 }

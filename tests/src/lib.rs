@@ -8,6 +8,7 @@ pub mod fragments;
 pub mod frame;
 pub mod hitless;
 pub mod icmp_error;
+pub mod loaded;
 pub mod outer;
 pub mod steered;
 pub mod steering;

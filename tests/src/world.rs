@@ -13,7 +13,9 @@ use lb_core::{
     model::Mac,
     snapshot::{DatapathFacts, Link, Neighbour},
 };
-use lb_datapath::{Datapath, Options};
+use lb_datapath::Options;
+
+use crate::loaded::Loaded;
 
 /// The cluster: `node2` is on-link, `node3` behind a router, `node4` too and with IPv6 only, `node5` is unresolved.
 pub const CLUSTER: &str = include_str!("cluster.yaml");
@@ -49,7 +51,7 @@ pub const CAPACITY: Capacity = Capacity {
 /// A data path as one node of the cluster has it.
 pub struct World {
     /// The real thing.
-    pub datapath: Datapath,
+    pub datapath: Loaded,
     /// What it was filled from.
     pub desired: DesiredState,
     /// What the sources say.
@@ -71,7 +73,7 @@ impl World {
     /// # Errors
     /// As [`World::new`].
     pub fn with(number: u8, yaml: &str, options: &Options) -> Result<Self> {
-        let datapath = Datapath::open(options)?;
+        let datapath = Loaded::open(options)?;
         let host_name = format!("node{number}");
         let config = config::parse(
             yaml,

@@ -31,10 +31,13 @@ pub(crate) fn command() -> Command {
             Command::new("lab").about("Brings the demo's lab up and keeps it"),
             Command::new("test")
                 .about("Runs tidy, fmt, clippy and the tests")
+                .arg(Arg::new("selection").value_name("TIER|FILTER").help(
+                    "`unit`, `lab`, `kernels`, `soak`, a test binary, or a part of a test's name",
+                ))
                 .arg(
-                    Arg::new("selection")
-                        .value_name("TIER|FILTER")
-                        .help("`unit`, `lab`, a test binary, or a part of a test's name"),
+                    Arg::new("filter")
+                        .value_name("FILTER")
+                        .help("after `soak`: a part of a test's name"),
                 ),
             Command::new("tidy").about("Checks the rules that no compiler knows"),
             Command::new("bench")
@@ -70,7 +73,7 @@ pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
         "unload" => binaries::unload(),
         "demo" => binaries::demo(given.get_flag("keep"), install(given)),
         "lab" => binaries::lab(&["up"], Install::Yes),
-        "test" => test::run(given.get_one::<String>("selection").map(String::as_str)),
+        "test" => test::run(word(given, "selection"), word(given, "filter")),
         "tidy" => tidy::run().map(|()| ExitCode::SUCCESS),
         "bench" => {
             let (bench, given) = given.subcommand().expect("clap requires it");
@@ -81,7 +84,7 @@ pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
 }
 
 fn setup(install: Install) -> anyhow::Result<ExitCode> {
-    preflight::prepare(Purpose::Run, install)?;
+    preflight::prepare(Purpose::Test, install)?;
     println!("xtask: everything is there");
     Ok(ExitCode::SUCCESS)
 }
@@ -113,6 +116,10 @@ fn install(given: &ArgMatches) -> Install {
     } else {
         Install::Yes
     }
+}
+
+fn word<'a>(given: &'a ArgMatches, name: &str) -> Option<&'a str> {
+    given.get_one::<String>(name).map(String::as_str)
 }
 
 fn path<'a>(given: &'a ArgMatches, name: &str) -> Option<&'a PathBuf> {

@@ -19,6 +19,8 @@ pub(crate) enum Purpose {
     Build,
     /// Loading BPF programs and building labs.
     Run,
+    /// That, and booting other kernels in guests.
+    Test,
 }
 
 /// Whether missing things are installed or the commands that install them are printed.
@@ -32,7 +34,7 @@ pub(crate) enum Install {
 pub(crate) fn prepare(purpose: Purpose, install: Install) -> anyhow::Result<()> {
     println!("xtask: preflight");
     host::check_disk()?;
-    if purpose == Purpose::Run {
+    if purpose != Purpose::Build {
         host::check_kernel()?;
         privilege::ensure()?;
     }
@@ -108,8 +110,8 @@ impl Step {
 
 fn missing(purpose: Purpose) -> anyhow::Result<Vec<Step>> {
     let mut steps = Vec::new();
-    if purpose == Purpose::Run {
-        steps.push(Step::Packages(debian::missing()?));
+    if purpose != Purpose::Build {
+        steps.push(Step::Packages(debian::missing(purpose)?));
     }
     steps.push(Step::Components(rust::missing_components()?));
     if !rust::has_linker() {

@@ -4,40 +4,51 @@
 
 mod binary;
 mod libtest;
+mod record;
 mod selection;
 mod summary;
 
 use std::fs;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::time::Instant;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 
 use crate::preflight::{self, Install, Purpose};
-use crate::test::binary::{TestBinary, Tier};
+use crate::test::binary::{Share, TestBinary, Tier};
 use crate::test::selection::Selection;
 use crate::test::summary::Summary;
 use crate::{process, tidy, workspace};
 
 /// Runs everything, one tier, one binary, or the tests whose name contains the selection.
-pub(crate) fn run(selection: Option<&str>) -> anyhow::Result<ExitCode> {
-    let selection = Selection::parse(selection);
-    preflight::prepare(Purpose::Run, Install::Yes)?;
+pub(crate) fn run(selection: Option<&str>, filter: Option<&str>) -> anyhow::Result<ExitCode> {
+    let selection = Selection::parse(selection, filter);
+    ensure!(
+        filter.is_none() || matches!(selection, Selection::Soak(_)),
+        "only `soak` takes a second word"
+    );
+    preflight::prepare(Purpose::Test, Install::Yes)?;
     fs::create_dir_all(workspace::artifacts_dir())?;
 
     let mut summary = Summary::default();
     if selection == Selection::All {
         check_source(&mut summary);
     }
-    match timed(&mut summary, "build", build) {
-        Some(binaries) => run_binaries(&binaries, &selection, &mut summary)?,
-        None => return Ok(summary.close()),
+    let Some(binaries) = timed(&mut summary, "build", build) else {
+        return Ok(summary.close());
+    };
+    if selection.needs_kernels() {
+        timed(&mut summary, "kernels", fetch_kernels);
     }
+    run_binaries(&binaries, &selection, &mut summary)?;
     if matches!(selection, Selection::All | Selection::Tier(Tier::Unit)) {
         run_doc_tests(&mut summary)?;
     }
     if selection != Selection::All && summary.ran_nothing() {
         summary.fail(format!("no test matches `{selection}`"));
+    }
+    if matches!(selection, Selection::Soak(_)) {
+        record::write(&selection, &summary)?;
     }
     Ok(summary.close())
 }
@@ -82,15 +93,27 @@ fn build_canary_agent() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// As the user, so that the cache stays the user's; the tests, as root, only read it.
+fn fetch_kernels() -> anyhow::Result<()> {
+    let program = workspace::target_dir().join("debug/lb-lab");
+    process::run(Command::new(program).arg("fetch-kernels"))
+}
+
 fn run_binaries(
     binaries: &[TestBinary],
     selection: &Selection,
     summary: &mut Summary,
 ) -> anyhow::Result<()> {
+    let (share, limit) = match selection.share() {
+        Share::Usual => (Share::Usual, libtest::USUAL_LIMIT),
+        Share::Soak => (Share::Soak, libtest::SOAK_LIMIT),
+    };
     for (binary, filter) in selection.choose(binaries) {
         let begun = Instant::now();
-        let report = libtest::run(&mut binary.command(filter), &binary.name)?;
-        if filter.is_none() || !report.is_empty() {
+        let mut command = binary.command(share, filter);
+        let report = libtest::run(&mut command, &binary.name, limit)?;
+        let is_part = filter.is_some() || share == Share::Soak;
+        if !is_part || !report.is_empty() {
             summary.add(&binary.name, begun.elapsed(), report);
         }
     }
@@ -101,7 +124,7 @@ fn run_doc_tests(summary: &mut Summary) -> anyhow::Result<()> {
     let begun = Instant::now();
     let mut command = workspace::cargo();
     command.args(["test", "--doc", "--workspace", "--no-fail-fast"]);
-    let report = libtest::run(&mut command, "doc")?;
+    let report = libtest::run(&mut command, "doc", libtest::USUAL_LIMIT)?;
     summary.add("doc", begun.elapsed(), report);
     Ok(())
 }

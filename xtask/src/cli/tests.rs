@@ -23,7 +23,14 @@ fn every_sub_command_parses_and_nonsense_is_refused() {
         let words = std::iter::once("xtask").chain(line.split(' '));
         assert!(command().try_get_matches_from(words).is_ok(), "{line}");
     }
-    for line in ["", "load", "bench", "bench nothing", "test a b", "cluster"] {
+    for line in [
+        "",
+        "load",
+        "bench",
+        "bench nothing",
+        "test a b c",
+        "cluster",
+    ] {
         let words = std::iter::once("xtask").chain(line.split_whitespace());
         assert!(command().try_get_matches_from(words).is_err(), "{line}");
     }

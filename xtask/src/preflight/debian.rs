@@ -7,10 +7,10 @@ use std::path::Path;
 use anyhow::{Context, ensure};
 
 use crate::failure::CannotRunHere;
-use crate::preflight::Item;
+use crate::preflight::{Item, Purpose};
 use crate::{privilege, workspace};
 
-/// Every package that is used, and nothing else.
+/// What labs and people use, and nothing else.
 const PACKAGES: [Package; 6] = [
     Package {
         debian: "bird2",
@@ -62,6 +62,26 @@ const PACKAGES: [Package; 6] = [
     },
 ];
 
+/// What the guests of the kernels tier take besides.
+const GUEST_PACKAGES: [Package; 2] = [
+    Package {
+        debian: "qemu-system-x86",
+        ubuntu: "qemu-system-x86",
+        program: "qemu-system-x86_64",
+        daemon: None,
+        cost: "130 MB with libraries",
+        reason: "guests with other kernels",
+    },
+    Package {
+        debian: "busybox-static",
+        ubuntu: "busybox-static",
+        program: "busybox",
+        daemon: None,
+        cost: "2 MB",
+        reason: "what runs in such a guest",
+    },
+];
+
 const INSTALL_SCRIPT: &str = include_str!("debian/install.sh");
 
 /// One package, known to be there by the program it brings.
@@ -76,10 +96,12 @@ pub(crate) struct Package {
     reason: &'static str,
 }
 
-/// The packages whose program is not found.
-pub(crate) fn missing() -> anyhow::Result<Vec<Package>> {
+/// The packages for a purpose whose program is not found.
+pub(crate) fn missing(purpose: Purpose) -> anyhow::Result<Vec<Package>> {
     let is_absent = |package: &Package| workspace::find_program(package.program).is_none();
-    let absent: Vec<Package> = PACKAGES.into_iter().filter(is_absent).collect();
+    let guests = (purpose == Purpose::Test).then_some(GUEST_PACKAGES);
+    let wanted = PACKAGES.into_iter().chain(guests.into_iter().flatten());
+    let absent: Vec<Package> = wanted.filter(is_absent).collect();
     if !absent.is_empty() && workspace::find_program("apt-get").is_none() {
         let programs: Vec<&str> = absent.iter().map(|package| package.program).collect();
         let programs = programs.join(", ");

@@ -17,8 +17,12 @@ const NEED_ROOT: [&str; 3] = ["fairlead-tests", "lb-datapath", "lb-lab"];
 const LAB_PACKAGES: [&str; 2] = ["fairlead-tests", "lb-lab"];
 /// Binaries of the lab packages that run the real program on fixtures and build no lab.
 const FIXTURE_BINARIES: [&str; 1] = ["fixtures"];
+/// The binary of the lab packages that boots other kernels.
+const KERNELS_BINARY: &str = "kernels";
 /// Labs mostly wait, so more of them run at once than there are cores.
 const LABS_AT_ONCE: &str = "6";
+/// A guest keeps one core busy.
+const GUESTS_AT_ONCE: &str = "2";
 
 /// Which budget a test belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,6 +31,8 @@ pub(crate) enum Tier {
     Unit,
     /// Namespaces with real peers and sockets.
     Lab,
+    /// The data path on other kernels, in guests.
+    Kernels,
 }
 
 impl fmt::Display for Tier {
@@ -34,8 +40,18 @@ impl fmt::Display for Tier {
         out.write_str(match self {
             Self::Unit => "unit",
             Self::Lab => "lab",
+            Self::Kernels => "kernels",
         })
     }
+}
+
+/// Which of a binary's tests run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Share {
+    /// Those that are always run.
+    Usual,
+    /// Those that take long, ignored by libtest unless asked for.
+    Soak,
 }
 
 /// A built test binary.
@@ -108,8 +124,8 @@ impl TestBinary {
             .any(|name| *name == word)
     }
 
-    /// The command that runs the tests whose name contains `filter`.
-    pub(crate) fn command(&self, filter: Option<&str>) -> Command {
+    /// The command that runs the tests of a share whose name contains `filter`.
+    pub(crate) fn command(&self, share: Share, filter: Option<&str>) -> Command {
         let artifacts = workspace::artifacts_dir();
         let target_dir = workspace::target_dir();
         let environment: [(&str, &OsStr); 6] = [
@@ -132,8 +148,13 @@ impl TestBinary {
         command
             .current_dir(&self.package_dir)
             .args(["-Z", "unstable-options", "--report-time"]);
-        if self.tier == Tier::Lab {
-            command.args(["--test-threads", LABS_AT_ONCE]);
+        match self.tier {
+            Tier::Unit => {}
+            Tier::Lab => drop(command.args(["--test-threads", LABS_AT_ONCE])),
+            Tier::Kernels => drop(command.args(["--test-threads", GUESTS_AT_ONCE])),
+        }
+        if share == Share::Soak {
+            command.arg("--ignored");
         }
         command.args(filter);
         command
@@ -141,8 +162,13 @@ impl TestBinary {
 }
 
 fn tier_of(package: &str, target: &str) -> Tier {
-    let lab = LAB_PACKAGES.contains(&package) && !FIXTURE_BINARIES.contains(&target);
-    if lab { Tier::Lab } else { Tier::Unit }
+    if !LAB_PACKAGES.contains(&package) || FIXTURE_BINARIES.contains(&target) {
+        Tier::Unit
+    } else if target == KERNELS_BINARY {
+        Tier::Kernels
+    } else {
+        Tier::Lab
+    }
 }
 
 /// `lb-core` of `path+file:///x/lb-core#0.1.0` or of `path+file:///x/y#lb-core@0.1.0`

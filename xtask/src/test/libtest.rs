@@ -14,7 +14,12 @@ use anyhow::Context;
 use crate::{process, workspace};
 
 /// A binary that runs longer is ended: the whole of `cargo xtask test` has 15 minutes.
-const BINARY_TIME_LIMIT: Duration = Duration::from_secs(10 * 60);
+pub(crate) const USUAL_LIMIT: Duration = Duration::from_secs(10 * 60);
+/// The same in soak, where one test may take an hour.
+pub(crate) const SOAK_LIMIT: Duration = Duration::from_secs(3 * 60 * 60);
+
+/// Tests ignored for this cause belong to soak: only `cargo xtask test soak` means to run them.
+const SOAK: &str = "soak";
 
 /// What the tests of one binary came to.
 #[derive(Debug, Default, PartialEq)]
@@ -31,15 +36,15 @@ pub(crate) struct Report {
 }
 
 /// Runs `command` and counts; its standard output streams through and is kept under the artefacts.
-pub(crate) fn run(command: &mut Command, name: &str) -> anyhow::Result<Report> {
+pub(crate) fn run(command: &mut Command, name: &str, limit: Duration) -> anyhow::Result<Report> {
     println!("xtask: {name}");
     let log_path = workspace::artifacts_dir().join(format!("{}.log", name.replace("::", "-")));
     let log =
         File::create(&log_path).with_context(|| format!("cannot write {}", log_path.display()))?;
-    follow(command, log)
+    follow(command, log, limit)
 }
 
-fn follow(command: &mut Command, mut log: impl Write) -> anyhow::Result<Report> {
+fn follow(command: &mut Command, mut log: impl Write, limit: Duration) -> anyhow::Result<Report> {
     let mut child = command
         .stdout(Stdio::piped())
         .spawn()
@@ -48,7 +53,7 @@ fn follow(command: &mut Command, mut log: impl Write) -> anyhow::Result<Report> 
         .stdout
         .take()
         .context("the child has no standard output")?;
-    let watchdog = Watchdog::start(&child);
+    let watchdog = Watchdog::start(&child, limit);
 
     let mut report = Report::default();
     for line in BufReader::new(output).split(b'\n') {
@@ -59,10 +64,9 @@ fn follow(command: &mut Command, mut log: impl Write) -> anyhow::Result<Report> 
     }
     let status = child.wait()?;
     if watchdog.stop() {
-        report.failed.push(format!(
-            "(still running after {} s)",
-            BINARY_TIME_LIMIT.as_secs()
-        ));
+        report
+            .failed
+            .push(format!("(still running after {} s)", limit.as_secs()));
     } else if !status.success() && report.failed.is_empty() {
         report.failed.push(format!("(ended with {status})"));
     } else if report.results == 0 {
@@ -97,6 +101,7 @@ impl Report {
         {
             ("ok", _) => self.passed += 1,
             ("FAILED", _) => self.failed.push(name.to_owned()),
+            ("ignored", cause) if cause.starts_with(SOAK) => {}
             ("ignored", cause) => self.skipped.push(format!("{name}: {cause}")),
             _ => {}
         }
@@ -126,12 +131,12 @@ struct Watchdog {
 }
 
 impl Watchdog {
-    fn start(child: &Child) -> Self {
+    fn start(child: &Child, limit: Duration) -> Self {
         let (finished, wait) = mpsc::channel();
         let bit = Arc::new(AtomicBool::new(false));
         let (flag, pid) = (Arc::clone(&bit), child.id().cast_signed());
         thread::spawn(move || {
-            if wait.recv_timeout(BINARY_TIME_LIMIT) == Err(mpsc::RecvTimeoutError::Timeout) {
+            if wait.recv_timeout(limit) == Err(mpsc::RecvTimeoutError::Timeout) {
                 flag.store(true, Ordering::Relaxed);
                 // SAFETY: kill reads no memory; the child is not yet waited for, so the pid is its own.
                 unsafe { libc::kill(pid, libc::SIGTERM) };

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::test::binary::{TestBinary, Tier};
+use crate::test::binary::{Share, TestBinary, Tier};
 
 /// What was asked for.
 #[derive(Debug, PartialEq, Eq)]
@@ -11,17 +11,39 @@ pub(crate) enum Selection {
     All,
     /// The tests of one tier.
     Tier(Tier),
+    /// What takes too long for every day: all of it, or the tests whose name contains the word.
+    Soak(Option<String>),
     /// The binaries of that name; if there is none, the tests whose name contains it.
     Name(String),
 }
 
 impl Selection {
-    pub(crate) fn parse(word: Option<&str>) -> Self {
+    /// `word` as typed; `filter` after `soak` only.
+    pub(crate) fn parse(word: Option<&str>, filter: Option<&str>) -> Self {
         match word {
             None => Self::All,
             Some("unit") => Self::Tier(Tier::Unit),
             Some("lab") => Self::Tier(Tier::Lab),
+            Some("kernels") => Self::Tier(Tier::Kernels),
+            Some("soak") => Self::Soak(filter.map(str::to_owned)),
             Some(name) => Self::Name(name.to_owned()),
+        }
+    }
+
+    /// Which tests of the binaries run.
+    pub(crate) fn share(&self) -> Share {
+        match self {
+            Self::Soak(_) => Share::Soak,
+            Self::All | Self::Tier(_) | Self::Name(_) => Share::Usual,
+        }
+    }
+
+    /// Whether guests may be booted, whose kernels must be there.
+    pub(crate) fn needs_kernels(&self) -> bool {
+        match self {
+            Self::All | Self::Soak(_) => true,
+            Self::Tier(tier) => *tier == Tier::Kernels,
+            Self::Name(name) => name.contains("kernel") || name.contains("linux"),
         }
     }
 
@@ -42,6 +64,10 @@ impl Selection {
                 .filter(|binary| binary.is_named(name))
                 .map(|binary| (binary, None))
                 .collect(),
+            Self::Soak(filter) => binaries
+                .iter()
+                .map(|binary| (binary, filter.as_deref()))
+                .collect(),
             Self::Name(part) => binaries
                 .iter()
                 .map(|binary| (binary, Some(part.as_str())))
@@ -57,6 +83,8 @@ impl fmt::Display for Selection {
         match self {
             Self::All => out.write_str("all"),
             Self::Tier(tier) => write!(out, "{tier}"),
+            Self::Soak(None) => out.write_str("soak"),
+            Self::Soak(Some(filter)) => write!(out, "soak {filter}"),
             Self::Name(name) => out.write_str(name),
         }
     }

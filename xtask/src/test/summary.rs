@@ -52,6 +52,13 @@ impl Summary {
         self.passed == 0 && self.failed.is_empty() && self.skipped.is_empty()
     }
 
+    /// Each test that told its time: name, time, whether it passed.
+    pub(crate) fn outcomes(&self) -> impl Iterator<Item = (&str, Duration, bool)> {
+        self.times
+            .iter()
+            .map(|(test, time)| (test.as_str(), *time, !self.failed.contains(test)))
+    }
+
     /// Prints everything that a person needs after the tests' own output; the counts come last.
     pub(crate) fn close(mut self) -> ExitCode {
         let code = self.exit_code(workspace::in_ci());

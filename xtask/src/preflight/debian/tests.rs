@@ -2,7 +2,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
-use super::{INSTALL_SCRIPT, PACKAGES, is_ubuntu};
+use super::{GUEST_PACKAGES, INSTALL_SCRIPT, PACKAGES, is_ubuntu};
 
 #[test]
 fn ubuntu_and_its_derivatives_are_told_from_debian() {
@@ -20,7 +20,7 @@ fn ubuntu_and_its_derivatives_are_told_from_debian() {
 
 #[test]
 fn every_package_says_what_it_is_for() {
-    for package in PACKAGES {
+    for package in PACKAGES.into_iter().chain(GUEST_PACKAGES) {
         assert!(
             !package.reason.is_empty() && !package.cost.is_empty() && !package.program.is_empty()
         );
