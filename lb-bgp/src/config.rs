@@ -4,11 +4,17 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use crate::family::{Family, PerFamily};
-use crate::wire::capability::{self, Capability, RESTART_TIME_SECS_MAX};
+use crate::wire::capability::{
+    self, AddPath, Capability, LongLived, RESTART_TIME_SECS_MAX, STALE_TIME_SECS_MAX,
+};
 use crate::wire::open::AS_TRANS;
+use crate::wire::path::NextHop;
 
 /// Hold time that RFC 4271 section 10 suggests.
 pub const HOLD_TIME_SECS_DEFAULT: u16 = 90;
+
+/// Longest time between attempts to dial: the ConnectRetry time that RFC 4271 section 10 suggests.
+pub const CONNECT_RETRY_DEFAULT: Duration = Duration::from_secs(120);
 
 /// Everything one session needs to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,10 +31,22 @@ pub struct PeerConfig {
     pub passive: bool,
     /// Families offered to the peer.
     pub families: PerFamily<bool>,
-    /// Next hop of IPv4 routes. Without it, none are sent.
+    /// Families without which a session is no use: a peer that lacks one is refused (RFC 5492 section 3).
+    pub families_required: PerFamily<bool>,
+    /// Whether peers that take several paths to a prefix get them (RFC 7911).
+    pub add_path: bool,
+    /// Whether peers that take IPv6 next hops of IPv4 routes get them where there is no other (RFC 8950).
+    pub extended_next_hop: bool,
+    /// Next hop of IPv4 routes to this node.
     pub next_hop_v4: Option<Ipv4Addr>,
-    /// Next hop of IPv6 routes: a global address. Without it, none are sent.
+    /// Next hop of IPv6 routes to this node: a global address. Without it that is the link-local one that the
+    /// session runs over, if it does.
     pub next_hop_v6: Option<Ipv6Addr>,
+    /// Longest time between attempts to dial.
+    pub connect_retry: Duration,
+    /// How many routes the peer may announce in a session; beyond, it ends (RFC 4486). What it withdraws is taken
+    /// off, what it announces again counts again: nothing is stored.
+    pub received_routes_max: Option<u64>,
     /// How our restart is made invisible (RFC 4724); `None`: the peer forgets our routes with the connection.
     pub graceful_restart: Option<GracefulRestart>,
     /// Seed of the jitter of timers; each peer of each node should have its own.
@@ -51,6 +69,9 @@ pub struct GracefulRestart {
     /// Families that were forwarded without a gap since then, proven: the F bit. A peer drops the routes of any
     /// other family at once.
     pub forwarding_preserved: PerFamily<bool>,
+    /// How long peers may keep routes, as a last resort, beyond the restart time (RFC 9494), in seconds; zero:
+    /// this is not offered.
+    pub stale_time_secs: u32,
 }
 
 /// A configuration that no session could work with.
@@ -68,6 +89,12 @@ pub enum ConfigError {
     /// The field has 12 bits (RFC 4724 section 3).
     #[error("restart time {0} s is not allowed; use at most {RESTART_TIME_SECS_MAX}")]
     RestartTime(u16),
+    /// The field has 24 bits (RFC 9494 section 3).
+    #[error("long-lived stale time {0} s is not allowed; use at most {STALE_TIME_SECS_MAX}")]
+    StaleTime(u32),
+    /// A session that could never come up.
+    #[error("{0} is required but not enabled")]
+    RequiredFamily(Family),
     /// A session without families could not announce anything.
     #[error("no address family is enabled; enable IPv4 unicast or IPv6 unicast")]
     NoFamily,
@@ -83,8 +110,13 @@ impl PeerConfig {
             hold_time_secs: HOLD_TIME_SECS_DEFAULT,
             passive: false,
             families: PerFamily::from_fn(|_| true),
+            families_required: PerFamily::default(),
+            add_path: false,
+            extended_next_hop: false,
             next_hop_v4: None,
             next_hop_v6: None,
+            connect_retry: CONNECT_RETRY_DEFAULT,
+            received_routes_max: None,
             graceful_restart: None,
             jitter_seed: 0,
         }
@@ -95,52 +127,97 @@ impl PeerConfig {
         self.local_asn == self.peer_asn
     }
 
-    /// The next hop of a family's routes.
-    pub fn next_hop(&self, family: Family) -> Option<IpAddr> {
+    /// The next hop of a family's routes to this node, in a session that runs over `local`. IPv4 routes in a session
+    /// over link-local addresses have the IPv6 one: only that is surely on the link.
+    pub(crate) fn own_next_hop(
+        &self,
+        family: Family,
+        local: IpAddr,
+        extended_next_hop: bool,
+    ) -> Option<NextHop> {
+        let link_local = match local {
+            IpAddr::V6(v6) => Some(v6).filter(Ipv6Addr::is_unicast_link_local),
+            IpAddr::V4(_) => None,
+        };
+        let v6 = match (self.next_hop_v6, link_local) {
+            (Some(global), link_local) => Some(NextHop::V6 { global, link_local }),
+            (None, Some(link_local)) => Some(IpAddr::V6(link_local).into()),
+            (None, None) => None,
+        };
+        let v4 = self.next_hop_v4.map(NextHop::V4);
         match family {
-            Family::Ipv4Unicast => self.next_hop_v4.map(IpAddr::V4),
-            Family::Ipv6Unicast => self.next_hop_v6.map(IpAddr::V6),
+            Family::Ipv6Unicast => v6,
+            Family::Ipv4Unicast if !extended_next_hop => v4,
+            Family::Ipv4Unicast if link_local.is_some() => v6,
+            Family::Ipv4Unicast => v4.or(v6),
         }
     }
 
     /// The capabilities of our OPEN, by whether a session of this process was up before.
     pub(crate) fn capabilities(&self, was_up: bool) -> Vec<Capability> {
-        let mut capabilities: Vec<_> = self
-            .families
-            .enabled()
-            .map(Capability::Multiprotocol)
-            .collect();
-        capabilities.extend([
-            Capability::RouteRefresh,
-            Capability::FourOctetAsn(self.local_asn),
-        ]);
-        let graceful_restart = self.graceful_restart.map(|config| {
-            let restarted = config.restarted && !was_up;
-            let preserved = config.forwarding_preserved;
-            let forwards = |family| was_up || config.restarted && preserved[family];
-            capability::GracefulRestart {
-                restarted,
+        let families = self.families.enabled();
+        let mut capabilities: Vec<_> = families.map(Capability::Multiprotocol).collect();
+        capabilities.push(Capability::RouteRefresh);
+        if self.extended_next_hop && self.families[Family::Ipv4Unicast] {
+            capabilities.push(Capability::ExtendedNextHop);
+        }
+        capabilities.push(Capability::ExtendedMessage);
+        let restart = self
+            .graceful_restart
+            .map(|config| (config, self.forwards(config, was_up)));
+        if let Some((config, forwards)) = restart {
+            let value = capability::GracefulRestart {
+                restarted: config.restarted && !was_up,
                 notification: config.over_notifications,
                 restart_time_secs: config.restart_time_secs,
-                families: PerFamily::from_fn(|family| {
-                    self.families[family].then(|| forwards(family))
-                }),
-            }
-        });
-        capabilities.extend(graceful_restart.map(Capability::GracefulRestart));
+                families: forwards,
+            };
+            capabilities.push(Capability::GracefulRestart(value));
+        }
+        capabilities.push(Capability::FourOctetAsn(self.local_asn));
+        if self.add_path {
+            let sends = |family| self.families[family].then_some(AddPath::Send);
+            capabilities.push(Capability::AddPath(PerFamily::from_fn(sends)));
+        }
+        capabilities.push(Capability::EnhancedRouteRefresh);
+        if let Some((config, forwards)) = restart.filter(|(gr, _)| gr.stale_time_secs > 0) {
+            let of = |forwarding_preserved| LongLived {
+                forwarding_preserved,
+                stale_time_secs: config.stale_time_secs,
+            };
+            let value = PerFamily::from_fn(|family| forwards[family].map(of));
+            capabilities.push(Capability::LongLivedGracefulRestart(value));
+        }
         capabilities
     }
 
-    /// Whether both work in one session: only what is written into UPDATEs, or once into the first OPEN, differs.
+    /// The F bit of each family.
+    fn forwards(&self, config: GracefulRestart, was_up: bool) -> PerFamily<Option<bool>> {
+        let preserved = config.forwarding_preserved;
+        let forwards = |family| was_up || config.restarted && preserved[family];
+        PerFamily::from_fn(|family| self.families[family].then(|| forwards(family)))
+    }
+
+    /// Whether both work in one session: what differs is written into UPDATEs, or once into the first OPEN, or is
+    /// about dialling or counting.
     pub(crate) fn shares_session_with(&self, other: &Self) -> bool {
         let asked = |config: &Self| {
             let restart = config.graceful_restart;
-            restart.map(|gr| (gr.restart_time_secs, gr.over_notifications))
+            restart.map(|gr| {
+                (
+                    gr.restart_time_secs,
+                    gr.over_notifications,
+                    gr.stale_time_secs,
+                )
+            })
         };
         let alike = Self {
             next_hop_v4: self.next_hop_v4,
             next_hop_v6: self.next_hop_v6,
             graceful_restart: self.graceful_restart,
+            passive: self.passive,
+            connect_retry: self.connect_retry,
+            received_routes_max: self.received_routes_max,
             ..other.clone()
         };
         *self == alike && asked(self) == asked(other)
@@ -170,6 +247,20 @@ impl PeerConfig {
             .filter(|secs| *secs > RESTART_TIME_SECS_MAX)
         {
             return Err(ConfigError::RestartTime(too_long));
+        }
+        if let Some(too_long) = self
+            .graceful_restart
+            .map(|config| config.stale_time_secs)
+            .filter(|secs| *secs > STALE_TIME_SECS_MAX)
+        {
+            return Err(ConfigError::StaleTime(too_long));
+        }
+        if let Some(family) = self
+            .families_required
+            .enabled()
+            .find(|family| !self.families[*family])
+        {
+            return Err(ConfigError::RequiredFamily(family));
         }
         if self.families.enabled().next().is_none() {
             return Err(ConfigError::NoFamily);

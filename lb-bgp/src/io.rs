@@ -11,6 +11,8 @@ use std::time::Instant;
 use crate::peer::Negotiated;
 use crate::route::RouteSet;
 use crate::wire::Notification;
+use crate::wire::notification::cease;
+use crate::wire::received::{Reaction, UpdateFault};
 
 /// Names one TCP connection, from dialling or accepting it until it is closed; never used again.
 ///
@@ -46,7 +48,7 @@ impl fmt::Display for ConnId {
 pub enum Input<'a> {
     /// The operator wants the session (RFC 4271 event 1): dial, unless passive, and accept.
     Start,
-    /// The operator doesn't want it (event 2): all connections end with Cease/Administrative Shutdown.
+    /// The operator doesn't want it (event 2): all connections end with a Cease that says why.
     Stop(Shutdown),
     /// A dialled connection is up.
     Connected {
@@ -99,10 +101,22 @@ pub enum Input<'a> {
 }
 
 /// How to end a session.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Shutdown {
-    /// Words for the peer's operator (RFC 9003); at most 255 octets are sent. May be empty.
-    pub reason: String,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Shutdown {
+    /// The operator wants it, for now, with words for the peer's operator (RFC 9003); at most 255 octets of them
+    /// are sent. May be empty.
+    Administrative(String),
+    /// The peer is no longer configured.
+    Deconfigured,
+}
+
+impl Shutdown {
+    pub(crate) fn notification(&self) -> Notification {
+        match self {
+            Self::Administrative(text) => Notification::administrative_shutdown(text),
+            Self::Deconfigured => Notification::new(cease::PEER_DECONFIGURED, &[]),
+        }
+    }
 }
 
 /// What the caller is to do next. After each [`Input`], and when a wait is over, `poll` until
@@ -178,8 +192,9 @@ pub enum Event {
     },
     /// The peer announces routes; they are counted and dropped. Once a session.
     InboundRoutes,
-    /// The peer sent an UPDATE that RFC 7606 tolerates. Once a session; all are counted.
-    MalformedUpdate(crate::wire::received::UpdateFault),
+    /// The peer sent an UPDATE that RFC 7606 tolerates, and this is what it makes of its routes. Once a session; all
+    /// are counted.
+    MalformedUpdate(UpdateFault, Reaction),
 }
 
 /// Why a state changed or a connection ended.
@@ -207,6 +222,9 @@ pub enum Reason {
     KeepaliveReceived,
     /// The connection ended without a NOTIFICATION; the system's words if it was an error.
     ConnectionLost(Option<String>),
+    /// The far end hangs up before it says a word, or says that it knows no such peer: it has no configuration for
+    /// us. Not an error of ours, and nothing but its operator can change it.
+    NotConfiguredThere,
     /// The peer ended it.
     NotificationReceived(Notification),
     /// We ended it; with what a person needs to know beyond the code, if anything.
@@ -242,6 +260,9 @@ impl fmt::Display for Reason {
             Self::KeepaliveReceived => f.write_str("received KEEPALIVE"),
             Self::ConnectionLost(None) => f.write_str("the peer closed the connection"),
             Self::ConnectionLost(Some(error)) => write!(f, "connection lost: {error}"),
+            Self::NotConfiguredThere => {
+                f.write_str("the router has no configuration for this node")
+            }
             Self::NotificationReceived(n) => write!(f, "received NOTIFICATION: {n}"),
             Self::NotificationSent(n, detail) if detail.is_empty() => {
                 write!(f, "sent NOTIFICATION: {n}")

@@ -4,9 +4,11 @@
 //! do ([`Output`]). It owns no socket and no clock, so a test can run years of it in a second. Routes are set
 //! whole ([`RouteSet`]); a peer's own routes are checked, counted and dropped.
 //!
-//! Spoken: RFC 4271 with 4-octet AS numbers (6793), multiprotocol IPv4 and IPv6 unicast (4760), route refresh
-//! (2918), graceful restart as the one that restarts (4724, 8538), capabilities (5492, 9072), revised error handling (7606), Cease subcodes (4486),
-//! shutdown text (9003), FSM error subcodes (6608), AS-wide unique identifiers (6286).
+//! Spoken: RFC 4271 with 4-octet AS numbers (6793), multiprotocol IPv4 and IPv6 unicast (4760), several paths to a
+//! prefix (7911, sending), IPv6 next hops for IPv4 (8950), communities (1997, 4360, 8092), route refresh (2918,
+//! 7313), graceful restart as the one that restarts (4724, 8538, 9494), capabilities (5492, 9072), long messages
+//! (8654), revised error handling (7606), Cease subcodes (4486, 9384), shutdown text (9003), FSM error subcodes
+//! (6608), the send hold timer (9687), AS-wide unique identifiers (6286).
 //!
 //! The caller's loop: hand in what happened, carry out what comes, and wait as long as told.
 //!
@@ -33,6 +35,7 @@
 
 #![forbid(unsafe_code)]
 
+mod attributes;
 mod config;
 mod family;
 mod io;
@@ -42,11 +45,16 @@ mod rib_out;
 mod route;
 pub mod wire;
 
-pub use config::{ConfigError, GracefulRestart, HOLD_TIME_SECS_DEFAULT, PeerConfig};
+pub use attributes::{
+    Community, ExtendedCommunity, LargeCommunity, RouteAttributes, TooManyCommunities,
+};
+pub use config::{
+    CONNECT_RETRY_DEFAULT, ConfigError, GracefulRestart, HOLD_TIME_SECS_DEFAULT, PeerConfig,
+};
 pub use family::{Family, PerFamily};
 pub use io::{ConnId, Event, Input, Output, Reason, Shutdown, State};
 pub use peer::{
     ConnectionStatus, Counters, FamilyStatus, HeldBack, LastError, Negotiated, Origin, Peer,
-    PeerStatus,
+    PeerStatus, Told,
 };
-pub use route::{Community, Prefix, PrefixTooLong, RouteAttributes, RouteSet, TooManyCommunities};
+pub use route::{NextHops, Prefix, PrefixTooLong, Route, RouteSet};

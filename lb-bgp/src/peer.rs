@@ -28,21 +28,20 @@ mod tests;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub use collision::Origin;
 pub use negotiate::Negotiated;
-pub use status::{ConnectionStatus, Counters, FamilyStatus, HeldBack, LastError, PeerStatus};
+pub use status::{ConnectionStatus, Counters, FamilyStatus, HeldBack, LastError, PeerStatus, Told};
 
 use crate::config::{ConfigError, PeerConfig};
-use crate::family::PerFamily;
 use crate::io::{ConnId, Event, Input, Output, Reason, Shutdown, State};
 use crate::random::Random;
 use crate::route::RouteSet;
 use crate::wire::Notification;
 use crate::wire::notification::cease;
 use connection::Connection;
-use timers::Backoff;
+use timers::{Backoff, REFUSED_RETRY};
 
 /// One BGP peer.
 #[derive(Debug)]
@@ -58,6 +57,8 @@ pub struct Peer {
     /// When to dial again, or give up the attempt that is running.
     connect_retry_deadline: Option<Instant>,
     backoff: Backoff,
+    /// Whether the far end hung up the last time before it said a word: it has no configuration for us.
+    is_refused: bool,
     random: Random,
     /// At most two, and of those at most one Established.
     connections: Vec<Connection>,
@@ -92,6 +93,7 @@ impl Peer {
             was_up: false,
             connect_retry_deadline: None,
             backoff: Backoff::new(),
+            is_refused: false,
             connections: Vec::new(),
             outputs: VecDeque::new(),
             state: State::Idle,
@@ -120,7 +122,7 @@ impl Peer {
                 remote,
             } => self.on_accepted(now, conn, local, remote),
             Input::Bytes { conn, bytes } => self.on_bytes(now, conn, bytes),
-            Input::Sent { conn, bytes } => self.on_sent(conn, bytes),
+            Input::Sent { conn, bytes } => self.on_sent(now, conn, bytes),
             Input::Closed { conn, error } => {
                 let reason = Reason::ConnectionLost(error.map(str::to_owned));
                 self.drop_connection(now, conn, reason);
@@ -144,14 +146,19 @@ impl Peer {
         Output::Wait(self.next_deadline())
     }
 
-    /// Changes the configuration. New next hops are announced in the running session; anything else that
-    /// changes needs a new one, which is begun at once. On an error nothing has changed.
+    /// Changes the configuration. What can change in a running session does: next hops, whether and how often to
+    /// dial, how many routes are too many; anything else needs a new one, which is begun at once. On an error
+    /// nothing has changed.
     pub fn reconfigure(&mut self, now: Instant, config: PeerConfig) -> Result<(), ConfigError> {
         config.validate()?;
         let same_session = self.config.shares_session_with(&config);
+        let was_passive = self.config.passive;
         self.config = config;
         if same_session {
             self.apply_next_hops();
+            if was_passive != self.config.passive {
+                self.apply_passive(now);
+            }
             return Ok(());
         }
         self.backoff.reset();
@@ -161,6 +168,25 @@ impl Peer {
             self.begin(now, Reason::Reconfigured);
         }
         Ok(())
+    }
+
+    /// From now on, connections are dialled or are not; those of the other kind that are up are not touched.
+    fn apply_passive(&mut self, now: Instant) {
+        if !self.config.passive {
+            self.backoff.reset();
+            if self.may_dial() && self.connections.is_empty() {
+                self.enter_connect(now, Reason::Reconfigured);
+            }
+            return;
+        }
+        self.connect_retry_deadline = None;
+        self.give_up_dialling();
+        let dialled = self.ids_of_connections(|c| c.origin == Origin::Dialled);
+        let notification = Notification::new(cease::CONFIGURATION_CHANGE, &[]);
+        for id in dialled {
+            self.end_connection(now, id, notification.clone(), "");
+        }
+        self.tell_state(now, Reason::Reconfigured);
     }
 
     fn start(&mut self, now: Instant) {
@@ -185,22 +211,25 @@ impl Peer {
             return;
         }
         self.started = false;
-        let notification = Notification::administrative_shutdown(&shutdown.reason);
-        self.end_all(now, &notification, Routes::Forgotten);
+        self.end_all(now, &shutdown.notification(), Routes::Forgotten);
         self.enter_idle(now, Reason::Stopped);
     }
 
-    /// Ends everything that is up or being dialled.
+    /// Ends everything that is up or being dialled. A peer that would keep our routes is told to forget them even if
+    /// the N bit was not agreed on: some then keep them after any other NOTIFICATION, and those that don't know
+    /// Hard Reset take it for a plain Cease.
     fn end_all(&mut self, now: Instant, notification: &Notification, routes: Routes) {
         self.give_up_dialling();
         self.connect_retry_deadline = None;
         while let Some(connection) = self.connections.first() {
             let id = connection.id;
-            let negotiated = connection.negotiated();
-            if routes == Routes::Forgotten && negotiated.is_some_and(|n| n.hard_reset) {
-                self.send_notification(id, &notification.in_hard_reset());
+            let would_keep = connection
+                .negotiated()
+                .is_some_and(|n| !n.restart_time.is_zero());
+            if routes == Routes::Forgotten && would_keep {
+                self.send_notification(now, id, &notification.in_hard_reset());
             } else {
-                self.send_notification(id, notification);
+                self.send_notification(now, id, notification);
             }
             self.outputs.push_back(Output::Close(id));
             self.forget_connection(now, id);
@@ -217,7 +246,7 @@ impl Peer {
         let id = ConnId::dialled(self.dialled_count);
         self.dialled_count += 1;
         self.dialling = Some(id);
-        self.connect_retry_deadline = Some(now + self.backoff.next_delay(&mut self.random));
+        self.connect_retry_deadline = Some(now + self.next_delay());
         self.outputs.push_back(Output::Connect(id));
         self.tell_state(now, reason);
     }
@@ -225,9 +254,17 @@ impl Peer {
     /// Waits: for the peer to dial, and unless passive until it is time to dial.
     fn enter_active(&mut self, now: Instant, reason: Reason) {
         if self.may_dial() && self.connect_retry_deadline.is_none() {
-            self.connect_retry_deadline = Some(now + self.backoff.next_delay(&mut self.random));
+            self.connect_retry_deadline = Some(now + self.next_delay());
         }
         self.tell_state(now, reason);
+    }
+
+    fn next_delay(&mut self) -> Duration {
+        let at_most = match self.is_refused {
+            true => self.config.connect_retry.max(REFUSED_RETRY),
+            false => self.config.connect_retry,
+        };
+        self.backoff.next_delay(at_most, &mut self.random)
     }
 
     /// Whether dialling could help: no connection is ours, and none is nearly up.
@@ -280,6 +317,7 @@ impl Peer {
             let detail = "the peer has dialled again";
             self.end_connection(now, stale, Notification::new(cease::COLLISION, &[]), detail);
         }
+        self.is_refused = false;
         self.enter_open_sent(now, id, Origin::Accepted, (local, remote), Reason::Accepted);
     }
 
@@ -296,15 +334,13 @@ impl Peer {
     }
 
     fn apply_next_hops(&mut self) {
-        let next_hops = PerFamily::from_fn(|family| self.config.next_hop(family));
-        for session in self
-            .connections
-            .iter_mut()
-            .filter_map(Connection::session_mut)
-        {
-            session
-                .rib_out
-                .set_next_hops(session.negotiated.families, next_hops);
+        for connection in &mut self.connections {
+            let local = connection.local.ip();
+            let Some(session) = connection.session_mut() else {
+                continue;
+            };
+            let own = session::own_next_hops(&self.config, &session.negotiated, local);
+            session.rib_out.set_own_next_hops(own);
             session.in_sync = false;
         }
     }
@@ -318,6 +354,10 @@ impl Peer {
         expired
             .into_iter()
             .for_each(|id| self.on_hold_timer(now, id));
+        let stuck = self.ids_of_connections(|c| is_due(c.send_hold_deadline));
+        stuck
+            .into_iter()
+            .for_each(|id| self.on_send_hold_timer(now, id));
         let due = self.ids_of_connections(|c| is_due(c.keepalive_deadline));
         due.into_iter()
             .for_each(|id| self.on_keepalive_timer(now, id));
@@ -348,7 +388,7 @@ impl Peer {
         let of_connections = self
             .connections
             .iter()
-            .flat_map(|c| [c.hold_deadline, c.keepalive_deadline]);
+            .flat_map(|c| [c.hold_deadline, c.keepalive_deadline, c.send_hold_deadline]);
         of_connections
             .chain([self.connect_retry_deadline])
             .flatten()

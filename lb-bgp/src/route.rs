@@ -1,4 +1,4 @@
-//! What the caller wants announced: prefixes, and the attributes that go with each.
+//! What the caller wants announced: prefixes, and for each its attributes and next hops.
 //!
 //! The set is always handed over whole; the speaker finds the differences itself. Values that could not
 //! be written to the wire cannot be built, so encoding never fails.
@@ -6,11 +6,13 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
 
+use crate::attributes::RouteAttributes;
 use crate::family::Family;
 
 /// Every route a peer shall have from us.
-pub type RouteSet = BTreeMap<Prefix, RouteAttributes>;
+pub type RouteSet = BTreeMap<Prefix, Route>;
 
 /// An IPv4 or IPv6 network; the bits beyond its length are zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -70,68 +72,34 @@ pub struct PrefixTooLong {
     host_bits: u8,
 }
 
-/// Path attributes of one announced route, beyond those that follow from the session
-/// (ORIGIN, AS_PATH, NEXT_HOP, LOCAL_PREF).
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct RouteAttributes {
-    med: Option<u32>,
-    communities: Vec<Community>,
+/// A route that is wanted: what it says, and by which next hops.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Route {
+    /// Shared by the routes that say the same.
+    pub attributes: Arc<RouteAttributes>,
+    /// Where the prefix is to be reached.
+    pub next_hops: NextHops,
 }
 
-/// A standard community (RFC 1997): AS number in the upper 16 bits, its meaning in the lower.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Community(pub u32);
-
-impl RouteAttributes {
-    /// Most communities one route can carry: they must leave room for prefixes in a message of 4096 octets.
-    pub const COMMUNITIES_MAX: usize = 255;
-
-    /// Sets MULTI_EXIT_DISC (RFC 4271 section 5.1.4): among routes from one AS, the lowest wins.
-    #[must_use]
-    pub fn with_med(self, med: u32) -> Self {
+impl From<RouteAttributes> for Route {
+    /// A route to this node.
+    fn from(attributes: RouteAttributes) -> Self {
         Self {
-            med: Some(med),
-            ..self
+            attributes: Arc::new(attributes),
+            next_hops: NextHops::Own,
         }
-    }
-
-    /// Sets the communities; order and duplicates are dropped.
-    pub fn with_communities(
-        self,
-        mut communities: Vec<Community>,
-    ) -> Result<Self, TooManyCommunities> {
-        communities.sort_unstable();
-        communities.dedup();
-        if communities.len() > Self::COMMUNITIES_MAX {
-            return Err(TooManyCommunities {
-                count: communities.len(),
-            });
-        }
-        Ok(Self {
-            communities,
-            ..self
-        })
-    }
-
-    /// MULTI_EXIT_DISC, if it is to be sent.
-    pub fn med(&self) -> Option<u32> {
-        self.med
-    }
-
-    /// Communities in ascending order, each once.
-    pub fn communities(&self) -> &[Community] {
-        &self.communities
     }
 }
 
-/// More communities than one route can carry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{count} communities on one route; at most {} fit beside it in a message",
-    RouteAttributes::COMMUNITIES_MAX
-)]
-pub struct TooManyCommunities {
-    count: usize,
+/// The next hops of a route.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum NextHops {
+    /// This node, by the address that the session is configured with.
+    #[default]
+    Own,
+    /// These, in order of preference: all of them to a peer that takes several paths (RFC 7911), else the first.
+    /// Those of another family are left out.
+    Listed(Arc<[IpAddr]>),
 }
 
 fn clear_host_bits(address: IpAddr, bits: u8) -> IpAddr {

@@ -11,12 +11,14 @@ pub mod message;
 pub mod nlri;
 pub mod notification;
 pub mod open;
+pub mod path;
 mod reader;
 pub mod received;
 pub mod update;
 
 pub use capability::Capability;
-pub use header::{MessageType, keepalive, route_refresh};
+pub use header::{MessageType, Refresh, keepalive, refresh, route_refresh};
 pub use message::Message;
 pub use notification::Notification;
 pub use open::Open;
+pub use path::{NextHop, Path};

@@ -98,7 +98,7 @@ impl Speaker {
     /// Makes listener, sessions and routes those of the plan.
     fn follow(&mut self, state: &DesiredState) {
         let Some(plan) = &state.bgp else {
-            self.end_sessions(|_| true, "BGP is no longer configured");
+            self.end_sessions(|_| true, &Shutdown::Deconfigured);
             self.listener.close();
             return;
         };
@@ -138,7 +138,7 @@ impl Speaker {
                 Some((port, password)) => *port != session.port || *password != session.password,
                 None => true,
             },
-            "the peer is no longer configured",
+            &Shutdown::Deconfigured,
         );
         self.refuse(&plan.peers);
         for peer in &plan.peers {
@@ -205,7 +205,7 @@ impl Speaker {
             .spawn(session::run(remote, config, commanded, reports));
     }
 
-    fn end_sessions(&mut self, which: impl Fn((&IpAddr, &Session)) -> bool, reason: &str) {
+    fn end_sessions(&mut self, which: impl Fn((&IpAddr, &Session)) -> bool, shutdown: &Shutdown) {
         let ended: Vec<_> = self
             .sessions
             .iter()
@@ -214,9 +214,7 @@ impl Speaker {
             .collect();
         for peer in ended {
             if let Some(session) = self.sessions.remove(&peer) {
-                session.tell(Command::Stop(Shutdown {
-                    reason: reason.to_owned(),
-                }));
+                session.tell(Command::Stop(shutdown.clone()));
             }
         }
     }
@@ -277,7 +275,10 @@ impl Speaker {
     async fn leave(mut self, goodbye: Goodbye, reported: &mut mpsc::UnboundedReceiver<Report>) {
         self.listener.close();
         match goodbye {
-            Goodbye::Shutdown => self.end_sessions(|_| true, "the agent is stopping"),
+            Goodbye::Shutdown => {
+                let shutdown = Shutdown::Administrative("the agent is stopping".to_owned());
+                self.end_sessions(|_| true, &shutdown);
+            }
             Goodbye::Silent => self
                 .sessions
                 .values()

@@ -10,7 +10,8 @@ use super::collision::Origin;
 use super::negotiate::Negotiated;
 use crate::io::{ConnId, State};
 use crate::rib_out::RibOut;
-use crate::wire::header::{MESSAGE_LEN_MAX, first_frame};
+use crate::wire::header::{EXTENDED_MESSAGE_LEN_MAX, first_frame};
+use crate::wire::received::ReadContext;
 use crate::wire::{Message, Notification};
 
 /// A connection that is up.
@@ -26,6 +27,10 @@ pub(crate) struct Connection {
     pub(crate) hold_deadline: Option<Instant>,
     /// When the next KEEPALIVE is due.
     pub(crate) keepalive_deadline: Option<Instant>,
+    /// When the system must have taken something of what waits (RFC 9687).
+    pub(crate) send_hold_deadline: Option<Instant>,
+    /// Whether any message came.
+    pub(crate) heard: bool,
     /// Octets given out to be sent and not yet taken by the system.
     pub(crate) unsent_octets: usize,
 }
@@ -46,6 +51,8 @@ pub(crate) struct Session {
     pub(crate) since: Instant,
     /// Whether [`Event::InSync`](crate::Event::InSync) was given for the present routes.
     pub(crate) in_sync: bool,
+    /// Routes announced to us, less those withdrawn: no more than a bound, as none is stored.
+    pub(crate) received_routes: u64,
     pub(crate) inbound_reported: bool,
     pub(crate) malformed_reported: bool,
 }
@@ -81,6 +88,14 @@ impl Connection {
         }
     }
 
+    /// Octets were given out, or taken by the system: what still waits has its time from now.
+    pub(crate) fn restart_send_hold_timer(&mut self, now: Instant) {
+        let send_hold_time = self.negotiated().map(Negotiated::send_hold_time);
+        self.send_hold_deadline = send_hold_time
+            .filter(|_| self.unsent_octets > 0)
+            .map(|time| now + time);
+    }
+
     /// The peer has given a sign of life (RFC 4271 events 26 and 27).
     pub(crate) fn restart_hold_timer(&mut self, now: Instant) {
         let hold_time = self
@@ -103,18 +118,21 @@ impl InputBuffer {
     pub(crate) fn fill(&mut self, bytes: &mut &[u8]) {
         self.octets.drain(..self.consumed);
         self.consumed = 0;
-        let room = MESSAGE_LEN_MAX - self.octets.len();
+        let room = EXTENDED_MESSAGE_LEN_MAX - self.octets.len();
         let (taken, rest) = bytes.split_at(room.min(bytes.len()));
         self.octets.extend(taken);
         *bytes = rest;
     }
 
     /// Takes out the next message; `None` if it isn't whole.
-    pub(crate) fn next_message(&mut self) -> Result<Option<Message>, Notification> {
+    pub(crate) fn next_message(
+        &mut self,
+        context: ReadContext,
+    ) -> Result<Option<Message>, Notification> {
         let Some(frame) = first_frame(&self.octets[self.consumed..])? else {
             return Ok(None);
         };
         self.consumed += frame.message_len();
-        Message::decode(frame).map(Some)
+        Message::decode(frame, context).map(Some)
     }
 }

@@ -6,11 +6,14 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use super::timers::KEEPALIVES_PER_HOLD_TIME;
+use super::timers::{KEEPALIVES_PER_HOLD_TIME, SEND_HOLD_TIME_MIN};
 use crate::config::PeerConfig;
 use crate::family::PerFamily;
+use crate::rib_out::Agreed;
+use crate::wire::header::{EXTENDED_MESSAGE_LEN_MAX, MESSAGE_LEN_MAX};
 use crate::wire::notification::{Notification, open_error};
 use crate::wire::open::AS_TRANS;
+use crate::wire::received::ReadContext;
 use crate::wire::update::SessionAttributes;
 use crate::wire::{Capability, Open};
 
@@ -27,10 +30,20 @@ pub struct Negotiated {
     pub families: PerFamily<bool>,
     /// Whether the peer may ask for all routes again, as it says in its OPEN.
     pub route_refresh: bool,
+    /// Whether routes that are sent again are marked (RFC 7313).
+    pub enhanced_refresh: bool,
+    /// Families whose prefixes may have several paths (RFC 7911).
+    pub add_path: PerFamily<bool>,
+    /// Whether IPv4 routes may have IPv6 next hops (RFC 8950).
+    pub extended_next_hop: bool,
+    /// Whether messages may be longer than 4096 octets (RFC 8654).
+    pub extended_messages: bool,
     /// Whether AS numbers have four octets.
     pub four_octet_asn: bool,
     /// For how long the peer keeps our routes once the connection is gone (RFC 4724); zero: not at all.
     pub restart_time: Duration,
+    /// For how much longer the peer may keep them as a last resort (RFC 9494); zero: not at all.
+    pub stale_time: Duration,
     /// Whether a NOTIFICATION doesn't make the peer forget them, but for Hard Reset (RFC 8538).
     pub hard_reset: bool,
     /// Capabilities of our OPEN.
@@ -40,13 +53,36 @@ pub struct Negotiated {
 }
 
 impl Negotiated {
-    /// How attributes are written in this session.
-    pub(crate) fn session_attributes(&self, config: &PeerConfig) -> SessionAttributes {
-        SessionAttributes {
-            local_asn: config.local_asn,
-            internal: config.is_internal(),
-            four_octet_asn: self.four_octet_asn,
+    /// How routes are written in this session.
+    pub(crate) fn agreed(&self, config: &PeerConfig) -> Agreed {
+        Agreed {
+            session: SessionAttributes {
+                local_asn: config.local_asn,
+                internal: config.is_internal(),
+                four_octet_asn: self.four_octet_asn,
+                message_len_max: match self.extended_messages {
+                    true => EXTENDED_MESSAGE_LEN_MAX,
+                    false => MESSAGE_LEN_MAX,
+                },
+            },
+            families: self.families,
+            add_path: self.add_path,
+            enhanced_refresh: self.enhanced_refresh,
+            extended_next_hop: self.extended_next_hop,
         }
+    }
+
+    /// How the peer's UPDATEs are read.
+    pub(crate) fn read_context(&self, config: &PeerConfig) -> ReadContext {
+        ReadContext {
+            four_octet_asn: self.four_octet_asn,
+            internal: config.is_internal(),
+        }
+    }
+
+    /// How long the peer may take nothing of what is sent (RFC 9687 section 3.1).
+    pub(crate) fn send_hold_time(&self) -> Duration {
+        SEND_HOLD_TIME_MIN.max(self.hold_time * 2)
     }
 }
 
@@ -77,6 +113,7 @@ pub(crate) fn negotiate(
         .hold_time()
         .min(Duration::from_secs(open.hold_time_secs.into()));
     let theirs = offered_families(open);
+    check_families(config, theirs)?;
     let restart_time_secs = config.graceful_restart.map(|gr| gr.restart_time_secs);
     let over_notifications = config
         .graceful_restart
@@ -84,16 +121,28 @@ pub(crate) fn negotiate(
     let helper = open
         .graceful_restart()
         .filter(|_| restart_time_secs.is_some());
+    let families = PerFamily::from_fn(|family| config.families[family] && theirs[family]);
+    let offers = |capability| open.capabilities.contains(&capability);
+    let reads_several = |family| open.add_paths()[family].is_some_and(|mode| mode.receives());
+    let long_lived = config.graceful_restart.map(|gr| gr.stale_time_secs);
+    let stale_time = helper.and(open.long_lived_restart()).and(long_lived);
     Ok(Negotiated {
         peer_identifier: open.identifier,
         hold_time,
         keepalive: hold_time / KEEPALIVES_PER_HOLD_TIME,
-        families: PerFamily::from_fn(|family| config.families[family] && theirs[family]),
-        route_refresh: open.capabilities.contains(&Capability::RouteRefresh),
+        families,
+        route_refresh: offers(Capability::RouteRefresh),
+        enhanced_refresh: offers(Capability::EnhancedRouteRefresh),
+        add_path: PerFamily::from_fn(|family| {
+            config.add_path && families[family] && reads_several(family)
+        }),
+        extended_next_hop: config.extended_next_hop && offers(Capability::ExtendedNextHop),
+        extended_messages: offers(Capability::ExtendedMessage),
         four_octet_asn: open.four_octet_asn().is_some(),
         restart_time: helper
             .and(restart_time_secs)
             .map_or(Duration::ZERO, |secs| Duration::from_secs(secs.into())),
+        stale_time: Duration::from_secs(stale_time.unwrap_or(0).into()),
         hard_reset: over_notifications && helper.is_some_and(|gr| gr.notification),
         capabilities_sent: config.capabilities(was_up),
         capabilities_received: open.capabilities.clone(),
@@ -132,6 +181,21 @@ fn check_identifier(config: &PeerConfig, open: &Open) -> Result<(), OpenRefused>
     };
     Err(refused(
         Notification::new(open_error::BAD_IDENTIFIER, &[]),
+        detail,
+    ))
+}
+
+/// RFC 5492 section 3: the data is the capability that is missing.
+fn check_families(config: &PeerConfig, theirs: PerFamily<bool>) -> Result<(), OpenRefused> {
+    let mut required = config.families_required.enabled();
+    let Some(missing) = required.find(|family| !theirs[*family]) else {
+        return Ok(());
+    };
+    let mut data = Vec::new();
+    Capability::Multiprotocol(missing).encode(&mut data);
+    let detail = format!("the peer does not offer {missing}, which is required");
+    Err(refused(
+        Notification::new(open_error::UNSUPPORTED_CAPABILITY, &data),
         detail,
     ))
 }

@@ -3,7 +3,7 @@
 //! Each transition is one `enter_*` function. A connection ends in one of two ways: by us, with a
 //! NOTIFICATION (`end_connection`), or without one because it is gone (`drop_connection`).
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use super::Peer;
@@ -11,12 +11,13 @@ use super::collision::{Origin, Rank, Survivor, survivor};
 use super::connection::{Connection, InputBuffer, Phase, Session};
 use super::negotiate::{Negotiated, negotiate};
 use super::timers::{OPEN_HOLD_TIME, STABLE_AFTER};
+use crate::config::PeerConfig;
 use crate::family::{Family, PerFamily};
 use crate::io::{ConnId, Event, Output, Reason, State};
 use crate::rib_out::RibOut;
-use crate::wire::notification::{HOLD_TIMER_EXPIRED, cease, state_error};
-use crate::wire::received::ReceivedUpdate;
-use crate::wire::{self, Message, MessageType, Notification, Open};
+use crate::wire::notification::{HOLD_TIMER_EXPIRED, SEND_HOLD_TIMER_EXPIRED, cease, state_error};
+use crate::wire::received::{ReadContext, ReceivedUpdate};
+use crate::wire::{self, Message, MessageType, NextHop, Notification, Open, Refresh};
 
 /// UPDATEs are held back while this many octets wait for the system: enough to keep a connection busy, and
 /// few enough that a change of mind does not queue behind them.
@@ -40,6 +41,8 @@ impl Peer {
             input: InputBuffer::default(),
             hold_deadline: Some(now + OPEN_HOLD_TIME),
             keepalive_deadline: None,
+            send_hold_deadline: None,
+            heard: false,
             unsent_octets: 0,
         });
         let config = &self.config;
@@ -50,7 +53,7 @@ impl Peer {
             config.router_id,
             capabilities,
         );
-        self.send(id, open.encode());
+        self.send(now, id, open.encode());
         self.tell_state(now, reason);
     }
 
@@ -62,20 +65,18 @@ impl Peer {
         connection.restart_hold_timer(now);
         // Without a hold time nothing else would end a connection whose first KEEPALIVE never comes.
         connection.hold_deadline.get_or_insert(now + OPEN_HOLD_TIME);
-        self.send(id, wire::keepalive());
+        self.send(now, id, wire::keepalive());
         self.restart_keepalive_timer(now, id);
         self.tell_state(now, Reason::OpenAccepted);
     }
 
     fn enter_established(&mut self, now: Instant, id: ConnId, negotiated: Negotiated) {
-        let next_hops = PerFamily::from_fn(|family| self.config.next_hop(family));
-        let attributes = negotiated.session_attributes(&self.config);
-        let rib_out = RibOut::new(
-            attributes,
-            negotiated.families,
-            next_hops,
-            self.routes.clone(),
-        );
+        let Some(local) = self.connection(id).map(|c| c.local.ip()) else {
+            return;
+        };
+        let own = own_next_hops(&self.config, &negotiated, local);
+        let agreed = negotiated.agreed(&self.config);
+        let rib_out = RibOut::new(agreed, own, self.routes.clone());
         let up = Event::SessionUp(Box::new(negotiated.clone()));
         let Some(connection) = self.connection_mut(id) else {
             return;
@@ -85,6 +86,7 @@ impl Peer {
             rib_out,
             since: now,
             in_sync: false,
+            received_routes: 0,
             inbound_reported: false,
             malformed_reported: false,
         }));
@@ -107,8 +109,10 @@ impl Peer {
                 return;
             };
             connection.input.fill(&mut bytes);
-            while let Some(connection) = self.connection_mut(id) {
-                match connection.input.next_message() {
+            while let Some(context) = self.read_context(id)
+                && let Some(connection) = self.connection_mut(id)
+            {
+                match connection.input.next_message(context) {
                     Ok(Some(message)) => self.on_message(now, id, message),
                     Ok(None) => break,
                     Err(notification) => self.end_connection(now, id, notification, ""),
@@ -117,11 +121,23 @@ impl Peer {
         }
     }
 
+    /// How the peer's messages are read: before it has said what it speaks, as nearly everybody does.
+    fn read_context(&self, id: ConnId) -> Option<ReadContext> {
+        let negotiated = self.connection(id)?.negotiated();
+        let context = negotiated.map(|n| n.read_context(&self.config));
+        Some(context.unwrap_or(ReadContext {
+            four_octet_asn: true,
+            internal: self.config.is_internal(),
+        }))
+    }
+
     fn on_message(&mut self, now: Instant, id: ConnId, message: Message) {
         self.counters.messages_received += 1;
-        let Some(state) = self.connection(id).map(Connection::state) else {
+        let Some(connection) = self.connection_mut(id) else {
             return;
         };
+        connection.heard |= !matches!(message, Message::Notification(_));
+        let state = connection.state();
         match (state, message) {
             (_, Message::Notification(notification)) => {
                 self.drop_connection(now, id, Reason::NotificationReceived(notification));
@@ -134,12 +150,13 @@ impl Peer {
             }
             (State::Established, Message::Keepalive) => self.restart_hold_timer(now, id),
             (State::Established, Message::Update(update)) => self.on_update(now, id, update),
-            (State::Established, Message::RouteRefresh(family)) => self.on_refresh(id, family),
+            (State::Established, Message::RouteRefresh(asked)) => self.on_refresh(id, asked),
             (state, message) => self.on_unexpected(now, id, state, message.kind()),
         }
     }
 
     fn on_open(&mut self, now: Instant, id: ConnId, open: &Open) {
+        self.is_refused = false;
         match negotiate(&self.config, self.was_up, open) {
             Ok(negotiated) if self.survives_collision(now, id, open) => {
                 self.enter_open_confirm(now, id, negotiated);
@@ -190,20 +207,33 @@ impl Peer {
         session.inbound_reported |= first_routes;
         let fault = update.fault.filter(|_| !session.malformed_reported);
         session.malformed_reported |= fault.is_some();
+        let received = session.received_routes + update.announced;
+        session.received_routes = received.saturating_sub(update.withdrawn);
+        let received = session.received_routes;
         if first_routes {
             self.outputs.push_back(Output::Event(Event::InboundRoutes));
         }
-        if let Some(fault) = fault {
-            self.outputs
-                .push_back(Output::Event(Event::MalformedUpdate(fault)));
+        if let Some((fault, reaction)) = fault {
+            let event = Event::MalformedUpdate(fault, reaction);
+            self.outputs.push_back(Output::Event(event));
+        }
+        if let Some(max) = self
+            .config
+            .received_routes_max
+            .filter(|max| received > *max)
+        {
+            let detail = format!("the peer announces more than {max} routes");
+            let notification = Notification::new(cease::MAXIMUM_PREFIXES, &[]);
+            self.end_connection(now, id, notification, &detail);
         }
     }
 
-    fn on_refresh(&mut self, id: ConnId, family: Option<Family>) {
+    /// Marks of the peer's own routes say nothing: they are not kept.
+    fn on_refresh(&mut self, id: ConnId, asked: Option<(Family, Refresh)>) {
         let Some(session) = self.connection_mut(id).and_then(Connection::session_mut) else {
             return;
         };
-        if let Some(family) = family {
+        if let Some((family, Refresh::Request)) = asked {
             session.rib_out.resend(family);
             session.in_sync = false;
         }
@@ -220,10 +250,18 @@ impl Peer {
         self.end_connection(now, id, Notification::new(code, &[kind as u8]), &detail);
     }
 
-    pub(super) fn on_sent(&mut self, id: ConnId, octets: usize) {
+    pub(super) fn on_sent(&mut self, now: Instant, id: ConnId, octets: usize) {
         if let Some(connection) = self.connection_mut(id) {
             connection.unsent_octets = connection.unsent_octets.saturating_sub(octets);
+            connection.restart_send_hold_timer(now);
         }
+    }
+
+    /// RFC 9687: the peer takes nothing, so the NOTIFICATION may never reach it.
+    pub(super) fn on_send_hold_timer(&mut self, now: Instant, id: ConnId) {
+        let detail = "the peer takes nothing of what is sent";
+        let notification = Notification::new(SEND_HOLD_TIMER_EXPIRED, &[]);
+        self.end_connection(now, id, notification, detail);
     }
 
     pub(super) fn on_hold_timer(&mut self, now: Instant, id: ConnId) {
@@ -245,7 +283,7 @@ impl Peer {
             .connection(id)
             .is_some_and(|c| c.unsent_octets < UNSENT_OCTETS_MAX)
         {
-            self.send(id, wire::keepalive());
+            self.send(now, id, wire::keepalive());
         }
         self.restart_keepalive_timer(now, id);
     }
@@ -262,7 +300,7 @@ impl Peer {
             && let Some(update) = session.rib_out.next_message()
         {
             self.counters.updates_sent += 1;
-            self.send(id, update);
+            self.send(now, id, update);
             self.restart_keepalive_timer(now, id);
             return self.outputs.pop_front();
         }
@@ -283,7 +321,7 @@ impl Peer {
         notification: Notification,
         detail: &str,
     ) {
-        self.send_notification(id, &notification);
+        self.send_notification(now, id, &notification);
         self.outputs.push_back(Output::Close(id));
         self.drop_connection(
             now,
@@ -294,11 +332,18 @@ impl Peer {
 
     /// Forgets a connection, and goes on with what is left.
     pub(super) fn drop_connection(&mut self, now: Instant, id: ConnId, reason: Reason) {
+        let is_refusal = self.connection(id).is_some_and(|c| refuses(c, &reason));
         if !self.forget_connection(now, id) {
             return;
         }
         // A connection that a peer ends by NOTIFICATION is closed by both ends.
-        if matches!(reason, Reason::NotificationReceived(_)) {
+        let ends_by_notification = matches!(reason, Reason::NotificationReceived(_));
+        let reason = match is_refusal {
+            true => Reason::NotConfiguredThere,
+            false => reason,
+        };
+        self.is_refused |= is_refusal;
+        if ends_by_notification {
             self.outputs.push_back(Output::Close(id));
         }
         if self.connections.is_empty() {
@@ -329,15 +374,23 @@ impl Peer {
         true
     }
 
-    pub(super) fn send_notification(&mut self, id: ConnId, notification: &Notification) {
-        self.send(id, notification.encode());
+    pub(super) fn send_notification(
+        &mut self,
+        now: Instant,
+        id: ConnId,
+        notification: &Notification,
+    ) {
+        self.send(now, id, notification.encode());
     }
 
-    fn send(&mut self, id: ConnId, bytes: Vec<u8>) {
+    fn send(&mut self, now: Instant, id: ConnId, bytes: Vec<u8>) {
         let Some(connection) = self.connection_mut(id) else {
             return;
         };
         connection.unsent_octets += bytes.len();
+        if connection.send_hold_deadline.is_none() {
+            connection.restart_send_hold_timer(now);
+        }
         self.counters.messages_sent += 1;
         self.outputs.push_back(Output::Send { conn: id, bytes });
     }
@@ -359,4 +412,26 @@ impl Peer {
             connection.keepalive_deadline = deadline;
         }
     }
+}
+
+/// Whether the far end takes us for nobody: it hangs up on our dialling before it has said a word, or says so.
+fn refuses(connection: &Connection, reason: &Reason) -> bool {
+    let hangs_up = match reason {
+        Reason::ConnectionLost(_) => true,
+        Reason::NotificationReceived(notification) => {
+            [cease::CONNECTION_REJECTED, cease::PEER_DECONFIGURED].contains(&notification.code)
+        }
+        _ => false,
+    };
+    hangs_up && connection.origin == Origin::Dialled && !connection.heard
+}
+
+/// This node as next hop of each family, in a session over `local`.
+pub(super) fn own_next_hops(
+    config: &PeerConfig,
+    negotiated: &Negotiated,
+    local: IpAddr,
+) -> PerFamily<Option<NextHop>> {
+    let extended = negotiated.extended_next_hop;
+    PerFamily::from_fn(|family| config.own_next_hop(family, local, extended))
 }

@@ -6,10 +6,13 @@ use std::time::Instant;
 
 use super::Peer;
 use super::collision::Origin;
-use super::connection::Connection;
+use super::connection::{Connection, Session};
 use super::negotiate::Negotiated;
+use crate::attributes::RouteAttributes;
 use crate::family::{Family, PerFamily};
 use crate::io::{Reason, State};
+use crate::route::NextHops;
+use crate::wire::{NextHop, Path};
 
 /// How a peer is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +25,8 @@ pub struct PeerStatus {
     pub next_dial: Option<Instant>,
     /// Why there was last no connection left; kept when there is one again.
     pub last_error: Option<LastError>,
+    /// The far end hangs up before it says a word: it has no configuration for us.
+    pub not_configured_there: bool,
     /// The connection that `state` speaks of.
     pub connection: Option<ConnectionStatus>,
     /// Per family: what is wanted, what the peer has, and what is in the way.
@@ -54,6 +59,21 @@ pub struct ConnectionStatus {
     pub negotiated: Option<Negotiated>,
     /// Octets that wait for the system to take them.
     pub unsent_octets: usize,
+    /// When the peer must have been heard again.
+    pub hold_deadline: Option<Instant>,
+    /// Routes that the peer has announced in this session, less those withdrawn; none is kept.
+    pub received_routes: u64,
+}
+
+/// A path that the peer has from us.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// Prefix and identifier.
+    pub path: Path,
+    /// Its next hop.
+    pub next_hop: NextHop,
+    /// What else was said of it.
+    pub attributes: RouteAttributes,
 }
 
 /// Routes of one family.
@@ -61,7 +81,7 @@ pub struct ConnectionStatus {
 pub struct FamilyStatus {
     /// Routes that shall be announced.
     pub wanted: usize,
-    /// Routes written to the peer in this session.
+    /// Paths written to the peer in this session; with ADD-PATH a route may have several.
     pub sent: usize,
     /// Why none of this family's routes are sent, if so.
     pub held_back: Option<HeldBack>,
@@ -127,29 +147,47 @@ impl Peer {
                 .connect_retry_deadline
                 .filter(|_| self.dialling.is_none()),
             last_error: self.last_error.clone(),
+            not_configured_there: self.is_refused && furthest.is_none(),
             connection: furthest.map(connection_status),
             families: PerFamily::from_fn(|family| FamilyStatus {
                 wanted: self.routes.keys().filter(|p| p.family() == family).count(),
                 sent: sent[family],
-                held_back: self.held_back(family, session.map(|s| &s.negotiated)),
+                held_back: self.held_back(family, session),
             }),
             in_sync: session.is_some_and(|s| s.in_sync),
             counters: self.counters,
         }
     }
 
-    fn held_back(&self, family: Family, negotiated: Option<&Negotiated>) -> Option<HeldBack> {
+    /// What the peer has from us, by prefix. Takes time in proportion to the routes.
+    pub fn told(&self) -> Vec<Told> {
+        let session = self.connections.iter().find_map(Connection::session);
+        let told = session.into_iter().flat_map(|s| s.rib_out.told());
+        told.map(|(path, next_hop, attributes)| Told {
+            path,
+            next_hop,
+            attributes: attributes.clone(),
+        })
+        .collect()
+    }
+
+    fn held_back(&self, family: Family, session: Option<&Session>) -> Option<HeldBack> {
         if !self.config.families[family] {
             return Some(HeldBack::NotConfigured);
         }
-        if self.config.next_hop(family).is_none() {
-            return Some(HeldBack::NoNextHop);
-        }
-        match negotiated {
+        match session {
             None => Some(HeldBack::NotEstablished),
-            Some(negotiated) if !negotiated.families[family] => Some(HeldBack::NotNegotiated),
+            Some(s) if !s.negotiated.families[family] => Some(HeldBack::NotNegotiated),
+            Some(s) if !s.rib_out.has_own_next_hop(family) && !self.lists_next_hops(family) => {
+                Some(HeldBack::NoNextHop)
+            }
             Some(_) => None,
         }
+    }
+
+    fn lists_next_hops(&self, family: Family) -> bool {
+        let mut routes = self.routes.iter().filter(|(p, _)| p.family() == family);
+        routes.any(|(_, route)| route.next_hops != NextHops::Own)
     }
 }
 
@@ -160,5 +198,7 @@ fn connection_status(connection: &Connection) -> ConnectionStatus {
         origin: connection.origin,
         negotiated: connection.negotiated().cloned(),
         unsent_octets: connection.unsent_octets,
+        hold_deadline: connection.hold_deadline,
+        received_routes: connection.session().map_or(0, |s| s.received_routes),
     }
 }

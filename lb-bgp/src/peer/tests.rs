@@ -5,6 +5,10 @@
     reason = "a test takes any instant as its beginning"
 )]
 
+mod dialling;
+mod limits;
+mod routes;
+
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
@@ -12,7 +16,7 @@ use super::*;
 use crate::wire::capability::GracefulRestart;
 use crate::wire::notification::{ErrorCode, open_error};
 use crate::wire::{self, Capability, MessageType, Open};
-use crate::{Family, Prefix, RouteAttributes};
+use crate::{Family, PerFamily, Prefix, RouteAttributes};
 
 const OURS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
 const LOWER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
@@ -156,7 +160,7 @@ fn routes(hosts: impl IntoIterator<Item = &'static str>) -> Arc<RouteSet> {
     Arc::new(
         hosts
             .into_iter()
-            .map(|host| (prefix(host), RouteAttributes::default()))
+            .map(|host| (prefix(host), RouteAttributes::default().into()))
             .collect(),
     )
 }
@@ -202,9 +206,7 @@ fn accepts_octets_one_by_one() {
 fn stop_sends_the_reason_and_closes() {
     let mut bench = Bench::new(config());
     let conn = bench.establish();
-    bench.input(Input::Stop(Shutdown {
-        reason: "maintenance".into(),
-    }));
+    bench.input(Input::Stop(Shutdown::Administrative("maintenance".into())));
     assert_eq!(
         bench.notification(conn).unwrap().shutdown_text().unwrap(),
         "maintenance"
@@ -609,7 +611,7 @@ fn updates_wait_until_the_system_takes_octets() {
         .map(|host| {
             (
                 Prefix::host(Ipv4Addr::from(host).into()),
-                RouteAttributes::default(),
+                RouteAttributes::default().into(),
             )
         })
         .collect();
@@ -648,10 +650,12 @@ fn inbound_routes_are_counted_and_dropped() {
         local_asn: 65001,
         internal: false,
         four_octet_asn: true,
+        message_len_max: wire::header::MESSAGE_LEN_MAX,
     };
-    let prefixes = (0..500u32).map(|host| Prefix::host(Ipv4Addr::from(host).into()));
+    let prefixes = (0..500u32).map(|host| Prefix::host(Ipv4Addr::from(host).into()).into());
     let attributes = RouteAttributes::default();
-    let update = wire::update::announce(session, &attributes, HIGHER.into(), prefixes);
+    let next_hop = (Family::Ipv4Unicast, wire::NextHop::V4(HIGHER));
+    let update = wire::update::announce(session, &attributes, next_hop, prefixes);
     bench.receive(conn, &update.message);
     bench.receive(conn, &update.message);
     assert_eq!(bench.peer.status().counters.prefixes_dropped, 1000);
@@ -729,6 +733,7 @@ fn restarted() -> PeerConfig {
             over_notifications: true,
             restarted: true,
             forwarding_preserved: PerFamily::from_fn(|family| family == Family::Ipv4Unicast),
+            stale_time_secs: 0,
         }),
         ..config()
     }
@@ -836,11 +841,7 @@ fn agrees_on_what_both_ends_do() {
 
 #[test]
 fn leaves_for_good_by_a_hard_reset() {
-    let shutdown = || {
-        Input::Stop(Shutdown {
-            reason: "maintenance".into(),
-        })
-    };
+    let shutdown = || Input::Stop(Shutdown::Administrative("maintenance".into()));
     let mut bench = Bench::new(restarted());
     let conn = bench.establish_with(&helper_open(true));
     bench.input(shutdown());
@@ -851,11 +852,21 @@ fn leaves_for_good_by_a_hard_reset() {
         Some(Notification::administrative_shutdown("maintenance"))
     );
 
-    // A peer that doesn't know it would not forget more, but understand less.
+    // Without the N bit, GoBGP keeps the routes after any Cease but this one.
     let mut bench = Bench::new(restarted());
     let conn = bench.establish_with(&helper_open(false));
     bench.input(shutdown());
+    bench.assert_ended(conn, cease::HARD_RESET);
+
+    let mut bench = Bench::new(restarted());
+    let conn = bench.establish_with(&open(HIGHER));
+    bench.input(shutdown());
     bench.assert_ended(conn, cease::ADMINISTRATIVE_SHUTDOWN);
+
+    let mut bench = Bench::new(config());
+    let conn = bench.establish();
+    bench.input(Input::Stop(Shutdown::Deconfigured));
+    bench.assert_ended(conn, cease::PEER_DECONFIGURED);
 }
 
 #[test]

@@ -12,6 +12,9 @@ pub const HEADER_LEN: usize = 19;
 /// Longest message without the extended message capability (RFC 4271 section 4.1).
 pub const MESSAGE_LEN_MAX: usize = 4096;
 
+/// Longest message with it (RFC 8654 section 3). An OPEN or a KEEPALIVE is never longer than [`MESSAGE_LEN_MAX`].
+pub const EXTENDED_MESSAGE_LEN_MAX: usize = 65_535;
+
 const MARKER: [u8; 16] = [0xff; 16];
 
 /// Message types (RFC 4271 section 4.1, RFC 2918).
@@ -46,10 +49,11 @@ impl MessageType {
     fn length_range(self) -> std::ops::RangeInclusive<usize> {
         match self {
             Self::Open => 29..=MESSAGE_LEN_MAX,
-            Self::Update => 23..=MESSAGE_LEN_MAX,
-            Self::Notification => 21..=MESSAGE_LEN_MAX,
+            Self::Update => 23..=EXTENDED_MESSAGE_LEN_MAX,
+            Self::Notification => 21..=EXTENDED_MESSAGE_LEN_MAX,
             Self::Keepalive => HEADER_LEN..=HEADER_LEN,
-            Self::RouteRefresh => 23..=23,
+            // A wrong length has an error code of its own (RFC 7313 section 5), so it is looked at later.
+            Self::RouteRefresh => HEADER_LEN..=EXTENDED_MESSAGE_LEN_MAX,
         }
     }
 }
@@ -83,7 +87,7 @@ pub fn first_frame(octets: &[u8]) -> Result<Option<Frame<'_>>, Notification> {
     let length_octets = [header[16], header[17]];
     let length = usize::from(u16::from_be_bytes(length_octets));
     let bad_length = || Notification::new(header_error::BAD_LENGTH, &length_octets);
-    if !(HEADER_LEN..=MESSAGE_LEN_MAX).contains(&length) {
+    if length < HEADER_LEN {
         return Err(bad_length());
     }
     let Some(kind) = MessageType::from_wire(header[18]) else {
@@ -102,15 +106,40 @@ pub fn keepalive() -> Vec<u8> {
     message(MessageType::Keepalive, |_| {})
 }
 
+/// What a ROUTE-REFRESH message says (RFC 2918, RFC 7313 section 3.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Refresh {
+    /// All routes of the family, please.
+    Request = 0,
+    /// All routes of the family follow: BoRR.
+    Begin = 1,
+    /// That was all of them: EoRR.
+    End = 2,
+}
+
+impl Refresh {
+    /// The meaning of a subtype; `None` for one that is to be ignored.
+    pub(crate) fn from_wire(subtype: u8) -> Option<Self> {
+        [Self::Request, Self::Begin, Self::End]
+            .into_iter()
+            .find(|refresh| *refresh as u8 == subtype)
+    }
+}
+
 /// A ROUTE-REFRESH message (RFC 2918): asks for all routes of a family.
 pub fn route_refresh(family: Family) -> Vec<u8> {
+    refresh(family, Refresh::Request)
+}
+
+/// A ROUTE-REFRESH message of any subtype.
+pub fn refresh(family: Family, subtype: Refresh) -> Vec<u8> {
     message(MessageType::RouteRefresh, |out| {
         out.extend(family.afi().to_be_bytes());
-        out.extend([0, family.safi()]);
+        out.extend([subtype as u8, family.safi()]);
     })
 }
 
-/// Frames what `write_body` writes, which must fit [`MESSAGE_LEN_MAX`].
+/// Frames what `write_body` writes, which must fit the type's longest message.
 pub(crate) fn message(kind: MessageType, write_body: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let mut out = Vec::with_capacity(64);
     out.extend(MARKER);

@@ -1,10 +1,9 @@
 //! Any received message, decoded into owned values of bounded size.
 
-use super::header::{Frame, MessageType};
-use super::notification::Notification;
+use super::header::{Frame, MessageType, Refresh, message};
+use super::notification::{Notification, REFRESH_LENGTH};
 use super::open::Open;
-use super::reader::Reader;
-use super::received::{self, ReceivedUpdate};
+use super::received::{self, ReadContext, ReceivedUpdate};
 use crate::family::Family;
 
 /// A received message.
@@ -18,19 +17,19 @@ pub enum Message {
     Notification(Notification),
     /// RFC 4271 section 4.4.
     Keepalive,
-    /// RFC 2918; `None` for a family we don't speak or a subtype we didn't ask for (RFC 7313).
-    RouteRefresh(Option<Family>),
+    /// RFC 2918, RFC 7313; `None` for a family we don't speak or a subtype nobody knows.
+    RouteRefresh(Option<(Family, Refresh)>),
 }
 
 impl Message {
-    /// Decodes a frame; the error is what to answer.
-    pub fn decode(frame: Frame<'_>) -> Result<Self, Notification> {
+    /// Decodes a frame as the session reads it; the error is what to answer.
+    pub fn decode(frame: Frame<'_>, context: ReadContext) -> Result<Self, Notification> {
         Ok(match frame.kind {
             MessageType::Open => Self::Open(Open::decode(frame.body)?),
-            MessageType::Update => Self::Update(received::inspect(frame.body)?),
+            MessageType::Update => Self::Update(received::inspect(frame.body, context)?),
             MessageType::Notification => Self::Notification(decode_notification(frame.body)),
             MessageType::Keepalive => Self::Keepalive,
-            MessageType::RouteRefresh => Self::RouteRefresh(decode_route_refresh(frame.body)),
+            MessageType::RouteRefresh => Self::RouteRefresh(decode_route_refresh(frame.body)?),
         })
     }
 
@@ -52,11 +51,11 @@ fn decode_notification(body: &[u8]) -> Notification {
         .unwrap_or(Notification::new(super::notification::ErrorCode(0, 0), &[]))
 }
 
-fn decode_route_refresh(body: &[u8]) -> Option<Family> {
-    let mut reader = Reader::new(body);
-    let (afi, subtype, safi) = (reader.u16()?, reader.u8()?, reader.u8()?);
-    // Subtypes 1 and 2 are markers of enhanced route refresh, which we don't offer.
-    (subtype == 0)
-        .then(|| Family::from_wire(afi, safi))
-        .flatten()
+fn decode_route_refresh(body: &[u8]) -> Result<Option<(Family, Refresh)>, Notification> {
+    let Ok([afi_high, afi_low, subtype, safi]) = <[u8; 4]>::try_from(body) else {
+        let whole = message(MessageType::RouteRefresh, |out| out.extend(body));
+        return Err(Notification::new(REFRESH_LENGTH, &whole));
+    };
+    let family = Family::from_wire(u16::from_be_bytes([afi_high, afi_low]), safi);
+    Ok(family.zip(Refresh::from_wire(subtype)))
 }

@@ -38,6 +38,8 @@ pub mod open_error {
     pub const UNSUPPORTED_PARAMETER: ErrorCode = ErrorCode(2, 4);
     /// Hold time of one or two seconds.
     pub const BAD_HOLD_TIME: ErrorCode = ErrorCode(2, 6);
+    /// A capability that we cannot do without is missing; data: that capability.
+    pub const UNSUPPORTED_CAPABILITY: ErrorCode = ErrorCode(2, 7);
 }
 
 /// UPDATE errors that RFC 7606 still answers by a reset.
@@ -50,6 +52,12 @@ pub mod update_error {
     /// Prefixes of the message body cannot be parsed.
     pub const INVALID_NETWORK: ErrorCode = ErrorCode(3, 10);
 }
+
+/// A ROUTE-REFRESH of a wrong length (RFC 7313 section 5); data: the message.
+pub const REFRESH_LENGTH: ErrorCode = ErrorCode(7, 1);
+
+/// The peer takes nothing of what we send (RFC 9687).
+pub const SEND_HOLD_TIMER_EXPIRED: ErrorCode = ErrorCode(8, 0);
 
 /// Hold timer expired (RFC 4271 section 6.5).
 pub const HOLD_TIMER_EXPIRED: ErrorCode = ErrorCode(4, 0);
@@ -68,8 +76,12 @@ pub mod state_error {
 /// Cease (RFC 4486).
 pub mod cease {
     use super::ErrorCode;
+    /// More routes than the limit allows; data: AFI, SAFI and the limit.
+    pub const MAXIMUM_PREFIXES: ErrorCode = ErrorCode(6, 1);
     /// The operator stopped the session; data: text of RFC 9003.
     pub const ADMINISTRATIVE_SHUTDOWN: ErrorCode = ErrorCode(6, 2);
+    /// The peer is no longer configured.
+    pub const PEER_DECONFIGURED: ErrorCode = ErrorCode(6, 3);
     /// This connection is not wanted.
     pub const CONNECTION_REJECTED: ErrorCode = ErrorCode(6, 5);
     /// The configuration changed in a way that needs a new session.
@@ -79,6 +91,8 @@ pub mod cease {
     /// Routes are not to be kept, graceful restart or not; data: code, subcode and data of the real reason
     /// (RFC 8538 section 3).
     pub const HARD_RESET: ErrorCode = ErrorCode(6, 9);
+    /// BFD says that the peer cannot be reached (RFC 9384).
+    pub const BFD_DOWN: ErrorCode = ErrorCode(6, 10);
 }
 
 /// Administrative Reset carries text as Administrative Shutdown does (RFC 9003).
@@ -211,7 +225,7 @@ const NAMES: &[(ErrorCode, &str)] = &[
         "unsupported optional parameter",
     ),
     (open_error::BAD_HOLD_TIME, "unacceptable hold time"),
-    (ErrorCode(2, 7), "unsupported capability"),
+    (open_error::UNSUPPORTED_CAPABILITY, "unsupported capability"),
     (ErrorCode(2, 11), "role mismatch"),
     (ErrorCode(3, 0), "UPDATE message error"),
     (
@@ -239,16 +253,20 @@ const NAMES: &[(ErrorCode, &str)] = &[
         "unexpected message in Established",
     ),
     (ErrorCode(6, 0), "cease"),
-    (ErrorCode(6, 1), "maximum number of prefixes reached"),
+    (
+        cease::MAXIMUM_PREFIXES,
+        "maximum number of prefixes reached",
+    ),
     (cease::ADMINISTRATIVE_SHUTDOWN, "administrative shutdown"),
-    (ErrorCode(6, 3), "peer de-configured"),
+    (cease::PEER_DECONFIGURED, "peer de-configured"),
     (ADMINISTRATIVE_RESET, "administrative reset"),
     (cease::CONNECTION_REJECTED, "connection rejected"),
     (cease::CONFIGURATION_CHANGE, "other configuration change"),
     (cease::COLLISION, "connection collision resolution"),
     (ErrorCode(6, 8), "out of resources"),
     (cease::HARD_RESET, "hard reset"),
-    (ErrorCode(6, 10), "BFD down"),
+    (cease::BFD_DOWN, "BFD down"),
     (ErrorCode(7, 0), "ROUTE-REFRESH message error"),
-    (ErrorCode(8, 0), "send hold timer expired"),
+    (REFRESH_LENGTH, "invalid ROUTE-REFRESH length"),
+    (SEND_HOLD_TIMER_EXPIRED, "send hold timer expired"),
 ];

@@ -2,11 +2,11 @@
 //!
 //! Decoding checks what can be judged from the message alone; whether the peer is the configured one is
 //! decided in `peer::negotiate`. Capabilities may come in any number of parameters (RFC 5492), in the long
-//! form of RFC 9072 as well. What we send always fits the short form, which old peers insist on.
+//! form of RFC 9072 as well. That form is written only if the short one cannot hold it: old peers refuse it.
 
 use std::net::Ipv4Addr;
 
-use super::capability::{Capability, GracefulRestart};
+use super::capability::{AddPaths, Capability, GracefulRestart, LongLivedRestart};
 use super::header::{MessageType, message};
 use super::notification::{Notification, open_error};
 use super::reader::Reader;
@@ -16,6 +16,9 @@ pub const AS_TRANS: u16 = 23456;
 
 const VERSION: u8 = 4;
 const PARAMETER_CAPABILITIES: u8 = 2;
+
+/// Longest parameter whose length, with its own header, still fits one octet.
+const PARAMETER_LEN_MAX: u8 = 253;
 
 /// In place of the first parameter's type: lengths have two octets (RFC 9072 section 2).
 const EXTENDED_LENGTH_MARK: u8 = 255;
@@ -68,33 +71,58 @@ impl Open {
 
     /// The value of capability 64, if sent; of several the last counts (RFC 4724 section 3).
     pub fn graceful_restart(&self) -> Option<GracefulRestart> {
-        let mut capabilities = self.capabilities.iter().rev();
-        capabilities.find_map(|capability| match capability {
+        self.last(|capability| match capability {
             Capability::GracefulRestart(value) => Some(*value),
             _ => None,
         })
     }
 
+    /// The value of capability 69, if sent; of several the last counts.
+    pub fn add_paths(&self) -> AddPaths {
+        let value = self.last(|capability| match capability {
+            Capability::AddPath(value) => Some(*value),
+            _ => None,
+        });
+        value.unwrap_or_default()
+    }
+
+    /// The value of capability 71, if sent beside capability 64 (RFC 9494 section 4.1); of several the last counts.
+    pub fn long_lived_restart(&self) -> Option<LongLivedRestart> {
+        self.graceful_restart()?;
+        self.last(|capability| match capability {
+            Capability::LongLivedGracefulRestart(value) => Some(*value),
+            _ => None,
+        })
+    }
+
+    fn last<T>(&self, value: impl Fn(&Capability) -> Option<T>) -> Option<T> {
+        self.capabilities.iter().rev().find_map(value)
+    }
+
     /// The message's octets: all capabilities in one parameter.
-    ///
-    /// The capabilities must fit 253 octets; ours do by a wide margin.
     pub fn encode(&self) -> Vec<u8> {
         let mut capabilities = Vec::new();
         for capability in &self.capabilities {
             capability.encode(&mut capabilities);
         }
-        debug_assert!(capabilities.len() <= 253);
         message(MessageType::Open, |out| {
             out.push(VERSION);
             out.extend(self.two_octet_asn.to_be_bytes());
             out.extend(self.hold_time_secs.to_be_bytes());
             out.extend(self.identifier.octets());
-            if capabilities.is_empty() {
-                out.push(0);
-                return;
+            match u8::try_from(capabilities.len()) {
+                Ok(0) => out.push(0),
+                Ok(length @ ..=PARAMETER_LEN_MAX) => {
+                    out.extend([length + 2, PARAMETER_CAPABILITIES, length]);
+                }
+                _ => {
+                    let length = capabilities.len() as u16;
+                    out.extend([EXTENDED_LENGTH_MARK; 2]);
+                    out.extend((length + 3).to_be_bytes());
+                    out.push(PARAMETER_CAPABILITIES);
+                    out.extend(length.to_be_bytes());
+                }
             }
-            let length = capabilities.len() as u8;
-            out.extend([length + 2, PARAMETER_CAPABILITIES, length]);
             out.extend(capabilities);
         })
     }

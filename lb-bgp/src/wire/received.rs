@@ -4,7 +4,8 @@
 //! the RFC leaves no choice: the prefixes cannot be located. Any lesser error would make the routes
 //! withdrawn or an attribute ignored; as all are dropped anyway, it is only reported.
 
-use super::attribute::{Attribute, code};
+use super::attribute::{self, Attribute, code};
+pub use super::attribute::{Reaction, ReadContext};
 use super::nlri;
 use super::notification::{Notification, update_error};
 use super::reader::Reader;
@@ -17,8 +18,20 @@ pub struct ReceivedUpdate {
     pub announced: u64,
     /// Prefixes withdrawn.
     pub withdrawn: u64,
-    /// The first error that does not need a reset, if any.
-    pub fault: Option<UpdateFault>,
+    /// The first error that does not need a reset, if any, and what RFC 7606 makes of the routes.
+    pub fault: Option<(UpdateFault, Reaction)>,
+}
+
+impl ReceivedUpdate {
+    /// The worst counts: a discarded attribute says nothing beside routes that count as withdrawn.
+    fn note(&mut self, fault: UpdateFault, reaction: Reaction) {
+        let is_worse = self.fault.is_none_or(|(_, known)| {
+            known == Reaction::AttributeDiscard && reaction == Reaction::TreatAsWithdraw
+        });
+        if is_worse {
+            self.fault = Some((fault, reaction));
+        }
+    }
 }
 
 /// An error that RFC 7606 answers by treat-as-withdraw or attribute discard.
@@ -39,7 +52,7 @@ pub enum UpdateFault {
 }
 
 /// Checks and counts the body of an UPDATE.
-pub fn inspect(body: &[u8]) -> Result<ReceivedUpdate, Notification> {
+pub fn inspect(body: &[u8], context: ReadContext) -> Result<ReceivedUpdate, Notification> {
     let sections = Sections::split(body)
         .ok_or_else(|| Notification::new(update_error::MALFORMED_ATTRIBUTES, &[]))?;
     let mut update = ReceivedUpdate {
@@ -47,7 +60,7 @@ pub fn inspect(body: &[u8]) -> Result<ReceivedUpdate, Notification> {
         withdrawn: count_ipv4(sections.withdrawn)?,
         fault: None,
     };
-    let seen = inspect_attributes(sections.attributes, &mut update)?;
+    let seen = inspect_attributes(sections.attributes, context, &mut update)?;
     let next_hop = (!sections.nlri.is_empty()).then_some(code::NEXT_HOP);
     if update.announced > 0 {
         let mandatory = [Some(code::ORIGIN), Some(code::AS_PATH), next_hop];
@@ -55,7 +68,10 @@ pub fn inspect(body: &[u8]) -> Result<ReceivedUpdate, Notification> {
             .into_iter()
             .flatten()
             .find(|code| !seen.contains(*code));
-        update.fault = update.fault.or(missing.map(UpdateFault::MissingAttribute));
+        if let Some(missing) = missing {
+            let fault = UpdateFault::MissingAttribute(missing);
+            update.note(fault, Reaction::TreatAsWithdraw);
+        }
     }
     Ok(update)
 }
@@ -104,32 +120,36 @@ impl Seen {
     }
 }
 
-fn inspect_attributes(octets: &[u8], update: &mut ReceivedUpdate) -> Result<Seen, Notification> {
+fn inspect_attributes(
+    octets: &[u8],
+    context: ReadContext,
+    update: &mut ReceivedUpdate,
+) -> Result<Seen, Notification> {
     let mut seen = Seen::default();
     let mut reader = Reader::new(octets);
     while !reader.is_empty() {
         let Some(attribute) = Attribute::read(&mut reader) else {
-            update.fault.get_or_insert(UpdateFault::AttributeOverrun);
+            update.note(UpdateFault::AttributeOverrun, Reaction::TreatAsWithdraw);
             break;
         };
-        let new = seen.insert(attribute.code);
-        match attribute.code {
+        let code = attribute.code;
+        let new = seen.insert(code);
+        match code {
             code::MP_REACH_NLRI | code::MP_UNREACH_NLRI if !new => {
                 return Err(Notification::new(update_error::MALFORMED_ATTRIBUTES, &[]));
             }
             code::MP_REACH_NLRI => update.announced += count_reach(&attribute)?,
             code::MP_UNREACH_NLRI => update.withdrawn += count_unreach(&attribute)?,
-            code if !new => {
-                update
-                    .fault
-                    .get_or_insert(UpdateFault::DuplicateAttribute(code));
-            }
+            // All but the first are discarded (section 3 g).
+            _ if !new => update.note(
+                UpdateFault::DuplicateAttribute(code),
+                Reaction::AttributeDiscard,
+            ),
             _ => {}
         }
-        if !attribute.is_valid() {
-            update
-                .fault
-                .get_or_insert(UpdateFault::MalformedAttribute(attribute.code));
+        if new && !attribute.is_valid(context) {
+            let reaction = attribute::reaction(code, context);
+            update.note(UpdateFault::MalformedAttribute(code), reaction);
         }
     }
     Ok(seen)
@@ -167,10 +187,13 @@ fn read_family(reader: &mut Reader<'_>) -> Option<Option<Family>> {
     Some(Family::from_wire(reader.u16()?, reader.u8()?))
 }
 
-/// RFC 4760 and RFC 2545: an address of the family, for IPv6 with a link-local one behind it if need be.
+/// RFC 4760 and RFC 2545: an address of the family, for IPv6 with a link-local one behind it if need be. The latter
+/// is read for IPv4 as well, agreed on (RFC 8950) or not: GoBGP writes it in any session over IPv6, the prefixes can
+/// be found, and no route is used.
 fn next_hop_len_is_valid(family: Family, length: u8) -> bool {
-    match family {
-        Family::Ipv4Unicast => length == 4,
-        Family::Ipv6Unicast => length == 16 || length == 32,
+    match length {
+        4 => family == Family::Ipv4Unicast,
+        16 | 32 => true,
+        _ => false,
     }
 }

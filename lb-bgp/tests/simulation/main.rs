@@ -17,13 +17,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lb_bgp::{
-    Community, Family, GracefulRestart, Input, PeerConfig, PerFamily, Prefix, RouteAttributes,
-    RouteSet, Shutdown, State, wire,
+    Community, Family, GracefulRestart, Input, LargeCommunity, NextHops, PeerConfig, PerFamily,
+    Prefix, Route, RouteAttributes, RouteSet, Shutdown, State, wire,
 };
 use random::Random;
 use world::{Transitions, World};
 
-const SEEDS: u64 = 4000;
+const SEEDS: u64 = 3000;
 
 /// A half-open connection may have to time out at each end, and dialling may have to back off twice.
 const CONVERGENCE_LIMIT: Duration = Duration::from_secs(15 * 60);
@@ -142,9 +142,11 @@ fn random_configs(random: &mut Random, passive: [bool; 2]) -> [PeerConfig; 2] {
             over_notifications: random.chance(50),
             restarted: random.chance(50),
             forwarding_preserved: PerFamily::from_fn(|_| random.chance(50)),
+            stale_time_secs: *random.pick(&[0, 3600]),
         }),
         hold_time_secs: hold[end],
         passive: passive[end],
+        add_path: random.chance(50),
         families: PerFamily::from_fn(|family| family == Family::Ipv4Unicast || random.chance(80)),
         next_hop_v4: Some(Ipv4Addr::new(10, 0, 0, end as u8 + 1)),
         next_hop_v6: Some(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, end as u16 + 1)),
@@ -178,14 +180,30 @@ fn random_routes(random: &mut Random) -> Arc<RouteSet> {
         let plain = RouteAttributes::default();
         let attributes = match random.below(4) {
             0 => plain.with_med(random.below(3) as u32),
+            2 => plain
+                .with_prepend(random.below(3) as u8)
+                .with_local_pref(random.below(300) as u32)
+                .with_large_communities(vec![LargeCommunity([65000, 1, random.below(3) as u32])])
+                .unwrap(),
             1 => plain
                 .with_communities(vec![Community(random.below(3) as u32)])
                 .unwrap(),
             _ => plain,
         };
-        (Prefix::host(address), attributes)
+        (Prefix::host(address), random_next_hops(random, attributes))
     };
     Arc::new((0..count).map(|_| route(random)).collect())
+}
+
+fn random_next_hops(random: &mut Random, attributes: RouteAttributes) -> Route {
+    let mut route = Route::from(attributes);
+    if random.chance(30) {
+        let count = 1 + random.below(4) as u8;
+        let v4 = (0..count).map(|host| IpAddr::from([10, 0, 1, host]));
+        let v6 = (0..count).map(|host| IpAddr::from([0x2001, 0xdb8, 1, 0, 0, 0, 0, host.into()]));
+        route.next_hops = NextHops::Listed(v4.chain(v6).collect());
+    }
+    route
 }
 
 fn random_pause(random: &mut Random) -> Duration {
@@ -208,9 +226,7 @@ fn random_fault(world: &mut World) {
         }
         5 => world.input(
             end,
-            Input::Stop(Shutdown {
-                reason: "maintenance".into(),
-            }),
+            Input::Stop(Shutdown::Administrative("maintenance".into())),
         ),
         6 => world.input(end, Input::Start),
         7 => world.crash(end),
@@ -290,7 +306,7 @@ fn assert_all_taken(transitions: &Transitions) {
         (Active, Idle, "Stopped"),
         (OpenSent, OpenConfirm, "OpenAccepted"),
         (OpenSent, Active, "ConnectionLost"),
-        (OpenSent, Active, "NotificationReceived"),
+        (OpenSent, Active, "NotConfiguredThere"),
         (OpenSent, Active, "NotificationSent"),
         (OpenSent, Connect, "ConnectionLost"),
         (OpenSent, Idle, "Stopped"),

@@ -3,21 +3,24 @@
 //! What must hold at every step is asserted here: one Established session an end, no spinning, a session
 //! never silent for longer than its hold time. A failure prints the seed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lb_bgp::{
     ConnId, Event, Family, HeldBack, Input, Output, Peer, PeerConfig, PeerStatus, PerFamily,
-    RouteSet, State,
+    Prefix, RouteSet, State,
 };
 
-use lb_bgp::wire::{Open, header::HEADER_LEN};
+use lb_bgp::wire::{Capability, Open, capability::AddPath, header::HEADER_LEN, keepalive};
 
 use crate::random::Random;
 use crate::tcp::{Segment, Tcp};
-use crate::view::{View, expected};
+use crate::view::{Learned, View, expected};
+
+const TYPE_OPEN: u8 = 1;
+const TYPE_UPDATE: u8 = 2;
 
 /// Most outputs between an input and the wait after it: a full send window of small UPDATEs.
 const OUTPUTS_MAX: usize = 4000;
@@ -129,7 +132,7 @@ impl World {
             && link.open == [true, true]
             && views.iter().enumerate().all(|(receiver, view)| {
                 let sender = &self.ends[1 - receiver];
-                view.routes == expected(&sender.config, self.common_families(), &sender.routes)
+                view.learned() == self.expected_of(sender)
             })
     }
 
@@ -150,14 +153,24 @@ impl World {
     }
 
     fn assert_status_is_true(&self, status: &PeerStatus, end: &End) {
-        let told = expected(&end.config, self.common_families(), &end.routes);
+        let told = self.expected_of(end);
         for family in Family::ALL {
-            let count = told.keys().filter(|p| p.family() == family).count();
+            let count = told.iter().filter(|(p, _)| p.family() == family).count();
             assert_eq!(status.families[family].sent, count);
             let in_the_way = status.families[family].held_back;
             assert_eq!(in_the_way.is_none(), self.common_families()[family]);
             assert_ne!(in_the_way, Some(HeldBack::NotEstablished));
         }
+    }
+
+    fn expected_of(&self, sender: &End) -> BTreeSet<(Prefix, Learned)> {
+        let families = self.common_families();
+        expected(&sender.config, families, self.add_path(), &sender.routes)
+    }
+
+    /// Whether prefixes have several paths, in both directions: an OPEN that says "send" arrives as "both".
+    fn add_path(&self) -> bool {
+        self.ends.iter().all(|end| end.config.add_path)
     }
 
     fn common_families(&self) -> PerFamily<bool> {
@@ -253,8 +266,6 @@ impl World {
     }
 
     fn on_send(&mut self, end: usize, id: ConnId, bytes: Vec<u8>) {
-        const TYPE_OPEN: u8 = 1;
-        const TYPE_UPDATE: u8 = 2;
         if bytes[18] == TYPE_UPDATE {
             let session = *self.ends[end].session.get_or_insert(id);
             assert_eq!(
@@ -262,9 +273,13 @@ impl World {
                 "end {end} sends UPDATEs on two connections at once"
             );
         }
-        if bytes[18] == TYPE_OPEN {
-            self.assert_restart_is_told(end, &bytes);
-        }
+        let bytes = match bytes[18] {
+            TYPE_OPEN => {
+                self.assert_restart_is_told(end, &bytes);
+                taking_several_paths(&bytes)
+            }
+            _ => bytes,
+        };
         let at = self.now + self.random.millis(1, 50);
         if let Some(index) = self.link_of(end, id) {
             self.links[index]
@@ -414,19 +429,26 @@ impl World {
     /// In two pieces as often as in one.
     fn deliver_octets(&mut self, index: usize, end: usize, conn: ConnId, octets: &[u8]) {
         let sender = self.ends[1 - end].config.clone();
+        let add_path = self.add_path();
         let (link, views) = &mut self.links[index];
         let sender_id = link.ids[1 - end].filter(|_| link.open[1 - end]);
         let is_garbage = octets[..16] != [0xff; 16];
         if !is_garbage {
-            views[end].receive(octets, &sender);
+            views[end].receive(octets, &sender, add_path);
         }
         self.ends[end].last_heard = self.now;
+        // Our speaker never reads several paths: the view does, and the twin gets a sign of life instead.
+        let is_update = !is_garbage && octets[18] == TYPE_UPDATE;
+        let read = match add_path && is_update {
+            true => &keepalive()[..],
+            false => octets,
+        };
         let cut = if self.random.chance(50) {
-            self.random.below(octets.len())
+            self.random.below(read.len())
         } else {
             0
         };
-        for bytes in [&octets[..cut], &octets[cut..]] {
+        for bytes in [&read[..cut], &read[cut..]] {
             self.input(end, Input::Bytes { conn, bytes });
         }
         if let Some(conn) = sender_id {
@@ -478,6 +500,18 @@ impl End {
             last_heard: now,
         }
     }
+}
+
+/// Our speaker only sends several paths; for its twin to take them, its OPEN must say so.
+fn taking_several_paths(open: &[u8]) -> Vec<u8> {
+    let mut open = Open::decode(&open[HEADER_LEN..]).expect("our own OPEN");
+    for capability in &mut open.capabilities {
+        if let Capability::AddPath(families) = capability {
+            let both = |family| families[family].map(|_| AddPath::Both);
+            *capability = Capability::AddPath(PerFamily::from_fn(both));
+        }
+    }
+    open.encode()
 }
 
 fn addresses(link: &Tcp, end: usize) -> (SocketAddr, SocketAddr) {

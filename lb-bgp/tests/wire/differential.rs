@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use lb_bgp::wire::header::MESSAGE_LEN_MAX;
 use lb_bgp::wire::update::{self, SessionAttributes};
-use lb_bgp::wire::{Capability, Open};
+use lb_bgp::wire::{Capability, Open, Path};
 use lb_bgp::{Family, Prefix, RouteAttributes};
 use netgauze_bgp_pkt::BgpMessage;
+use netgauze_bgp_pkt::community::LargeCommunity;
 use netgauze_bgp_pkt::path_attribute::{MpReach, MpUnreach, PathAttributeValue};
 use netgauze_bgp_pkt::wire::deserializer::BgpParsingContext;
 use netgauze_parse_utils::reader::SliceReader;
@@ -40,6 +42,8 @@ struct Said {
     med: Option<u32>,
     local_pref: Option<u32>,
     communities: Vec<u32>,
+    extended_communities: Vec<[u8; 8]>,
+    large_communities: Vec<[u32; 3]>,
 }
 
 fn said_to_rustbgpd(message: &[u8], four_octet_asn: bool) -> Said {
@@ -78,6 +82,16 @@ fn said_to_rustbgpd(message: &[u8], four_octet_asn: bool) -> Said {
             PathAttribute::Med(med) => said.med = Some(med),
             PathAttribute::LocalPref(value) => said.local_pref = Some(value),
             PathAttribute::Communities(values) => said.communities = values,
+            PathAttribute::ExtendedCommunities(values) => {
+                said.extended_communities =
+                    values.iter().map(|c| c.as_u64().to_be_bytes()).collect();
+            }
+            PathAttribute::LargeCommunities(values) => {
+                let numbers = |c: &rustbgpd_wire::LargeCommunity| {
+                    [c.global_admin, c.local_data1, c.local_data2]
+                };
+                said.large_communities = values.iter().map(numbers).collect();
+            }
             _ => {}
         }
     }
@@ -119,6 +133,11 @@ fn said_to_netgauze(message: &[u8], four_octet_asn: bool) -> Said {
             PathAttributeValue::NextHop(hop) => said.next_hop = Some(hop.next_hop().into()),
             PathAttributeValue::MultiExitDiscriminator(med) => said.med = Some(med.metric()),
             PathAttributeValue::LocalPreference(value) => said.local_pref = Some(value.metric()),
+            PathAttributeValue::LargeCommunities(values) => {
+                let numbers =
+                    |c: &LargeCommunity| [c.global_admin(), c.local_data1(), c.local_data2()];
+                said.large_communities = values.communities().iter().map(numbers).collect();
+            }
             PathAttributeValue::Communities(values) => {
                 said.communities = values.communities().iter().map(|c| c.value()).collect();
             }
@@ -135,13 +154,25 @@ fn expected(session: SessionAttributes, attributes: &RouteAttributes, hop: IpAdd
         as_path: if session.internal {
             vec![]
         } else {
-            vec![session.local_asn]
+            vec![session.local_asn; 1 + usize::from(attributes.prepend())]
         },
         med: attributes.med(),
-        local_pref: session.internal.then_some(100),
+        local_pref: session
+            .internal
+            .then_some(attributes.local_pref().unwrap_or(100)),
         communities: attributes.communities().iter().map(|c| c.0).collect(),
+        extended_communities: attributes
+            .extended_communities()
+            .iter()
+            .map(|c| c.0)
+            .collect(),
+        large_communities: attributes.large_communities().iter().map(|c| c.0).collect(),
         ..Said::default()
     }
+}
+
+fn paths(prefixes: &[Prefix]) -> impl Iterator<Item = Path> {
+    prefixes.iter().copied().map(Path::from)
 }
 
 fn words(prefixes: &[Prefix]) -> BTreeSet<String> {
@@ -192,22 +223,24 @@ proptest! {
 
     #[test]
     fn others_read_our_announcements(
-        ((_, prefixes), hop) in prefixes().prop_flat_map(|p| (Just(p.clone()), next_hop(p.0))),
+        ((family, prefixes), hop) in prefixes().prop_flat_map(|p| (Just(p.clone()), next_hop(p.0))),
         attributes in attributes(),
         session in session(),
     ) {
-        let packed = update::announce(session, &attributes, hop, prefixes.iter().copied());
+        let packed = update::announce(session, &attributes, (family, hop.into()), paths(&prefixes));
         let mut expected = expected(session, &attributes, hop);
-        expected.announced = words(&prefixes[..packed.prefixes]);
+        expected.announced = words(&prefixes[..packed.paths]);
         assert_eq!(said_to_rustbgpd(&packed.message, session.four_octet_asn), expected);
         expected.as_path.clear();
+        // It has a type of its own for each kind, with no way back to the octets.
+        expected.extended_communities.clear();
         assert_eq!(said_to_netgauze(&packed.message, session.four_octet_asn), expected);
     }
 
     #[test]
     fn others_read_our_withdrawals((family, prefixes) in prefixes()) {
-        let packed = update::withdraw(family, prefixes.iter().copied());
-        let expected = Said { withdrawn: words(&prefixes[..packed.prefixes]), ..Said::default() };
+        let packed = update::withdraw(family, MESSAGE_LEN_MAX, paths(&prefixes));
+        let expected = Said { withdrawn: words(&prefixes[..packed.paths]), ..Said::default() };
         assert_eq!(said_to_rustbgpd(&packed.message, true), expected);
         assert_eq!(said_to_netgauze(&packed.message, true), expected);
     }

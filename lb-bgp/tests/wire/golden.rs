@@ -2,17 +2,21 @@
 
 use std::net::IpAddr;
 
-use lb_bgp::wire::capability::GracefulRestart;
-use lb_bgp::wire::header::{Frame, first_frame};
+use lb_bgp::wire::capability::{AddPath, GracefulRestart, LongLived};
+use lb_bgp::wire::header::{Frame, MESSAGE_LEN_MAX, first_frame};
 use lb_bgp::wire::notification::{ErrorCode, header_error, open_error};
+use lb_bgp::wire::received::ReadContext;
 use lb_bgp::wire::update::{self, SessionAttributes};
-use lb_bgp::wire::{self, Capability, MessageType, Notification, Open};
-use lb_bgp::{Community, Family, PerFamily, Prefix, RouteAttributes};
+use lb_bgp::wire::{self, Capability, Message, MessageType, NextHop, Notification, Open, Path};
+use lb_bgp::{
+    Community, ExtendedCommunity, Family, LargeCommunity, PerFamily, Prefix, RouteAttributes,
+};
 
 const EXTERNAL: SessionAttributes = SessionAttributes {
     local_asn: 65000,
     internal: false,
     four_octet_asn: true,
+    message_len_max: MESSAGE_LEN_MAX,
 };
 
 /// Octets from text: marker `M`, else hexadecimal, spaces and line breaks aside.
@@ -38,10 +42,10 @@ fn announce(
     let packed = update::announce(
         session,
         attributes,
-        next_hop,
-        prefixes.iter().map(|p| prefix(p)),
+        (prefix(prefixes[0]).family(), next_hop.into()),
+        prefixes.iter().map(|p| prefix(p).into()),
     );
-    assert_eq!(packed.prefixes, prefixes.len());
+    assert_eq!(packed.paths, prefixes.len());
     packed.message
 }
 
@@ -51,6 +55,11 @@ fn keepalive_and_route_refresh() {
     assert_eq!(
         wire::route_refresh(Family::Ipv6Unicast),
         octets("M 0017 05 0002 00 01")
+    );
+    assert_eq!(
+        wire::refresh(Family::Ipv4Unicast, wire::Refresh::Begin),
+        octets("M 0017 05 0001 01 01"),
+        "RFC 7313 section 3.2"
     );
 }
 
@@ -281,9 +290,154 @@ fn announce_to_a_peer_of_two_octets() {
 }
 
 #[test]
+fn announce_with_everything() {
+    let attributes = RouteAttributes::default()
+        .with_prepend(2)
+        .with_local_pref(7)
+        .with_communities(vec![Community::GRACEFUL_SHUTDOWN])
+        .unwrap()
+        .with_extended_communities(vec![
+            ExtendedCommunity::link_bandwidth(4_200_000_001, 125e6),
+            ExtendedCommunity([0, 2, 0xfd, 0xe8, 0, 0, 0, 100]),
+        ])
+        .unwrap()
+        .with_large_communities(vec![LargeCommunity([4_200_000_001, 1, 2])])
+        .unwrap();
+    let message = announce(EXTERNAL, &attributes, "10.0.0.11", &["10.0.0.0/8"]);
+    let expected = octets(
+        "M 0000 02   0000 0045
+         40 01 01 00   40 02 0e 02 03 0000fde8 0000fde8 0000fde8   40 03 04 0a00000b
+         c0 08 04 ffff0000
+         c0 10 10 0002 fde8 00000064 4004 5ba0 4cee6b28
+         c0 20 0c fa56ea01 00000001 00000002   08 0a",
+    );
+    assert_eq!(
+        message,
+        with_length(expected),
+        "no LOCAL_PREF to another AS"
+    );
+
+    let internal = SessionAttributes {
+        internal: true,
+        ..EXTERNAL
+    };
+    let attributes = RouteAttributes::default()
+        .with_local_pref(7)
+        .with_prepend(2);
+    let message = announce(internal, &attributes, "10.0.0.11", &["10.0.0.0/8"]);
+    let expected = octets(
+        "M 0000 02   0000 0015
+         40 01 01 00   40 02 00   40 03 04 0a00000b   40 05 04 00000007   08 0a",
+    );
+    assert_eq!(message, with_length(expected), "no own AS within the AS");
+}
+
+/// RFC 7911 section 3: four octets before each prefix.
+#[test]
+fn several_paths_have_identifiers() {
+    let path = |text: &str| Path {
+        prefix: prefix(text),
+        id: Some(0x0a00_000b),
+    };
+    let next_hop: IpAddr = "10.0.0.11".parse().unwrap();
+    let family = Family::Ipv4Unicast;
+    let message = update::announce(
+        EXTERNAL,
+        &RouteAttributes::default(),
+        (family, next_hop.into()),
+        std::iter::once(path("198.51.100.1/32")),
+    );
+    let expected = octets(
+        "M 0000 02   0000 0014
+         40 01 01 00   40 02 06 02 01 0000fde8   40 03 04 0a00000b   0a00000b 20 c6336401",
+    );
+    assert_eq!(message.message, with_length(expected));
+    let path = std::iter::once(path("2001:db8::/32"));
+    let withdrawn = update::withdraw(Family::Ipv6Unicast, MESSAGE_LEN_MAX, path);
+    let expected = octets("M 0000 02   0000 000f   80 0f 0c 0002 01   0a00000b 20 20010db8");
+    assert_eq!(withdrawn.message, with_length(expected));
+}
+
+/// RFC 8950 section 3, with a link-local address as in RFC 2545 section 3.
+#[test]
+fn ipv4_by_an_ipv6_next_hop() {
+    let next_hop = NextHop::V6 {
+        global: "2001:db8::b".parse().unwrap(),
+        link_local: Some("fe80::b".parse().unwrap()),
+    };
+    let message = update::announce(
+        EXTERNAL,
+        &RouteAttributes::default(),
+        (Family::Ipv4Unicast, next_hop),
+        std::iter::once(prefix("198.51.100.1/32").into()),
+    );
+    let expected = octets(
+        "M 0000 02   0000 003a
+         80 0e 2a   0001 01 20 20010db8 00000000 00000000 0000000b
+            fe800000 00000000 00000000 0000000b 00   20 c6336401
+         40 01 01 00   40 02 06 02 01 0000fde8",
+    );
+    assert_eq!(message.message, with_length(expected));
+}
+
+#[test]
+fn capabilities_of_families() {
+    let written = |capability: Capability| {
+        let mut out = vec![];
+        capability.encode(&mut out);
+        out
+    };
+    let sends = PerFamily::from_fn(|_| Some(AddPath::Send));
+    let add_path = written(Capability::AddPath(sends));
+    assert_eq!(add_path, octets("45 08   0001 01 02   0002 01 02"));
+    let stale = |family| {
+        (family == Family::Ipv4Unicast).then_some(LongLived {
+            forwarding_preserved: true,
+            stale_time_secs: 0x01_5180,
+        })
+    };
+    let stale = Capability::LongLivedGracefulRestart(PerFamily::from_fn(stale));
+    assert_eq!(written(stale), octets("47 07   0001 01 80 015180"));
+    let next_hop = written(Capability::ExtendedNextHop);
+    assert_eq!(next_hop, octets("05 06   0001 0001 0002"));
+    assert_eq!(written(Capability::ExtendedMessage), octets("06 00"));
+    assert_eq!(written(Capability::EnhancedRouteRefresh), octets("46 00"));
+}
+
+/// RFC 9072 section 2: the long form, and only where it must be.
+#[test]
+fn many_capabilities_need_long_lengths() {
+    let open = |count| {
+        let capabilities = vec![Capability::FourOctetAsn(65000); count];
+        Open::new(65000, 90, [10, 0, 0, 1].into(), capabilities)
+    };
+    assert_eq!(open(42).encode()[28..31], [254, 2, 252]);
+    let long = open(43);
+    let message = long.encode();
+    let lengths = [255, 255, 1, 5, 2, 1, 2];
+    assert_eq!(message[28..35], lengths);
+    assert_eq!(Open::decode(&message[19..]), Ok(long));
+}
+
+/// RFC 7313 section 5: the answer has an error code of its own, and the whole message.
+#[test]
+fn a_refresh_of_a_wrong_length_is_told_so() {
+    let message = octets("M 0018 05 0001 01 01 00");
+    let frame = first_frame(&message).unwrap().unwrap();
+    let context = ReadContext {
+        four_octet_asn: true,
+        internal: false,
+    };
+    let refused = Message::decode(frame, context).unwrap_err();
+    assert_eq!(refused, Notification::new(ErrorCode(7, 1), &message));
+}
+
+#[test]
 fn withdraw_and_end_of_rib() {
-    let withdraw =
-        |family, text: &str| update::withdraw(family, std::iter::once(prefix(text))).message;
+    let withdraw = |family, text: &str| {
+        let path = prefix(text).into();
+        update::withdraw(family, MESSAGE_LEN_MAX, std::iter::once(path)).message
+    };
     assert_eq!(
         withdraw(Family::Ipv4Unicast, "198.51.100.1/32"),
         octets("M 001c 02   0005 20 c6336401   0000")
@@ -332,7 +486,7 @@ fn headers_that_cannot_be_right() {
         not_synchronized
     );
     for length in [
-        "0012 04", "1001 02", "0014 04", "001c 01", "0016 02", "0014 03", "0018 05",
+        "0012 04", "1001 01", "0014 04", "001c 01", "0016 02", "0014 03",
     ] {
         let data = octets(&length[..4]);
         assert_eq!(

@@ -5,17 +5,22 @@
     reason = "a test takes any instant as its beginning"
 )]
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Instant;
 
 use lb_bgp::wire::header::{MESSAGE_LEN_MAX, first_frame};
-use lb_bgp::wire::received::inspect;
-use lb_bgp::wire::{Message, Notification, Open, nlri, update};
+use lb_bgp::wire::received::{ReadContext, inspect};
+use lb_bgp::wire::{Message, Notification, Open, Path, nlri, update};
 use lb_bgp::{ConnId, Input, Output, Peer, PeerConfig};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use crate::random_values::{attributes, cases, next_hop, open, prefixes, session};
+use crate::random_values::{attributes, cases, next_hop, open, prefixes, read_context, session};
+
+const CONTEXT: ReadContext = ReadContext {
+    four_octet_asn: true,
+    internal: false,
+};
 
 /// Octets that look like the beginning of a session now and then.
 fn stream() -> impl Strategy<Value = Vec<u8>> {
@@ -40,7 +45,7 @@ proptest! {
     fn open_survives_the_wire(open in open()) {
         let message = open.encode();
         let frame = first_frame(&message).unwrap().unwrap();
-        prop_assert_eq!(Message::decode(frame), Ok(Message::Open(open)));
+        prop_assert_eq!(Message::decode(frame, CONTEXT), Ok(Message::Open(open)));
     }
 
     #[test]
@@ -48,7 +53,7 @@ proptest! {
         let sent = Notification { code: lb_bgp::wire::notification::ErrorCode(code, subcode), data };
         let message = sent.encode();
         let frame = first_frame(&message).unwrap().unwrap();
-        prop_assert_eq!(Message::decode(frame), Ok(Message::Notification(sent)));
+        prop_assert_eq!(Message::decode(frame, CONTEXT), Ok(Message::Notification(sent)));
     }
 
     #[test]
@@ -83,7 +88,7 @@ proptest! {
         let _ = first_frame(&octets);
         let _ = Open::decode(&octets);
         let _ = Open::decode(&[&[4], &octets[..]].concat());
-        let _ = inspect(&octets);
+        let _ = inspect(&octets, CONTEXT);
         if let Some(notification) = Notification::decode(&octets) {
             let _ = notification.to_string();
         }
@@ -96,17 +101,17 @@ proptest! {
         session in session(),
         damage in vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
     ) {
-        let hop = match family {
-            lb_bgp::Family::Ipv4Unicast => "10.0.0.1",
-            lb_bgp::Family::Ipv6Unicast => "2001:db8::1",
+        let hop: IpAddr = match family {
+            lb_bgp::Family::Ipv4Unicast => [10, 0, 0, 1].into(),
+            lb_bgp::Family::Ipv6Unicast => [0x2001, 0xdb8, 0, 0, 0, 0, 0, 1].into(),
         };
-        let packed = update::announce(session, &attributes, hop.parse().unwrap(), prefixes.into_iter());
+        let packed = update::announce(session, &attributes, (family, hop.into()), prefixes.into_iter().map(Path::from));
         let mut body = packed.message[19..].to_vec();
         for (index, octet) in damage {
             let index = index.index(body.len());
             body[index] = octet;
         }
-        let _ = inspect(&body);
+        let _ = inspect(&body, CONTEXT);
     }
 }
 
@@ -122,19 +127,19 @@ proptest! {
         let mut rest = &prefixes[..];
         let mut announced = 0;
         while !rest.is_empty() {
-            let packed = update::announce(session, &attributes, hop, rest.iter().copied());
-            prop_assert!(packed.prefixes > 0 && packed.message.len() <= MESSAGE_LEN_MAX);
-            let is_last = packed.prefixes == rest.len();
+            let packed = update::announce(session, &attributes, (family, hop.into()), rest.iter().copied().map(Path::from));
+            prop_assert!(packed.paths > 0 && packed.message.len() <= MESSAGE_LEN_MAX);
+            let is_last = packed.paths == rest.len();
             prop_assert!(is_last || packed.message.len() > MESSAGE_LEN_MAX - nlri::PREFIX_LEN_MAX - 1);
-            let received = inspect(&packed.message[19..]).unwrap();
+            let received = inspect(&packed.message[19..], read_context(session)).unwrap();
             prop_assert_eq!(received.fault, None);
             announced += received.announced;
-            rest = &rest[packed.prefixes..];
+            rest = &rest[packed.paths..];
         }
         prop_assert_eq!(announced, prefixes.len() as u64);
 
-        let withdrawn = update::withdraw(family, prefixes.iter().copied());
-        let received = inspect(&withdrawn.message[19..]).unwrap();
-        prop_assert_eq!(received.withdrawn, withdrawn.prefixes as u64);
+        let withdrawn = update::withdraw(family, MESSAGE_LEN_MAX, prefixes.iter().copied().map(Path::from));
+        let received = inspect(&withdrawn.message[19..], CONTEXT).unwrap();
+        prop_assert_eq!(received.withdrawn, withdrawn.paths as u64);
     }
 }

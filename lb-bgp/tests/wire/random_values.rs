@@ -2,10 +2,16 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use lb_bgp::wire::capability::{GracefulRestart, RESTART_TIME_SECS_MAX};
+use lb_bgp::wire::capability::{
+    AddPath, GracefulRestart, LongLived, RESTART_TIME_SECS_MAX, STALE_TIME_SECS_MAX,
+};
+use lb_bgp::wire::header::MESSAGE_LEN_MAX;
+use lb_bgp::wire::received::ReadContext;
 use lb_bgp::wire::update::SessionAttributes;
 use lb_bgp::wire::{Capability, Open};
-use lb_bgp::{Community, Family, PerFamily, Prefix, RouteAttributes};
+use lb_bgp::{
+    Community, ExtendedCommunity, Family, LargeCommunity, PerFamily, Prefix, RouteAttributes,
+};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -45,16 +51,24 @@ pub(crate) fn family() -> impl Strategy<Value = Family> {
 }
 
 pub(crate) fn attributes() -> impl Strategy<Value = RouteAttributes> {
-    let communities = vec(
-        any::<u32>().prop_map(Community),
-        0..RouteAttributes::COMMUNITIES_MAX,
-    );
-    (any::<Option<u32>>(), communities).prop_map(|(med, communities)| {
-        let plain = RouteAttributes::default()
-            .with_communities(communities)
-            .unwrap();
-        med.into_iter().fold(plain, RouteAttributes::with_med)
-    })
+    let count = 0..RouteAttributes::COMMUNITIES_MAX;
+    let communities = vec(any::<u32>().prop_map(Community), count.clone());
+    let extended = vec(any::<[u8; 8]>().prop_map(ExtendedCommunity), count.clone());
+    let large = vec(any::<[u32; 3]>().prop_map(LargeCommunity), count);
+    let kinds = (communities, extended, large);
+    let prepend = 0..=RouteAttributes::PREPEND_MAX;
+    (any::<Option<u32>>(), any::<Option<u32>>(), prepend, kinds).prop_map(
+        |(med, local_pref, prepend, (communities, extended, large))| {
+            let plain = RouteAttributes::default().with_prepend(prepend);
+            let plain = plain.with_communities(communities).unwrap();
+            let plain = plain.with_extended_communities(extended).unwrap();
+            let plain = plain.with_large_communities(large).unwrap();
+            let plain = med.into_iter().fold(plain, RouteAttributes::with_med);
+            local_pref
+                .into_iter()
+                .fold(plain, RouteAttributes::with_local_pref)
+        },
+    )
 }
 
 pub(crate) fn session() -> impl Strategy<Value = SessionAttributes> {
@@ -63,8 +77,17 @@ pub(crate) fn session() -> impl Strategy<Value = SessionAttributes> {
             local_asn,
             internal,
             four_octet_asn,
+            message_len_max: MESSAGE_LEN_MAX,
         }
     })
+}
+
+/// How the peer of such a session reads it.
+pub(crate) fn read_context(session: SessionAttributes) -> ReadContext {
+    ReadContext {
+        four_octet_asn: session.four_octet_asn,
+        internal: session.internal,
+    }
 }
 
 fn asn() -> impl Strategy<Value = u32> {
@@ -89,18 +112,46 @@ fn graceful_restart() -> impl Strategy<Value = GracefulRestart> {
             restarted,
             notification,
             restart_time_secs,
-            families: PerFamily::from_fn(|family| match family {
-                Family::Ipv4Unicast => v4,
-                Family::Ipv6Unicast => v6,
-            }),
+            families: per_family([v4, v6]),
         },
     )
+}
+
+fn per_family<T: Copy>(values: [Option<T>; 2]) -> PerFamily<Option<T>> {
+    PerFamily::from_fn(|family| match family {
+        Family::Ipv4Unicast => values[0],
+        Family::Ipv6Unicast => values[1],
+    })
+}
+
+fn add_path() -> impl Strategy<Value = Capability> {
+    let mode = prop_oneof![
+        Just(None),
+        Just(Some(AddPath::Receive)),
+        Just(Some(AddPath::Send)),
+        Just(Some(AddPath::Both)),
+    ];
+    (mode.clone(), mode).prop_map(|(v4, v6)| Capability::AddPath(per_family([v4, v6])))
+}
+
+fn long_lived() -> impl Strategy<Value = Capability> {
+    let of = |(forwarding_preserved, stale_time_secs)| LongLived {
+        forwarding_preserved,
+        stale_time_secs,
+    };
+    let of = proptest::option::of((any::<bool>(), 0..=STALE_TIME_SECS_MAX).prop_map(of));
+    (of.clone(), of).prop_map(|(v4, v6)| Capability::LongLivedGracefulRestart(per_family([v4, v6])))
 }
 
 pub(crate) fn open() -> impl Strategy<Value = Open> {
     let capability = prop_oneof![
         family().prop_map(Capability::Multiprotocol),
         Just(Capability::RouteRefresh),
+        Just(Capability::ExtendedNextHop),
+        Just(Capability::ExtendedMessage),
+        Just(Capability::EnhancedRouteRefresh),
+        add_path(),
+        long_lived(),
         graceful_restart().prop_map(Capability::GracefulRestart),
         Just(Capability::MultiprotocolOther(1, 128)),
     ];

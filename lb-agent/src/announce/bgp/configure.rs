@@ -6,7 +6,7 @@ use std::{
     net::IpAddr,
 };
 
-use lb_bgp::{GracefulRestart, PeerConfig, PerFamily, Prefix, RouteAttributes, RouteSet};
+use lb_bgp::{GracefulRestart, PeerConfig, PerFamily, Prefix, Route, RouteSet};
 use lb_core::{desired::BgpPlan, model::Peer, snapshot::Takeover};
 
 use crate::apply::DEAD_AGENT_LIMIT;
@@ -18,7 +18,7 @@ const RESTART_TIME_SECS: u16 = DEAD_AGENT_LIMIT.as_secs() as u16;
 /// A host route for each VIP.
 pub(super) fn routes(vips: &BTreeSet<IpAddr>) -> RouteSet {
     vips.iter()
-        .map(|&vip| (Prefix::host(vip), RouteAttributes::default()))
+        .map(|&vip| (Prefix::host(vip), Route::default()))
         .collect()
 }
 
@@ -45,5 +45,6 @@ fn graceful_restart(takeover: Takeover) -> GracefulRestart {
         over_notifications: false,
         restarted: takeover != Takeover::New,
         forwarding_preserved: PerFamily::from_fn(|_| takeover == Takeover::Preserved),
+        stale_time_secs: 0,
     }
 }

@@ -42,8 +42,8 @@ impl Journal {
             Event::InboundRoutes => tracing::info!(
                 %peer, "the BGP peer announces routes; they are counted and dropped"
             ),
-            Event::MalformedUpdate(fault) => tracing::warn!(
-                %peer, ?fault, "the BGP peer sent a malformed UPDATE; further ones are only counted"
+            Event::MalformedUpdate(fault, reaction) => tracing::warn!(
+                %peer, %fault, ?reaction, "the BGP peer sent a malformed UPDATE; further ones are only counted"
             ),
         }
     }

@@ -171,7 +171,7 @@ impl Session {
             let wake = self.carry_out();
             tokio::select! {
                 command = commands.recv() => {
-                    let command = command.unwrap_or_else(|| Command::Stop(Shutdown::default()));
+                    let command = command.unwrap_or(Command::Stop(Shutdown::Deconfigured));
                     if !self.obey(command) {
                         return;
                     }
