@@ -204,6 +204,15 @@ impl<'a> Node<'a> {
         })
     }
 
+    /// Drops what leaves by the node's uplink, until the returned program is dropped: as other software's egress program
+    /// would, behind those that are there.
+    pub fn drop_egress(self) -> Result<AttachedProgram> {
+        self.namespace().run(|| {
+            let index = Netlink::open()?.index(builder::UPLINK)?;
+            xdp_verdict::attach_egress_drop(index).context("attaching the dropping program")
+        })
+    }
+
     /// On a hostile node: adds the firewall rules that accept forwarded traffic of pods, as its operator would.
     pub fn accept_forwarding(self) -> Result<()> {
         self.namespace().run(firewall::accept_forwarding)

@@ -36,6 +36,7 @@ pub use frame::FrameSocket;
 pub use lab::{Lab, Node};
 pub use namespace::Namespace;
 pub use netlink::{Mac, Netlink, Prefix, Route};
+pub use offload::set_transmit_checksum;
 pub use pod::{Pod, Seen};
 pub use process::{Process, output};
 pub use topology::{Pair, Profile, Segments};

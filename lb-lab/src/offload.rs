@@ -7,7 +7,7 @@ use std::net::UdpSocket;
 use std::os::fd::AsRawFd;
 
 /// Turns a link's transmit checksum offload on or off: off, the frames it sends carry whole checksums.
-pub(crate) fn set_transmit_checksum(link: &str, on: bool) -> io::Result<()> {
+pub fn set_transmit_checksum(link: &str, on: bool) -> io::Result<()> {
     set(link, ETHTOOL_STXCSUM, on)
 }
 

@@ -1,6 +1,7 @@
-//! The smallest XDP programs there are, `return VERDICT`, loaded with the raw bpf(2) system call. A veth sends what its
+//! The smallest programs there are, `return VERDICT`, loaded with the raw bpf(2) system call. A veth sends what its
 //! peer returns with `XDP_TX` only if that peer has an XDP program itself (`drivers/net/veth.c`, `veth_xdp_xmit`), so
-//! every bridge port that faces a node gets `XDP_PASS`, where a real NIC's port would need nothing.
+//! every bridge port that faces a node gets `XDP_PASS`, where a real NIC's port would need nothing. On egress one
+//! stands for other software's programs.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -23,7 +24,7 @@ pub struct AttachedProgram {
 
 /// Attaches a program to the link with this index in the namespace of the calling thread, in native mode.
 pub(crate) fn attach(interface_index: u32, verdict: Verdict) -> io::Result<AttachedProgram> {
-    let program = load(verdict)?;
+    let program = load(PROGRAM_TYPE_XDP, verdict as u8)?;
     let request = LinkCreate {
         program: program.as_raw_fd().cast_unsigned(),
         interface_index,
@@ -34,14 +35,27 @@ pub(crate) fn attach(interface_index: u32, verdict: Verdict) -> io::Result<Attac
     Ok(AttachedProgram { _link: link })
 }
 
-fn load(verdict: Verdict) -> io::Result<OwnedFd> {
+/// Attaches a program that drops everything to the link's egress, behind the programs that are there.
+pub(crate) fn attach_egress_drop(interface_index: u32) -> io::Result<AttachedProgram> {
+    let program = load(PROGRAM_TYPE_SCHED_CLS, TCX_DROP)?;
+    let request = LinkCreate {
+        program: program.as_raw_fd().cast_unsigned(),
+        interface_index,
+        attach_type: ATTACH_TYPE_TCX_EGRESS,
+        flags: 0,
+    };
+    let link = bpf(COMMAND_LINK_CREATE, &request)?;
+    Ok(AttachedProgram { _link: link })
+}
+
+fn load(program_type: u32, verdict: u8) -> io::Result<OwnedFd> {
     let instructions = [
-        MOVE_IMMEDIATE_TO_R0 | (verdict as u64) << IMMEDIATE_SHIFT,
+        MOVE_IMMEDIATE_TO_R0 | u64::from(verdict) << IMMEDIATE_SHIFT,
         EXIT,
     ];
     let license = c"Dual MIT/GPL";
     let request = ProgramLoad {
-        program_type: PROGRAM_TYPE_XDP,
+        program_type,
         instruction_count: 2,
         instructions: instructions.as_ptr().addr() as u64,
         license: license.as_ptr().addr() as u64,
@@ -92,6 +106,9 @@ const COMMAND_PROGRAM_LOAD: libc::c_long = 5;
 const COMMAND_LINK_CREATE: libc::c_long = 28;
 const PROGRAM_TYPE_XDP: u32 = 6;
 const ATTACH_TYPE_XDP: u32 = 37;
+const PROGRAM_TYPE_SCHED_CLS: u32 = 3;
+const ATTACH_TYPE_TCX_EGRESS: u32 = 47;
+const TCX_DROP: u8 = 2;
 /// `XDP_FLAGS_DRV_MODE` of include/uapi/linux/if_link.h.
 const XDP_FLAGS_NATIVE: u32 = 1 << 2;
 
