@@ -1,9 +1,9 @@
 //! The agents' configuration files for a lab, as an operator of its nodes would write them. Pure text: nothing here
 //! knows the agent's types, so a change of the schema that breaks operators breaks the labs too.
 
-use crate::bird::{NODE_ASN, NODE_BGP_PORT, ROUTER_ASN};
 use crate::builder::UPLINK;
 use crate::lab::Lab;
+use crate::router::{NODE_ASN, NODE_BGP_PORT, ROUTER_ASN};
 use crate::topology::{POD_PORT, Pair};
 
 /// The VIPs that labs use: 10.99.0.NUMBER and fd99::NUMBER.
@@ -20,15 +20,25 @@ pub const VIP_PORT: u16 = 80;
 impl Lab {
     /// The whole file of a node: itself, all nodes, the router as its one BGP peer, and these services.
     pub fn agent_configuration(&self, node: u8, hold_time_s: u16, services: &str) -> String {
-        let own = self.node(node);
+        let router = self.node(node).router().v4;
+        let bgp = format!(
+            "  asn: {NODE_ASN}
+  listenPort: {NODE_BGP_PORT}
+  peers:
+    - {{address: {router}, asn: {ROUTER_ASN}, port: 179, holdTime: {hold_time_s}s, nextHop: self}}
+"
+        );
+        self.agent_configuration_with(node, &bgp, services)
+    }
+
+    /// As [`Lab::agent_configuration`] with another section `bgp`, whose lines are indented by two spaces.
+    pub fn agent_configuration_with(&self, node: u8, bgp: &str, services: &str) -> String {
         let nodes: String = self
             .nodes()
             .map(|node| {
                 let Pair { v4, v6 } = node.addresses();
-                format!(
-                    "  - {{name: {}, addresses: [{v4}, \"{v6}\"]}}\n",
-                    node.name()
-                )
+                let name = node.name();
+                format!("  - {{name: {name}, addresses: [{v4}, \"{v6}\"]}}\n")
             })
             .collect();
         format!(
@@ -36,15 +46,10 @@ impl Lab {
 cluster: {{keyFile: {key}}}
 nodes:
 {nodes}bgp:
-  asn: {NODE_ASN}
-  listenPort: {NODE_BGP_PORT}
-  peers:
-    - {{address: {router}, asn: {ROUTER_ASN}, port: 179, holdTime: {hold_time_s}s, nextHop: self}}
-services:
+{bgp}services:
 {services}",
-            name = own.name(),
+            name = self.node(node).name(),
             key = self.key_file().display(),
-            router = own.router().v4,
         )
     }
 

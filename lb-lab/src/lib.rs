@@ -3,7 +3,6 @@
 //! them. A lab needs root and leaves nothing behind but its folder of logs, however it ends.
 
 mod agent;
-mod bird;
 mod builder;
 mod client;
 mod configuration;
@@ -18,13 +17,13 @@ mod netlink;
 mod offload;
 mod pod;
 mod process;
+mod router;
 mod sysctl;
 pub mod topology;
 mod wait;
 mod xdp_verdict;
 
 pub use agent::{Agent, AgentOptions, agent_binary};
-pub use bird::{Bird, BirdPeer, NODE_ASN, NODE_BGP_PORT, ROUTER_ASN};
 pub use builder::{
     ROUTER_WAN_LINK, UPLINK, node_name, pod_link, pod_name, router_link, switch_port,
 };
@@ -39,6 +38,11 @@ pub use netlink::{Mac, Netlink, Prefix, Route};
 pub use offload::set_transmit_checksum;
 pub use pod::{Pod, Seen};
 pub use process::{Process, output};
+pub use router::bird::Bird;
+pub use router::exabgp::ExaBgp;
+pub use router::frr::Frr;
+pub use router::gobgp::GoBgp;
+pub use router::{NODE_ASN, NODE_BGP_PORT, Neighbour, ROUTER_ASN, ReceivedRoute, Router};
 pub use topology::{Pair, Profile, Segments};
 pub use wait::wait_until;
 pub use xdp_verdict::AttachedProgram;

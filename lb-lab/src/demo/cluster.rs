@@ -84,7 +84,7 @@ impl Cluster {
                     ))));
                 }
             }
-            let established = self.bird()?.established()?;
+            let established = self.bird()?.established_names()?;
             let without = (1..=NODES).find(|&node| !established.contains(&lb_lab::node_name(node)));
             let Some(node) = without else {
                 return Ok(Some(Ok(())));

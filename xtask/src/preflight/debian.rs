@@ -11,7 +11,7 @@ use crate::preflight::{Item, Purpose};
 use crate::{privilege, workspace};
 
 /// What labs and people use, and nothing else.
-const PACKAGES: [Package; 6] = [
+const PACKAGES: [Package; 9] = [
     Package {
         debian: "bird2",
         ubuntu: "bird2",
@@ -19,6 +19,30 @@ const PACKAGES: [Package; 6] = [
         daemon: Some("bird"),
         cost: "2 MB",
         reason: "the real BGP router of the labs",
+    },
+    Package {
+        debian: "frr",
+        ubuntu: "frr",
+        program: "vtysh",
+        daemon: Some("frr"),
+        cost: "20 MB",
+        reason: "another router that the agents' BGP is tested with",
+    },
+    Package {
+        debian: "gobgpd",
+        ubuntu: "gobgpd",
+        program: "gobgpd",
+        daemon: Some("gobgpd"),
+        cost: "31 MB",
+        reason: "another router that the agents' BGP is tested with",
+    },
+    Package {
+        debian: "exabgp",
+        ubuntu: "exabgp",
+        program: "exabgp",
+        daemon: Some("exabgp"),
+        cost: "3 MB",
+        reason: "a decoder that the agents' BGP is tested with",
     },
     Package {
         debian: "nftables",

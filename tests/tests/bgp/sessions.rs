@@ -1,6 +1,6 @@
-//! The agents' BGP against a real BIRD 2 that dials them while they dial it: routes come and go with services, an agent
-//! says goodbye, a listening port is taken, the router dies and comes back, an agent restarts and nobody notices,
-//! passwords are right and wrong. Needs root and BIRD 2.
+//! The life of sessions with a BIRD 2 that dials the agents while they dial it: routes come and go with services, an
+//! agent says goodbye, a listening port is taken, the router dies and comes back, an agent restarts and nobody notices,
+//! passwords are right and wrong.
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use lb_lab::{
-    Agent, AgentOptions, Bird, BirdPeer, Lab, NODE_BGP_PORT, Pair, Profile, vip, wait_until,
+    Agent, AgentOptions, Bird, Lab, NODE_BGP_PORT, Neighbour, Pair, Profile, vip, wait_until,
 };
 use serde_json::Value;
 
@@ -58,7 +58,7 @@ fn a_service_comes_and_goes(lab: &Lab, bird: &mut Bird, agents: &mut [Agent]) ->
     wait_for_gateways(lab, 2, &[])?;
     wait_for_gateways(lab, 1, &[1, 2, 3])?;
     ensure!(since(agents)? == sessions, "a session was begun anew");
-    ensure!(bird.established()?.len() == 3);
+    ensure!(bird.established_names()?.len() == 3);
     Ok(())
 }
 
@@ -169,12 +169,9 @@ fn a_restart_of_the_agent_leaves_the_routers_routes() -> Result<()> {
 #[test]
 fn without_graceful_restart_the_routes_go() -> Result<()> {
     let lab = Lab::build(&Profile::default())?;
-    let node = lab.node(1);
-    let mut bird = lab.start_bird_with(&[BirdPeer {
-        name: node.name(),
-        address: node.addresses().v4,
-        source: node.router(),
+    let mut bird = lab.start_bird_with(&[Neighbour {
         options: "graceful restart off;".to_owned(),
+        ..Neighbour::of(lab.node(1))
     }])?;
     let yaml = with_services(&lab, 1, &[1, 2]);
     let mut agent = lab.start_agent(1, &yaml, &AgentOptions::default())?;
@@ -197,11 +194,9 @@ fn only_the_right_password_makes_a_session() -> Result<()> {
     let lab = Lab::build(&Profile::default())?;
     let peers: Vec<_> = lab
         .nodes()
-        .map(|node| BirdPeer {
-            name: node.name(),
-            address: node.addresses().v4,
-            source: node.router(),
-            options: "password \"right\";".to_owned(),
+        .map(|node| Neighbour {
+            password: Some("right".to_owned()),
+            ..Neighbour::of(node)
         })
         .collect();
     let bird = lab.start_bird_with(&peers)?;
@@ -234,7 +229,7 @@ fn only_the_right_password_makes_a_session() -> Result<()> {
     agents[2].wait_for(SESSION_LIMIT, "bgp", "no session", |shown| {
         !session_is(shown, "Established") && shown["rows"][0]["password"] == false
     })?;
-    ensure!(bird.established()? == [lab.node(1).name()]);
+    ensure!(bird.established_names()? == [lab.node(1).name()]);
     drop(agents);
 
     let mut agent = start(2, Some("late"))?;
@@ -300,7 +295,7 @@ impl RouteWatch {
             let told = agent
                 .show("bgp")
                 .is_ok_and(|shown| shown["rows"][0]["routes_sent"] == 4);
-            if told && bird.established()?.contains(&lab.node(1).name()) {
+            if told && bird.established_names()?.contains(&lab.node(1).name()) {
                 break;
             }
             ensure!(begin.elapsed() < 2 * SESSION_LIMIT, "no session again");

@@ -1,0 +1,187 @@
+//! The table of what a session can be, cell by cell, against each daemon.
+
+use std::fs;
+
+use anyhow::{Result, ensure};
+use lb_lab::NODE_ASN;
+
+use crate::cells::{Cells, LARGE_ASN, SESSION_LIMIT, SOON};
+
+#[test]
+fn bird() -> Result<()> {
+    let cannot = &[];
+    all_cells(Cells::start(
+        |lab, neighbours| Ok(Box::new(lab.start_bird_with(neighbours)?)),
+        cannot,
+    )?)
+}
+
+#[test]
+fn frr() -> Result<()> {
+    let cannot = &[];
+    all_cells(Cells::start(
+        |lab, neighbours| Ok(Box::new(lab.start_frr(neighbours)?)),
+        cannot,
+    )?)
+}
+
+#[test]
+fn gobgp() -> Result<()> {
+    let cannot = &[
+        (REFRESH, "GoBGP 3.10 asks no peer to send again"),
+        (
+            HOLD_TIME_ZERO,
+            "GoBGP reads a hold time of 0 as its default of 90 s",
+        ),
+    ];
+    all_cells(Cells::start(
+        |lab, neighbours| Ok(Box::new(lab.start_gobgp(neighbours)?)),
+        cannot,
+    )?)
+}
+
+#[test]
+fn exabgp() -> Result<()> {
+    let cannot = &[(REFRESH, "ExaBGP 4.2 asks no peer to send again")];
+    all_cells(Cells::start(
+        |lab, neighbours| Ok(Box::new(lab.start_exabgp(neighbours)?)),
+        cannot,
+    )?)
+}
+
+const REFRESH: &str = "refresh";
+const HOLD_TIME_ZERO: &str = "hold time 0";
+
+fn all_cells(mut cells: Cells) -> Result<()> {
+    cells.step("both families over one session", both_families)?;
+    cells.step("internal", internal)?;
+    cells.step("over IPv6, 4-octet AS", over_ipv6)?;
+    cells.step("withdraw", withdraw)?;
+    cells.step(REFRESH, refresh)?;
+    cells.step("the router dials port 17900", router_dials)?;
+    cells.step("both dial", both_dial)?;
+    cells.step("right password", right_password)?;
+    cells.step("wrong password", wrong_password)?;
+    cells.step(HOLD_TIME_ZERO, hold_time_zero)?;
+    // At last, because ExaBGP does not dial again what it has once listened for.
+    cells.step("the router only listens", router_listens)
+}
+
+fn both_families(cells: &mut Cells) -> Result<()> {
+    cells.wait_route(1, 1, "from the node's AS", |route| {
+        route.as_path == [NODE_ASN]
+    })
+}
+
+/// RFC 4271 section 5.1.5: LOCAL_PREF to internal peers; section 5.1.2: no own AS in the path.
+fn internal(cells: &mut Cells) -> Result<()> {
+    cells.wait_route(2, 1, "internal", |route| {
+        route.as_path.is_empty() && route.local_pref == Some(100)
+    })?;
+    let shown = cells.agent(2).show("bgp")?;
+    ensure!(shown["rows"][0]["hold_time_seconds"] == 3, "{shown}");
+    Ok(())
+}
+
+fn over_ipv6(cells: &mut Cells) -> Result<()> {
+    cells.wait_route(3, 1, "from a large AS", |route| {
+        route.as_path == [LARGE_ASN]
+    })
+}
+
+fn withdraw(cells: &mut Cells) -> Result<()> {
+    let since = cells.since()?;
+    for node in 1..=3 {
+        cells.edit(node, |speaker| speaker.services = vec![1, 2])?;
+    }
+    for node in 1..=3 {
+        cells.wait_route(node, 2, "another service", |_| true)?;
+    }
+    for node in 1..=3 {
+        cells.edit(node, |speaker| speaker.services = vec![1])?;
+    }
+    for node in 1..=3 {
+        cells.wait_gone(node, 2)?;
+        cells.wait_route(node, 1, "untouched", |_| true)?;
+    }
+    ensure!(cells.since()? == since, "a session was begun anew");
+    Ok(())
+}
+
+fn refresh(cells: &mut Cells) -> Result<()> {
+    let (neighbour, _) = cells.ends[0].clone();
+    let before = cells.router.updates_received(&neighbour)?;
+    cells.router.refresh(&neighbour)?;
+    cells
+        .router
+        .wait_for(SOON, "everything is sent again", |router| {
+            let more = router.updates_received(&neighbour)? - before;
+            ensure!(more >= 2, "{more} UPDATEs since");
+            Ok(Some(()))
+        })?;
+    cells.wait_route(1, 1, "still there", |_| true)
+}
+
+/// With a node whose session was not yet begun anew, so that the agent dials again soon.
+fn router_listens(cells: &mut Cells) -> Result<()> {
+    cells.renew(3, |neighbour, _| neighbour.passive = true)
+}
+
+/// The agent dials a port at which nobody listens, so that only the router's own connection can succeed.
+fn router_dials(cells: &mut Cells) -> Result<()> {
+    cells.renew(1, |_, speaker| {
+        speaker.peer = ", port: 1790".to_owned();
+    })
+}
+
+/// RFC 4271 section 6.8, won by either end: the router's identifier is 198.51.100.1.
+fn both_dial(cells: &mut Cells) -> Result<()> {
+    for router_id in ["10.0.0.11", "203.0.113.1"] {
+        cells.renew(1, |_, speaker| {
+            speaker.peer = String::new();
+            speaker.global = format!("  routerId: {router_id}\n");
+        })?;
+        cells.one_connection(1)?;
+    }
+    Ok(())
+}
+
+fn right_password(cells: &mut Cells) -> Result<()> {
+    let peer = password_file(cells, "right")?;
+    cells.renew(1, |neighbour, speaker| {
+        neighbour.password = Some("right".to_owned());
+        speaker.peer = peer;
+    })
+}
+
+fn wrong_password(cells: &mut Cells) -> Result<()> {
+    let wrong = password_file(cells, "wrong")?;
+    cells.end(1, |_, speaker| speaker.peer = wrong)?;
+    cells.wait_sessions(&[2, 3])?;
+    let agent = cells.agent(1);
+    agent.wait_for(SESSION_LIMIT, "bgp", "a hint at the password", |shown| {
+        let error = shown["rows"][0]["last_error"].as_str();
+        error.is_some_and(|error| error.contains("is the password the same at both ends?"))
+    })?;
+    cells.wait_sessions(&[2, 3])?;
+    cells.renew(1, |neighbour, speaker| {
+        neighbour.password = None;
+        speaker.peer = String::new();
+    })
+}
+
+fn password_file(cells: &Cells, password: &str) -> Result<String> {
+    let file = cells.lab.folder().join(password);
+    fs::write(&file, format!("{password}\n"))?;
+    Ok(format!(", passwordFile: {}", file.display()))
+}
+
+/// RFC 4271 section 4.2: no keepalives and no expiry.
+fn hold_time_zero(cells: &mut Cells) -> Result<()> {
+    cells.renew(2, |neighbour, _| neighbour.hold_time_s = 0)?;
+    let shown = cells.agent(2).show("bgp")?;
+    let row = &shown["rows"][0];
+    ensure!(row["state"] == "Established", "{shown}");
+    ensure!(row["hold_time_seconds"].is_null(), "{shown}");
+    Ok(())
+}
