@@ -18,6 +18,7 @@ fn main() {
     println!("cargo::rerun-if-env-changed=FAIRLEAD_BPF_LINKER");
     let out = PathBuf::from(variable("OUT_DIR"));
     build(&out, "fairlead", &[]);
+    build(&out, "basic", &["basic"]);
     if env::var_os("CARGO_FEATURE_BENCH").is_some() {
         build(&out, "bench-driver", &["bench-driver"]);
     }

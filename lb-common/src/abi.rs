@@ -114,3 +114,6 @@ pub mod data {
 
 /// The program array of [`crate::walk::Room`]s.
 pub const ROOMS: &str = "rooms";
+
+/// The lock that takes the place of compare-and-swap where the kernel has none; read by nobody.
+pub const SWAP_LOCK: &str = "swap_lock";

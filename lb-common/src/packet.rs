@@ -29,6 +29,9 @@ const FRAGMENT_MASK: u16 = 0x3fff_u16.to_be();
 pub trait Packet {
     /// Whether the frame is at least this long. Only after a `true` may bytes below be loaded.
     fn has(&self, bytes: usize) -> bool;
+    /// The same for a length that the packet itself says, after which nothing is loaded: verifiers before 6.13 lose
+    /// the bounds of a number whose bytes were swapped, and refuse to add it to an address.
+    fn is_as_long_as(&self, bytes: usize) -> bool;
     /// The byte at `offset`.
     fn load_u8(&self, offset: usize) -> u8;
     /// The two bytes at `offset`.
@@ -53,6 +56,10 @@ pub trait Packet {
 
 impl Packet for [u8] {
     fn has(&self, bytes: usize) -> bool {
+        self.len() >= bytes
+    }
+
+    fn is_as_long_as(&self, bytes: usize) -> bool {
         self.len() >= bytes
     }
 
@@ -310,7 +317,7 @@ fn fixed_v4<P: Packet + ?Sized>(packet: &P) -> Result<(u8, u16), Verdict> {
         });
     }
     let total = u16::from_be(packet.load_u16(ETHERNET_BYTES + 2));
-    if !packet.has(ETHERNET_BYTES + usize::from(total)) {
+    if !packet.is_as_long_as(ETHERNET_BYTES + usize::from(total)) {
         return Err(Verdict::Malformed);
     }
     if packet.load_u16(ETHERNET_BYTES + 6) & FRAGMENT_MASK != 0 {
@@ -324,7 +331,7 @@ fn fixed_v6<P: Packet + ?Sized>(packet: &P) -> Result<(u8, u16), Verdict> {
     let payload = u16::from_be(packet.load_u16(ETHERNET_BYTES + 4));
     let total = usize::from(payload) + IPV6_BYTES;
     if packet.load_u8(ETHERNET_BYTES) >> 4 != 6
-        || !packet.has(ETHERNET_BYTES + total)
+        || !packet.is_as_long_as(ETHERNET_BYTES + total)
         || total > 0xffff
     {
         return Err(Verdict::Malformed);

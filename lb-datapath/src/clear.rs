@@ -5,13 +5,16 @@ use std::os::fd::AsFd as _;
 
 use aya::maps::{Map, MapData};
 
+use lb_common::abi;
+
 use crate::{Error, load::Instance, sys};
 
 /// Zeroes every array and empties every table; programs, and constants in the object's own sections, stay.
 pub(crate) fn clear(instance: &Instance) -> Result<(), Error> {
     for (name, map) in instance.maps() {
         let result = match map {
-            _ if name.starts_with('.') => Ok(()),
+            // A lock is nobody's to write, and is free between packets.
+            _ if name.starts_with('.') || name == abi::SWAP_LOCK => Ok(()),
             Map::ProgramArray(_) | Map::ArrayOfMaps(_) => Ok(()),
             Map::Array(map) => zero(map),
             Map::HashMap(map) | Map::LruHashMap(map) | Map::LpmTrie(map) => {

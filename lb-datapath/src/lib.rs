@@ -3,6 +3,7 @@
 //! programs counted. It decides nothing and knows no Services: in go [`lb_common::image::MapWrite`]s, out come
 //! the image as the kernel holds it and counters. All `unsafe` is in `sys`.
 
+mod abilities;
 mod attach;
 #[cfg(feature = "bench")]
 pub mod bench;
@@ -24,6 +25,7 @@ use std::{
     time::Duration,
 };
 
+pub use abilities::Abilities;
 pub use error::Error;
 pub use facts::Facts;
 use lb_common::{
@@ -88,6 +90,7 @@ pub struct Uplink {
 /// One set of maps, and the programs that run on them.
 pub struct Datapath {
     options: Options,
+    abilities: Abilities,
     adopted: bool,
     notes: Vec<String>,
     first: Instance,
@@ -116,13 +119,15 @@ impl Datapath {
             adopted = pins.adopted;
             replaced_rooms = pins.replaced_rooms;
         }
-        let first = Instance::load(options, 0)?;
+        let abilities = Abilities::probe();
+        let first = Instance::load(options, abilities, 0)?;
         let arenas = memory::Arenas::map(&first, &options.capacity)?;
         let grace = sys::GraceBarrier::new()
             .map_err(|source| Error::kernel("make the grace barrier", source))?;
         let facts = facts::gather(&first, options.capacity)?;
         Ok(Self {
             options: options.clone(),
+            abilities,
             adopted,
             notes,
             first,
@@ -144,6 +149,12 @@ impl Datapath {
     #[must_use]
     pub fn notes(&self) -> &[String] {
         &self.notes
+    }
+
+    /// What this kernel can do.
+    #[must_use]
+    pub fn abilities(&self) -> Abilities {
+        self.abilities
     }
 
     /// What planning must know about this data path and its kernel.
@@ -281,7 +292,7 @@ impl Datapath {
         if let Some(at) = self.more.iter().position(|(have, _)| *have == slot) {
             return Ok(&mut self.more[at].1);
         }
-        let instance = Instance::load(&self.options, slot)?;
+        let instance = Instance::load(&self.options, self.abilities, slot)?;
         self.more.push((slot, instance));
         Ok(&mut self
             .more

@@ -15,7 +15,7 @@ use lb_common::{
     walk::Room,
 };
 
-use crate::{Error, Options, data_maps, object, pins};
+use crate::{Abilities, Error, Options, data_maps, object, pins};
 
 /// Name of the XDP program in the object.
 const XDP: &str = "fairlead_xdp";
@@ -59,8 +59,9 @@ impl Variant {
         Self::Shipped
     }
 
-    fn object(self) -> &'static [u8] {
+    fn object(self, abilities: Abilities) -> &'static [u8] {
         match self {
+            Self::Shipped if abilities.need_basic() => object::BASIC,
             Self::Shipped => object::SHIPPED,
             #[cfg(feature = "canaries")]
             Self::Checksum => object::canary::CHECKSUM,
@@ -82,7 +83,7 @@ pub(crate) struct Instance {
 impl Instance {
     /// Loads the object for a slot; maps are adopted from the pin folder, or made (and pinned there, if any).
     /// Without pins the slots would have maps of their own, so a second uplink needs a pin folder.
-    pub(crate) fn load(options: &Options, slot: u32) -> Result<Self, Error> {
+    pub(crate) fn load(options: &Options, abilities: Abilities, slot: u32) -> Result<Self, Error> {
         let folder = options.pin_dir.as_deref().map(pins::versioned);
         if folder.is_none() && slot != 0 {
             return Err(Error::TooManyUplinks {
@@ -106,9 +107,11 @@ impl Instance {
             }
         }
         if let Some(folder) = &folder {
-            loader.map_pin_path(abi::ROOMS, pins::map(folder, abi::ROOMS));
+            for name in [abi::ROOMS, abi::SWAP_LOCK] {
+                loader.map_pin_path(name, pins::map(folder, name));
+            }
         }
-        let mut ebpf = loader.load(options.variant.object())?;
+        let mut ebpf = loader.load(options.variant.object(abilities))?;
         load_xdp(&mut ebpf, XDP)?;
         load_xdp(&mut ebpf, JIFFIES)?;
         let egress: &mut SchedClassifier = program(&mut ebpf, EGRESS)?;

@@ -4,6 +4,9 @@
 pub(crate) static SHIPPED: &[u8] =
     aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/fairlead.o"));
 
+/// The same for kernels that lack what [`crate::Abilities`] names.
+pub(crate) static BASIC: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/basic.o"));
+
 /// The driver of `benches/packet`.
 #[cfg(feature = "bench")]
 pub(crate) static BENCH_DRIVER: &[u8] =

@@ -52,7 +52,7 @@ pub fn show_maps(pin_dir: &Path) -> Result<Vec<MapRow>, Error> {
 }
 
 fn expected_bytes(name: &str) -> Option<usize> {
-    if name == abi::ROOMS {
+    if name == abi::ROOMS || name == abi::SWAP_LOCK {
         return Some(size_of::<u32>());
     }
     let image = MapId::ALL

@@ -143,11 +143,47 @@ pub(crate) fn delete_all_keys(map: BorrowedFd<'_>) -> io::Result<()> {
     }
 }
 
+/// Whether the verifier takes these instructions as a socket filter; what it does take is not run.
+pub(crate) fn loads(instructions: &[u64]) -> bool {
+    const BPF_PROG_TYPE_SOCKET_FILTER: u32 = 1;
+    let licence = c"GPL";
+    let attributes = LoadAttributes {
+        program_type: BPF_PROG_TYPE_SOCKET_FILTER,
+        count: instructions.len() as u32,
+        instructions: instructions.as_ptr() as u64,
+        licence: licence.as_ptr() as u64,
+    };
+    let Ok(fd) = bpf(BPF_PROG_LOAD, &attributes) else {
+        return false;
+    };
+    // SAFETY: the kernel just made this descriptor for us.
+    drop(unsafe { OwnedFd::from_raw_fd(fd) });
+    true
+}
+
+/// Whether the kernel knows tcx: it can be asked for what is attached to the first interface, the loopback.
+pub(crate) fn has_tcx() -> bool {
+    const BPF_TCX_EGRESS: u32 = 47;
+    const LOOPBACK: u32 = 1;
+    let attributes = QueryAttributes {
+        target: LOOPBACK,
+        attach_type: BPF_TCX_EGRESS,
+        flags: 0,
+        attach_flags: 0,
+        programs: 0,
+        count: 0,
+        padding: 0,
+    };
+    bpf(BPF_PROG_QUERY, &attributes).is_ok()
+}
+
 const BPF_MAP_CREATE: libc::c_int = 0;
 const BPF_MAP_UPDATE_ELEM: libc::c_int = 2;
+const BPF_PROG_LOAD: libc::c_int = 5;
 const BPF_OBJ_GET: libc::c_int = 7;
 const BPF_PROG_TEST_RUN: libc::c_int = 10;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
+const BPF_PROG_QUERY: libc::c_int = 16;
 const BPF_MAP_TYPE_ARRAY: u32 = 2;
 const BPF_MAP_TYPE_ARRAY_OF_MAPS: u32 = 12;
 
@@ -170,6 +206,27 @@ struct ElementAttributes {
     key: u64,
     value: u64,
     flags: u64,
+}
+
+/// `BPF_PROG_LOAD` (union bpf_attr), as far as it is used here.
+#[repr(C)]
+struct LoadAttributes {
+    program_type: u32,
+    count: u32,
+    instructions: u64,
+    licence: u64,
+}
+
+/// `BPF_PROG_QUERY` (union bpf_attr), as far as it is used here.
+#[repr(C)]
+struct QueryAttributes {
+    target: u32,
+    attach_type: u32,
+    flags: u32,
+    attach_flags: u32,
+    programs: u64,
+    count: u32,
+    padding: u32,
 }
 
 /// `BPF_OBJ_GET` (union bpf_attr).

@@ -73,6 +73,18 @@ arrays! {
     WALKS: "walks", Walk;
 }
 
+/// What takes the place of compare-and-swap.
+#[cfg(feature = "basic")]
+#[repr(C)]
+pub(crate) struct SwapLock {
+    lock: aya_ebpf::bindings::bpf_spin_lock,
+}
+
+/// Held for a load, a comparison and a store.
+#[cfg(feature = "basic")]
+#[btf_map(name = "swap_lock")]
+pub(crate) static SWAP_LOCK: Array<SwapLock, 1> = Array::new();
+
 /// Slot of the uplink that this instance of the entry program is attached to; the loader sets it. Rooms are shared by
 /// all uplinks and find it in their [`Walk`].
 #[unsafe(no_mangle)]

@@ -95,6 +95,11 @@ impl Packet for Frame {
     }
 
     #[inline(always)]
+    fn is_as_long_as(&self, bytes: usize) -> bool {
+        bytes as u64 <= self.len()
+    }
+
+    #[inline(always)]
     fn load_u8(&self, offset: usize) -> u8 {
         // SAFETY: the caller asked `has` for these bytes, and the verifier proves it at load.
         unsafe { ((self.start + offset) as *const u8).read() }
@@ -191,11 +196,31 @@ pub(crate) fn copy_address(to: *mut lb_common::Address, from: *const lb_common::
 }
 
 /// Replaces `old` by `new`; false if another CPU was first.
+#[cfg(not(feature = "basic"))]
 #[inline(always)]
 pub(crate) fn swap_word(word: *mut u64, old: u64, new: u64) -> bool {
     use core::intrinsics::{AtomicOrdering::SeqCst, atomic_cxchg};
     // SAFETY: as `load_word`; BPF_CMPXCHG on a map value.
     unsafe { atomic_cxchg::<u64, { SeqCst }, { SeqCst }>(word, old, new).1 }
+}
+
+/// The same for kernels without BPF_CMPXCHG (before 5.12): everybody swaps under one lock.
+#[cfg(feature = "basic")]
+#[inline(always)]
+pub(crate) fn swap_word(word: *mut u64, old: u64, new: u64) -> bool {
+    let Some(lock) = crate::maps::SWAP_LOCK.get_ptr_mut(0) else {
+        return false;
+    };
+    let lock = lock.cast::<aya_ebpf::bindings::bpf_spin_lock>();
+    // SAFETY: `lock` points to the lock at the start of a map value, and is released below on every path.
+    unsafe { helpers::bpf_spin_lock(lock) };
+    let is_old = load_word(word) == old;
+    if is_old {
+        store_word(word, new);
+    }
+    // SAFETY: as above; taken above.
+    unsafe { helpers::bpf_spin_unlock(lock) };
+    is_old
 }
 
 /// Adds to a counter that only this CPU writes.

@@ -23,6 +23,9 @@ impl Packet for Watched<'_> {
         }
         has
     }
+    fn is_as_long_as(&self, bytes: usize) -> bool {
+        self.bytes.len() >= bytes
+    }
     fn load_u8(&self, offset: usize) -> u8 {
         assert!(offset < self.known.get(), "byte {offset} was not asked for");
         self.bytes.load_u8(offset)
