@@ -133,6 +133,8 @@ pub fn snapshot(shape: Shape, facts: DatapathFacts) -> Result<Snapshot> {
         uplinks: vec!["eth0".to_owned()],
         key_file: None,
         nodes,
+        layer2: None,
+        dataplane: Arc::default(),
         bgp: shape.serves.then(|| Arc::new(speaker)),
         services: (0..shape.services)
             .map(|index| service(shape, index))

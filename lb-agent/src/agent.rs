@@ -24,7 +24,7 @@ use crate::{
     engine::{self, feedback::FeedbackSender, state::State},
     failure::{Failure, chain},
     hostcheck::{self, Needs},
-    links, neighbours,
+    hostnet, links, neighbours,
     sources::{CHANGES_WAITING_MAX, Change, ChangeSender, file, probes},
 };
 
@@ -141,6 +141,8 @@ fn sources<M>(
     tasks.spawn(quiet(file::run(watched, accept, changes.clone())));
     let links = links::run(setup.uplinks.clone(), changes.clone());
     tasks.spawn(async { links.await.map_err(|error| Failure::from_error(&error)) });
+    let kept = hostnet::run(desired.clone());
+    tasks.spawn(async { kept.await.map_err(|error| Failure::from_error(&error)) });
     let neighbours = neighbours::run(
         setup.uplinks.clone(),
         setup.nodes(),

@@ -12,10 +12,10 @@ use std::{
 use lb_bgp::Family;
 use lb_common::{counter::ServiceCounters, verdict::Verdict};
 use lb_core::{
-    desired::{EndpointReason, PortPlan, ServicePlan, VipReason},
-    model::{Node, ServicePort},
+    desired::{EndpointReason, PortPlan, ServicePlan, VipPlan, VipReason},
+    model::{Announce, Node, ServicePort},
     probes::Probe,
-    snapshot::PortFeedback,
+    snapshot::{Link, PortFeedback},
 };
 
 use crate::{
@@ -165,15 +165,19 @@ fn is_applied(view: &View, port: &PortPlan) -> bool {
     )
 }
 
-fn announced_to(view: &View, vip: IpAddr) -> Vec<IpAddr> {
-    if !view.desired.routes.contains(&vip) {
-        return Vec::new();
+/// BGP peers that are told of a VIP, or the uplinks on which it is answered for.
+fn announced_to(view: &View, vip: IpAddr) -> Vec<String> {
+    if view.desired.routes.contains(&vip) {
+        let family = Family::of(vip);
+        let told = established(view).filter(|session| session.held_back[family].is_none());
+        return told.map(|session| session.peer.to_string()).collect();
     }
-    let family = Family::of(vip);
-    established(view)
-        .filter(|session| session.held_back[family].is_none())
-        .map(|session| session.peer)
-        .collect()
+    let plan = view.desired.vips.get(&vip);
+    let slots = view.desired.owned.get(&vip);
+    let slots = slots.filter(|_| plan.is_some_and(VipPlan::is_announced));
+    let is_answered_on = |link: &&Link| slots.is_some_and(|slots| slots >> link.slot & 1 != 0);
+    let links = view.snapshot.links.iter().filter(is_answered_on);
+    links.map(|link| link.name.to_string()).collect()
 }
 
 fn established(view: &View) -> impl Iterator<Item = &PeerSession> {
@@ -199,7 +203,7 @@ fn reasons(view: &View, port: &PortPlan) -> Vec<String> {
     if let Some(vip) = view.desired.vips.get(&port.port.vip) {
         if !vip.is_announced() {
             reasons.push(vip.reason.to_string());
-        } else if announced_to(view, port.port.vip).is_empty() {
+        } else if vip.announcer == Announce::Bgp && announced_to(view, port.port.vip).is_empty() {
             reasons.extend(unheard(view, port.port.vip));
         }
         reasons.extend(vip.failed.get(&port.port).cloned());

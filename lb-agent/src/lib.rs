@@ -15,6 +15,7 @@ pub mod configuration;
 pub mod engine;
 pub mod failure;
 pub mod hostcheck;
+pub mod hostnet;
 pub mod links;
 pub mod logging;
 pub mod neighbours;

@@ -4,6 +4,7 @@
 
 pub mod events;
 pub mod interface;
+pub(crate) mod request;
 
 use std::{io, sync::Arc};
 

@@ -131,6 +131,21 @@ pub async fn run(
     }
 }
 
+/// Takes away every entry that bears our mark; says what it was.
+///
+/// # Errors
+/// If the kernel does not tell what there is.
+pub async fn remove_all() -> Result<Vec<String>, Error> {
+    let events = Events::subscribe(&[])?;
+    let mut removed = Vec::new();
+    for next_hop in kernel::marked(&events.handle).await? {
+        kernel::release(&events.handle, next_hop).await;
+        let NextHop { ifindex, address } = next_hop;
+        removed.push(format!("neighbour {address} on interface {ifindex}"));
+    }
+    Ok(removed)
+}
+
 /// Waits for a desired state with other nodes; `None`: the engine is gone.
 async fn other_nodes(
     desired: &mut watch::Receiver<Arc<DesiredState>>,

@@ -4,13 +4,14 @@
 
 use std::{sync::Arc, time::Duration};
 
+use lb_core::DesiredState;
 use tokio::{
     sync::{mpsc, watch},
     time::{Instant, timeout_at},
 };
 
 use crate::{
-    agent::Setup, apply::Maps, engine::state::State, failure::Failure, links, neighbours,
+    agent::Setup, apply::Maps, engine::state::State, failure::Failure, hostnet, links, neighbours,
     sources::CHANGES_WAITING_MAX,
 };
 
@@ -43,10 +44,16 @@ pub async fn run<M: Maps>(mut setup: Setup<M>) -> Result<(), Failure> {
             "the kernel does not tell its links and routes".to_owned(),
         ));
     }
-    bring_about(setup)
+    let desired = bring_about(setup)?;
+    let kept = hostnet::keep_once(&desired).await;
+    kept.map_err(|error| Failure::from_error(&error))?;
+    tracing::info!(
+        "the data path is in place and goes on without an agent; `lb-agent cleanup` takes it away"
+    );
+    Ok(())
 }
 
-fn bring_about<M: Maps>(mut setup: Setup<M>) -> Result<(), Failure> {
+fn bring_about<M: Maps>(mut setup: Setup<M>) -> Result<Arc<DesiredState>, Failure> {
     setup.state.plan(Duration::ZERO);
     let (_, applied) = setup
         .executor
@@ -54,10 +61,7 @@ fn bring_about<M: Maps>(mut setup: Setup<M>) -> Result<(), Failure> {
     applied
         .and_then(|()| setup.executor.stamp(None))
         .map_err(|error| Failure::from_error(&error))?;
-    tracing::info!(
-        "the data path is in place and goes on without an agent; `lb-agent cleanup` takes it away"
-    );
-    Ok(())
+    Ok(setup.state.desired())
 }
 
 fn is_unresolved(state: &State) -> bool {

@@ -104,7 +104,7 @@ pub mod data {
     pub const COUNTERS: &str = "counters";
     /// [`crate::counter::VerdictCounters`] by CPU.
     pub const VERDICTS: &str = "verdicts";
-    /// [`crate::counter::TokenBucket`] by CPU: answers that the data path makes itself.
+    /// [`crate::counter::AnswerBuckets`] by CPU: answers that the data path makes itself.
     pub const ANSWERS: &str = "answers";
     /// One [`crate::counter::Beat`], stamped by the agent.
     pub const BEAT: &str = "beat";

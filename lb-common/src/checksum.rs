@@ -1,6 +1,8 @@
 //! Internet checksums, whole and by difference (RFC 1071, RFC 1624). Sums are taken over words as they lie in
 //! memory: one's-complement addition does not care for byte order as long as all words share it.
 
+use crate::packet::Packet;
+
 /// A change to the bytes under a checksum, gathered before it is applied.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Delta(u64);
@@ -86,6 +88,17 @@ pub fn sum(bytes: &[u8]) -> u64 {
         [a] => sum + u64::from(u16::from_ne_bytes([*a, 0])),
         _ => sum,
     })
+}
+
+/// Sum of whole words of a frame, which must have them.
+#[inline(always)]
+#[must_use]
+pub fn sum_of_words<const WORDS: usize, P: Packet + ?Sized>(packet: &P, at: usize) -> u64 {
+    let mut sum = 0;
+    for word in 0..WORDS {
+        sum += u64::from(packet.load_u32(at + word * 4));
+    }
+    sum
 }
 
 #[cfg(test)]

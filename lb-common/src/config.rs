@@ -1,4 +1,5 @@
-//! What one data path must know about itself: one line and a half, read by every packet for a VIP.
+//! What one data path must know about itself: two lines that every packet for a VIP reads, and
+//! one that only those do that are not steered.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -42,6 +43,19 @@ pub struct Config {
     pub mss_v6_bytes: u16,
     /// Zero.
     pub reserved: [u32; 2],
+    /// Echo replies, refusals and ICMP errors that one CPU sends in a second, and at once.
+    pub answers_per_second: u32,
+    /// [`Config::SILENT_ON_ECHO`], [`Config::SILENT_ON_CLOSED_PORTS`].
+    pub flags: u32,
+    /// Zero.
+    pub rarely_reserved: [u64; 7],
 }
 
-const _: () = assert!(size_of::<Config>() == 128);
+impl Config {
+    /// Echo requests to a VIP are dropped.
+    pub const SILENT_ON_ECHO: u32 = 1;
+    /// What is for a port that a VIP does not have is dropped without a word.
+    pub const SILENT_ON_CLOSED_PORTS: u32 = 2;
+}
+
+const _: () = assert!(size_of::<Config>() == 192);

@@ -57,13 +57,24 @@ impl Beat {
 /// The element of map `answers`: what one CPU may still send of its own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C, align(64))]
+pub struct AnswerBuckets {
+    /// What VIPs say: echo replies, refusals, ICMP errors.
+    pub vips: TokenBucket,
+    /// Answers to ARP and Neighbour Discovery, which no flood of the others may use up.
+    pub neighbours: TokenBucket,
+    /// Zero.
+    pub reserved: [u64; 4],
+}
+
+/// A bucket of [`AnswerBuckets`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
 pub struct TokenBucket {
     /// Answers left.
     pub tokens: u64,
     /// `jiffies64` when tokens were added last.
     pub filled_at: u64,
-    /// Zero.
-    pub reserved: [u64; 6],
 }
 
 const _: () = assert!(size_of::<ServiceCounters>() == 64 && size_of::<Beat>() == 64);
+const _: () = assert!(size_of::<AnswerBuckets>() == 64);

@@ -7,6 +7,7 @@
 extern crate alloc;
 
 pub mod abi;
+pub mod arp;
 pub mod checksum;
 pub mod config;
 pub mod counter;
@@ -19,6 +20,7 @@ pub mod hash;
 pub mod image;
 pub mod interface;
 pub mod limits;
+pub mod ndp;
 pub mod node;
 pub mod packet;
 pub mod reply_fragment;

@@ -13,7 +13,10 @@ pub const NODE_LINES: u32 = 512;
 pub const HOPS_MAX: u8 = 1;
 /// Answers of its own (echo replies, resets, ICMP errors) that one CPU sends a second, and at once; a thousand is
 /// what Linux allows itself (icmp_msgs_per_sec).
-pub const ANSWERS_PER_SECOND: u64 = 1000;
+pub const ANSWERS_PER_SECOND: u32 = 1000;
+/// Answers to ARP and Neighbour Discovery that one CPU sends a second, and at once: a router that has lost its table
+/// asks for every VIP in one go.
+pub const NEIGHBOUR_ANSWERS_PER_SECOND: u32 = 10_000;
 /// Endpoints of one service: a row of two bytes could name more, the table's balance could not.
 pub const ENDPOINTS_PER_SERVICE_MAX: usize = 4096;
 

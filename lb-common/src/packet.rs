@@ -3,7 +3,11 @@
 //! is concluded from a packet before its destination is known to be ours: the caller asks for the family and
 //! the destination, then whether it is a VIP, then for the rest.
 
+mod write;
+
 use crate::{Address, TCP, UDP, verdict::Verdict};
+
+pub use write::{PacketMut, is_group, store_mac};
 
 /// Ethernet header without tags.
 pub const ETHERNET_BYTES: usize = 14;

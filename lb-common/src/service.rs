@@ -209,8 +209,16 @@ pub struct ServiceCold {
     pub local_row_unit: u16,
     /// How many source ranges stand beside the service; zero: all clients.
     pub range_count: u16,
+    /// Of a VIP entry: slots of the uplinks on which this node answers for the VIP by ARP and Neighbour Discovery, a
+    /// bit each; one word, so that one store changes it.
+    pub owned_on: u64,
     /// Zero.
-    pub reserved: [u64; 3],
+    pub reserved: [u64; 2],
+}
+
+impl ServiceCold {
+    /// Which of the line's eight words is [`ServiceCold::owned_on`].
+    pub const OWNED_ON_WORD: usize = core::mem::offset_of!(Self, owned_on) / 8;
 }
 
 const _: () = assert!(size_of::<ServiceBucket>() == 64 && size_of::<ServiceCold>() == 64);

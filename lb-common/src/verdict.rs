@@ -84,6 +84,10 @@ verdicts! {
     ReplyFragment = 28, "reply-fragment";
     /// Beside the first fragment of a reply: its note took the place of another datagram's.
     ReplyFragmentsFull = 29, "reply-fragments-full";
+    /// ARP or Neighbour Discovery for a VIP that this node answers for: the answer was sent.
+    NeighbourAnswered = 30, "neighbour-answered";
+    /// Somebody else says, by ARP or Neighbour Discovery, to have such a VIP; passed into the stack.
+    VipClaimed = 31, "vip-claimed";
 }
 
 /// Counters there is room for.

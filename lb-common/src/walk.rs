@@ -51,6 +51,10 @@ rooms! {
     RelatedV4 = 8, "related_v4";
     /// As above.
     RelatedV6 = 9, "related_v6";
+    /// ARP, for a group of stations or for this one.
+    Arp = 10, "arp";
+    /// Neighbour Solicitation or Advertisement.
+    Ndp = 11, "ndp";
 }
 
 /// The element of map `walks`, one a CPU.

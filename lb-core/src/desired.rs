@@ -11,7 +11,7 @@ use std::{
 
 use crate::{
     keys::ClusterKeys,
-    model::{Node, Peer, Protocol, Service, ServicePort},
+    model::{Dataplane, Node, Peer, Prefix, Protocol, Service, ServicePort},
     probes::Probe,
     snapshot::{DatapathFacts, Link, Takeover},
     table::Rows,
@@ -36,6 +36,11 @@ pub struct DesiredState {
     pub bgp: Option<Arc<BgpPlan>>,
     /// VIPs that the speaker shall announce: those of `vips` that say so.
     pub routes: Arc<BTreeSet<IpAddr>>,
+    /// VIPs that this node shall answer for by ARP and Neighbour Discovery, with the slots of the uplinks on which it
+    /// does, a bit each. The image lets a VIP in once its service ports are there.
+    pub owned: Arc<BTreeMap<IpAddr, u64>>,
+    /// Where packets that are for no VIP of ours end.
+    pub unreachable: Arc<UnreachablePlan>,
     /// While the agent leaves: how far the withdraw of all routes is.
     pub drain: Option<Withdrawal>,
     /// When to plan again even if nothing happens.
@@ -71,6 +76,8 @@ pub struct ClusterPlan {
     pub links: Vec<Link>,
     /// What the data path is.
     pub datapath: DatapathFacts,
+    /// What it does besides forwarding.
+    pub dataplane: Arc<Dataplane>,
     /// Why a node of the cluster is left out, by name.
     pub left_out: BTreeMap<Arc<str>, String>,
 }
@@ -222,6 +229,16 @@ impl std::fmt::Display for EndpointVerdict {
             Self::TooMany => "not used: the service port has 4096 endpoints already",
         })
     }
+}
+
+/// Routes that keep what is for no VIP of ours, and comes in on an uplink, from going back to the router that sent it: it
+/// reaches the stack only if no program is attached, or if the data path does not know the address.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UnreachablePlan {
+    /// The routing table; 0 before the first plan.
+    pub table: u32,
+    /// Pools, and VIPs outside of them.
+    pub prefixes: BTreeSet<Prefix>,
 }
 
 /// The BGP speaker of this node.

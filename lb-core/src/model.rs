@@ -3,7 +3,7 @@
 //! host byte order; only the image turns them around.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     net::{IpAddr, Ipv4Addr},
     path::PathBuf,
@@ -96,6 +96,118 @@ pub enum Announce {
     Nobody,
     /// The BGP speaker.
     Bgp,
+    /// The data path, to whoever asks by ARP or Neighbour Discovery.
+    Layer2,
+}
+
+impl fmt::Display for Announce {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Nobody => "nobody",
+            Self::Bgp => "BGP",
+            Self::Layer2 => "layer 2",
+        })
+    }
+}
+
+/// Announcing on layer 2.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Layer2 {
+    /// Uplinks on which VIPs are answered for; empty: all of them.
+    pub interfaces: Vec<Arc<str>>,
+    /// VIPs that this node answers for.
+    pub owns: BTreeSet<IpAddr>,
+}
+
+/// What the data path does besides forwarding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dataplane {
+    /// Whether VIPs answer echo requests.
+    pub answers_echo: bool,
+    /// Whether a VIP refuses a port that it does not have (reset, port unreachable), or keeps silent.
+    pub refuses_closed_ports: bool,
+    /// Echo replies, refusals and ICMP errors that one CPU sends in a second, and at once.
+    pub answers_per_second: u32,
+    /// Prefixes that VIPs are taken from: what comes in for an address of these that is no VIP ends here.
+    pub pools: BTreeSet<Prefix>,
+    /// Routing table of the routes that end it.
+    pub routing_table: u32,
+}
+
+impl Default for Dataplane {
+    fn default() -> Self {
+        Self {
+            answers_echo: true,
+            refuses_closed_ports: true,
+            answers_per_second: lb_common::limits::ANSWERS_PER_SECOND,
+            pools: BTreeSet::new(),
+            routing_table: ROUTING_TABLE_DEFAULT,
+        }
+    }
+}
+
+/// The number of GUE's port, which nobody else gives to a routing table.
+const ROUTING_TABLE_DEFAULT: u32 = 6080;
+
+/// A network: an address whose bits beyond the prefix length are zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Prefix {
+    address: IpAddr,
+    bits: u8,
+}
+
+impl Prefix {
+    /// `None` if there are more bits than the family has, or the address has bits beyond them.
+    #[must_use]
+    pub fn new(address: IpAddr, bits: u8) -> Option<Self> {
+        let host_bits = match address {
+            IpAddr::V4(v4) => u128::from(u32::from(v4).checked_shl(bits.into()).unwrap_or(0)),
+            IpAddr::V6(v6) => u128::from(v6).checked_shl(bits.into()).unwrap_or(0),
+        };
+        let prefix = Self { address, bits };
+        (bits <= prefix.bits_max() && host_bits == 0).then_some(prefix)
+    }
+
+    /// The network of one address.
+    #[must_use]
+    pub const fn host(address: IpAddr) -> Self {
+        let bits = if address.is_ipv4() { 32 } else { 128 };
+        Self { address, bits }
+    }
+
+    /// Its first address.
+    #[must_use]
+    pub const fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    /// Its length in bits.
+    #[must_use]
+    pub const fn bits(&self) -> u8 {
+        self.bits
+    }
+
+    /// Whether an address is in it.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let differing = match (self.address, address) {
+            (IpAddr::V4(a), IpAddr::V4(b)) => u128::from(u32::from(a) ^ u32::from(b)),
+            (IpAddr::V6(a), IpAddr::V6(b)) => u128::from(a) ^ u128::from(b),
+            _ => return false,
+        };
+        let beyond = u32::from(self.bits_max() - self.bits);
+        differing.checked_shr(beyond).unwrap_or(0) == 0
+    }
+
+    const fn bits_max(&self) -> u8 {
+        if self.address.is_ipv4() { 32 } else { 128 }
+    }
+}
+
+impl fmt::Display for Prefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.bits)
+    }
 }
 
 /// A Service of type `LoadBalancer`.

@@ -13,7 +13,7 @@ use lb_common::{flow::STATES, limits::Capacity};
 use crate::{
     config::Config,
     keys::ClusterKeys,
-    model::{Bgp, Mac, Node, Service, ServicePort},
+    model::{Bgp, Dataplane, Layer2, Mac, Node, Service, ServicePort},
     probes::Probe,
 };
 
@@ -32,6 +32,10 @@ pub struct Snapshot {
     pub services: Vec<Arc<Service>>,
     /// The BGP speaker, if there is to be one.
     pub bgp: Option<Arc<Bgp>>,
+    /// Announcing on layer 2, if there is to be any.
+    pub layer2: Option<Arc<Layer2>>,
+    /// What the data path does besides forwarding.
+    pub dataplane: Arc<Dataplane>,
     /// The uplinks.
     pub links: Vec<Link>,
     /// The ways to the other nodes. [`crate::plan()`] does not look at them: [`crate::image()`] joins them, so
@@ -62,6 +66,8 @@ impl Snapshot {
             nodes: config.nodes.clone(),
             services: config.services.clone(),
             bgp: config.bgp.clone(),
+            layer2: config.layer2.clone(),
+            dataplane: Arc::clone(&config.dataplane),
             links: Vec::new(),
             neighbours: Neighbours::default(),
             down: BTreeSet::new(),
@@ -82,6 +88,8 @@ impl Snapshot {
         if self.bgp != config.bgp {
             self.bgp.clone_from(&config.bgp);
         }
+        self.layer2.clone_from(&config.layer2);
+        self.dataplane = Arc::clone(&config.dataplane);
     }
 }
 

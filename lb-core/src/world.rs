@@ -47,6 +47,8 @@ impl World {
             key_file: None,
             nodes: nodes.collect(),
             bgp: None,
+            layer2: None,
+            dataplane: Arc::default(),
             services: Vec::new(),
         };
         let facts = DatapathFacts {

@@ -340,7 +340,7 @@ pub(crate) fn data_maps(capacity: &Capacity, cpus: u32) -> [(&'static str, u32, 
         (
             data::ANSWERS,
             cpus,
-            size_of::<lb_common::counter::TokenBucket>(),
+            size_of::<lb_common::counter::AnswerBuckets>(),
         ),
         (data::BEAT, 1, size_of::<Beat>()),
         (data::WALKS, cpus, size_of::<lb_common::walk::Walk>()),

@@ -11,8 +11,6 @@ use lb_common::{
     Address, TCP, UDP,
     checksum::{self, Delta},
     config::Config,
-    counter::TokenBucket,
-    limits::ANSWERS_PER_SECOND,
     packet::{self, ETHERNET_BYTES, IPV4_BYTES, IPV6_BYTES, Layout, Packet as _},
     service::ServiceValue,
     verdict::Verdict,
@@ -24,7 +22,7 @@ use crate::{
     deliver::tcp,
     forward, lookup, maps,
     ptr::{self, Frame},
-    rooms,
+    rooms, tokens,
 };
 
 /// IP protocol numbers (IANA).
@@ -48,7 +46,7 @@ pub(crate) fn enter<const V6: bool>(ctx: &XdpContext) -> u32 {
         return count::drop(Verdict::TableInconsistent);
     };
     let config: &Config = ptr::by_ref(config);
-    if walk.has(Walk::MAY_BE_VIP) && !is_for_vip::<V6>(ctx, config) {
+    if walk.has(Walk::MAY_BE_VIP) && !is_for_vip::<V6>(ctx) {
         return if walk.has(Walk::BY_GUE) {
             count::drop(Verdict::GueMalformed)
         } else {
@@ -69,13 +67,13 @@ pub(crate) fn enter<const V6: bool>(ctx: &XdpContext) -> u32 {
 }
 
 #[inline(always)]
-fn is_for_vip<const V6: bool>(ctx: &XdpContext, config: &Config) -> bool {
+fn is_for_vip<const V6: bool>(ctx: &XdpContext) -> bool {
     let frame = Frame::xdp(ctx);
     if !frame.has(Layout::transport(V6)) {
         return false;
     }
     let destination = frame.load_address::<V6>(Layout::destination(V6));
-    lookup::is_vip::<V6>(config, lookup::head(), &destination)
+    lookup::is_vip::<V6>(&destination)
 }
 
 /// The answer to what no node has steered: `None` if there is none.
@@ -89,16 +87,15 @@ fn answer<const V6: bool>(ctx: &XdpContext, config: &Config, walk: &Walk) -> Opt
     if !frame.has(Layout::transport(V6) + 8) {
         return None;
     }
+    if config.flags & silenced_by(walk.reason) != 0 {
+        return None;
+    }
     match (walk.reason, packet::protocol::<V6, _>(&frame)) {
-        (NO_SUCH_PORT | NO_ENDPOINT, TCP) => reset::<V6>(ctx, config, frame),
-        (NO_SUCH_PORT | NO_ENDPOINT, UDP) => {
-            error::<V6>(ctx, config, frame, port_unreachable(V6), 0)
-        }
-        (TTL_EXPIRED, TCP | UDP) => error::<V6>(ctx, config, frame, time_exceeded(V6), 0),
-        (TOO_BIG, TCP | UDP) => {
-            error::<V6>(ctx, config, frame, too_big(V6), config.mss_v4_bytes + 40)
-        }
-        (UNSUPPORTED, ICMP | ICMPV6) => echo::<V6>(config, frame),
+        (NO_SUCH_PORT | NO_ENDPOINT, TCP) => reset::<V6>(ctx, frame),
+        (NO_SUCH_PORT | NO_ENDPOINT, UDP) => error::<V6>(ctx, frame, port_unreachable(V6), 0),
+        (TTL_EXPIRED, TCP | UDP) => error::<V6>(ctx, frame, time_exceeded(V6), 0),
+        (TOO_BIG, TCP | UDP) => error::<V6>(ctx, frame, too_big(V6), config.mss_v4_bytes + 40),
+        (UNSUPPORTED, ICMP | ICMPV6) => echo::<V6>(frame),
         _ => None,
     }
 }
@@ -108,6 +105,15 @@ const NO_ENDPOINT: u32 = Verdict::NoEndpoint as u32;
 const TTL_EXPIRED: u32 = Verdict::TtlExpired as u32;
 const TOO_BIG: u32 = Verdict::TooBig as u32;
 const UNSUPPORTED: u32 = Verdict::UnsupportedProtocol as u32;
+
+/// The setting that forbids an answer. Of what is neither TCP nor UDP, only echo requests are answered.
+const fn silenced_by(reason: u32) -> u32 {
+    match reason {
+        NO_SUCH_PORT | NO_ENDPOINT => Config::SILENT_ON_CLOSED_PORTS,
+        UNSUPPORTED => Config::SILENT_ON_ECHO,
+        _ => 0,
+    }
+}
 
 /// Type and code (RFC 792, RFC 4443).
 const fn port_unreachable(v6: bool) -> (u8, u8) {
@@ -122,36 +128,19 @@ const fn too_big(v6: bool) -> (u8, u8) {
     if v6 { (2, 0) } else { (3, 4) }
 }
 
-/// Takes a token: an answer costs as much as what draws it, and must not become somebody's amplifier.
+/// Takes a token.
 #[inline(always)]
-fn may_answer(config: &Config) -> bool {
-    let Some(bucket) = maps::ANSWERS.get_ptr_mut(ptr::cpu()) else {
-        return false;
-    };
-    let bucket: &mut TokenBucket = ptr::by_mut(bucket);
-    let now = ptr::jiffies();
-    let passed = now
-        .wrapping_sub(bucket.filled_at)
-        .min(1 << (config.tick_shift & 31));
-    let tokens = bucket.tokens + ((passed * ANSWERS_PER_SECOND) >> (config.tick_shift & 31));
-    let tokens = tokens.min(ANSWERS_PER_SECOND);
-    if tokens != bucket.tokens {
-        bucket.filled_at = now;
-    }
-    bucket.tokens = tokens.saturating_sub(1);
-    if tokens == 0 {
-        count::verdict(Verdict::AnswerLimited);
-    }
-    tokens != 0
+fn may_answer() -> bool {
+    tokens::token_of_vip() != 0
 }
 
 /// An echo request becomes its reply: types differ, so the checksum does by their difference alone; exchanging
 /// the addresses leaves sums as they are.
 #[inline(always)]
-fn echo<const V6: bool>(config: &Config, frame: Frame) -> Option<Verdict> {
+fn echo<const V6: bool>(frame: Frame) -> Option<Verdict> {
     let at = Layout::transport(V6);
     let (request, reply) = if V6 { (128, 129) } else { (8, 0) };
-    if frame.load_u8(at) != request || frame.load_u8(at + 1) != 0 || !may_answer(config) {
+    if frame.load_u8(at) != request || frame.load_u8(at + 1) != 0 || !may_answer() {
         return None;
     }
     let delta = Delta::new().half(
@@ -180,13 +169,13 @@ fn echo<const V6: bool>(config: &Config, frame: Frame) -> Option<Verdict> {
 
 /// A segment to a closed port becomes its reset (RFC 9293 3.10.7.1); a reset draws none.
 #[inline(always)]
-fn reset<const V6: bool>(ctx: &XdpContext, config: &Config, frame: Frame) -> Option<Verdict> {
+fn reset<const V6: bool>(ctx: &XdpContext, frame: Frame) -> Option<Verdict> {
     let at = Layout::transport(V6);
     if !frame.has(at + 20) {
         return None;
     }
     let flags = frame.load_u8(at + tcp::FLAGS_AT);
-    if flags & tcp::RST != 0 || !may_answer(config) {
+    if flags & tcp::RST != 0 || !may_answer() {
         return None;
     }
     let ip_bytes = if V6 {
@@ -230,12 +219,11 @@ fn reset<const V6: bool>(ctx: &XdpContext, config: &Config, frame: Frame) -> Opt
 #[inline(always)]
 fn error<const V6: bool>(
     ctx: &XdpContext,
-    config: &Config,
     frame: Frame,
     (kind, code): (u8, u8),
     mtu_bytes: u16,
 ) -> Option<Verdict> {
-    if !may_answer(config) {
+    if !may_answer() {
         return None;
     }
     let (client, vip) = addresses::<V6>(frame);
@@ -278,7 +266,7 @@ fn error<const V6: bool>(
 
 /// Cuts the frame to a length, if it is longer; the frame afterwards.
 #[inline(always)]
-fn trim(ctx: &XdpContext, frame: Frame, bytes: usize) -> Option<Frame> {
+pub(crate) fn trim(ctx: &XdpContext, frame: Frame, bytes: usize) -> Option<Frame> {
     let surplus = ptr::opaque(frame.len()).saturating_sub(bytes as u64) as i32;
     if surplus > 0 && !ptr::move_tail(ctx, -surplus) {
         return None;

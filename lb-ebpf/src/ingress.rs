@@ -6,14 +6,16 @@ use aya_ebpf::{bindings::xdp_action::XDP_PASS, programs::XdpContext};
 use lb_common::{
     config::Config,
     interface::Interface,
-    packet::{self, ETHERNET_BYTES, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Header, Layout, Packet as _},
+    packet::{
+        self, ETHERNET_BYTES, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Header, Layout, Packet as _, is_group,
+    },
     service::ServiceValue,
     verdict::Verdict,
     walk::{Room, Walk},
 };
 
 use crate::{
-    count, forward, lookup, maps,
+    count, forward, lookup, maps, neighbours,
     ptr::{self, Frame},
     rooms, tunnel,
 };
@@ -32,15 +34,25 @@ fn try_walk(ctx: &XdpContext) -> Option<u32> {
         return None;
     }
     let interface: &Interface = ptr::by_ref(maps::INTERFACES.get_ptr(maps::uplink_slot())?);
-    if packet::destination_mac(&frame) != interface.mac {
+    let mac = packet::destination_mac(&frame);
+    let is_for_us = mac == interface.mac;
+    if !is_for_us && !is_group(mac) {
         return None;
     }
     let config: &Config = ptr::by_ref(maps::CONFIG.get_ptr(0)?);
     match frame.load_u16(12) {
-        ETHERTYPE_IPV4 => receive::<false>(ctx, frame, config, interface),
-        ETHERTYPE_IPV6 => receive::<true>(ctx, frame, config, interface),
-        _ => None,
+        ETHERTYPE_IPV4 if is_for_us => receive::<false>(ctx, frame, config, interface),
+        ETHERTYPE_IPV6 if is_for_us => receive::<true>(ctx, frame, config, interface),
+        _ => ask_neighbours(ctx, frame),
     }
+}
+
+/// Goes on in a room of ARP and Neighbour Discovery, if the frame is of these.
+#[inline(always)]
+fn ask_neighbours(ctx: &XdpContext, frame: Frame) -> Option<u32> {
+    let room = neighbours::room(frame)?;
+    begin::<false>(0)?;
+    Some(rooms::enter_or_pass(ctx, room))
 }
 
 /// Stops what is none of ours (`None`), and sends away what is not plain.

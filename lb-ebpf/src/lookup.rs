@@ -36,12 +36,39 @@ pub(crate) fn head() -> ServicesHead {
 
 /// Whether the address is a VIP, exactly.
 #[inline(always)]
-pub(crate) fn is_vip<const V6: bool>(
-    config: &Config,
-    head: ServicesHead,
-    address: &Address,
-) -> bool {
-    find::<V6>(config, head, address, 0, 0).has(ServiceValue::VIP)
+pub(crate) fn is_vip<const V6: bool>(address: &Address) -> bool {
+    vip::<V6>(address).has(ServiceValue::VIP)
+}
+
+/// The entry that marks a VIP; a zero value if the address is none.
+#[inline(always)]
+pub(crate) fn vip<const V6: bool>(address: &Address) -> ServiceValue {
+    let [a, b, c, d] = address.map(u64::from);
+    ServiceValue(if V6 {
+        vip_v6(a | b << 32, c | d << 32)
+    } else {
+        vip_v4(a)
+    })
+}
+
+/// [`vip`] of an IPv4 address. Global, so that the verifier walks the look-up once a program.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn vip_v4(address: u64) -> u64 {
+    let address = [address as u32, 0, 0, 0];
+    maps::CONFIG.get_ptr(0).map_or(0, |config| {
+        find::<false>(ptr::by_ref(config), head(), &address, 0, 0).0
+    })
+}
+
+/// [`vip`] of an IPv6 address, whose first two words come before the last two; as [`vip_v4`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn vip_v6(first: u64, last: u64) -> u64 {
+    let address = [first, first >> 32, last, last >> 32].map(|word| word as u32);
+    maps::CONFIG.get_ptr(0).map_or(0, |config| {
+        find::<true>(ptr::by_ref(config), head(), &address, 0, 0).0
+    })
 }
 
 /// The service port of a packet; a zero value if there is none.

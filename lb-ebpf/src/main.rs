@@ -35,6 +35,8 @@ mod maps;
 #[cfg(target_arch = "bpf")]
 mod mss;
 #[cfg(target_arch = "bpf")]
+mod neighbours;
+#[cfg(target_arch = "bpf")]
 mod odd;
 #[cfg(target_arch = "bpf")]
 mod ptr;
@@ -48,6 +50,8 @@ mod reverse;
 mod rooms;
 #[cfg(target_arch = "bpf")]
 mod steer;
+#[cfg(target_arch = "bpf")]
+mod tokens;
 #[cfg(target_arch = "bpf")]
 mod tunnel;
 
@@ -89,6 +93,8 @@ mod programs {
         answer_v6: crate::answer::enter::<true>;
         related_v4: crate::related::enter::<false>;
         related_v6: crate::related::enter::<true>;
+        arp: crate::neighbours::arp;
+        ndp: crate::neighbours::ndp;
     }
 
     /// Packets that leave by an uplink.

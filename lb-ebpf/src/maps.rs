@@ -4,7 +4,7 @@
 use aya_ebpf::{btf_maps::Array, macros::btf_map};
 use lb_common::{
     config::Config,
-    counter::{Beat, ServiceCounters, TokenBucket, VerdictCounters},
+    counter::{AnswerBuckets, Beat, ServiceCounters, VerdictCounters},
     endpoint::Endpoint,
     flow::{Flow, IndexLine, ReverseLine},
     interface::Interface,
@@ -66,7 +66,7 @@ arrays! {
     /// Per CPU.
     VERDICTS: "verdicts", VerdictCounters;
     /// Per CPU: what may still be answered.
-    ANSWERS: "answers", TokenBucket;
+    ANSWERS: "answers", AnswerBuckets;
     /// The agent's sign of life.
     BEAT: "beat", Beat;
     /// Per CPU: what the next program must know of the packet.

@@ -4,9 +4,10 @@
 use aya_ebpf::{bindings::xdp_action::XDP_PASS, programs::XdpContext};
 use lb_common::{
     config::Config,
+    ndp,
     packet::{self, Header, Layout, Packet as _},
     verdict::Verdict,
-    walk::Walk,
+    walk::{Room, Walk},
 };
 
 use crate::{
@@ -34,6 +35,9 @@ fn odd<const V6: bool>(ctx: &XdpContext, config: &Config, walk: &mut Walk) -> u3
     let frame = Frame::xdp(ctx);
     if !frame.has(Layout::transport(V6)) {
         return XDP_PASS;
+    }
+    if V6 && !walk.has(Walk::BY_GUE) && ndp::may_concern(&frame) {
+        return rooms::enter_or_pass(ctx, Room::Ndp);
     }
     match parse::<V6>(frame, walk) {
         Ok(header) => steer::steer::<V6>(ctx, config, walk, &header),

@@ -8,7 +8,7 @@ use aya_ebpf::{
     helpers,
     programs::{TcContext, XdpContext},
 };
-use lb_common::packet::Packet;
+use lb_common::packet::{Packet, PacketMut};
 
 /// The linear part of a packet, from its Ethernet header on.
 #[derive(Clone, Copy)]
@@ -115,6 +115,18 @@ impl Packet for Frame {
     fn load_u32(&self, offset: usize) -> u32 {
         // SAFETY: as `load_u8`.
         unsafe { ((self.start + offset) as *const u32).read() }
+    }
+}
+
+impl PacketMut for Frame {
+    #[inline(always)]
+    fn store_u16(&mut self, offset: usize, value: u16) {
+        Self::store_u16(self, offset, value);
+    }
+
+    #[inline(always)]
+    fn store_u32(&mut self, offset: usize, value: u32) {
+        Self::store_u32(self, offset, value);
     }
 }
 

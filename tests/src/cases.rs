@@ -5,6 +5,7 @@ mod answers;
 mod delivery;
 mod errors;
 mod gue;
+mod neighbours;
 mod parse;
 mod passing;
 mod replies;
@@ -41,6 +42,7 @@ pub fn all() -> Vec<Case> {
         replies::cases,
         answers::cases,
         errors::cases,
+        neighbours::cases,
     ];
     let lists = families.into_iter().map(|cases| cases(&mut clients));
     lists.flatten().collect()

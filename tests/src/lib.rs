@@ -9,6 +9,7 @@ pub mod frame;
 pub mod hitless;
 pub mod icmp_error;
 pub mod loaded;
+pub mod neighbour;
 pub mod outer;
 pub mod steered;
 pub mod steering;

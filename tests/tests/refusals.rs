@@ -55,8 +55,8 @@ fn a_wrong_file_is_refused_with_its_line() -> Result<()> {
         ("asn: 65000", "asm: 65000", "asm"),
         (
             "services:\n",
-            "layer2: {interfaces: [eth0]}\nservices:\n",
-            "layer 2 is not supported",
+            "layer2: {interfaces: [eth7]}\nservices:\n",
+            "not among `node.uplinks`",
         ),
         (
             "    ports:\n",

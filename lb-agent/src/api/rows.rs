@@ -37,8 +37,8 @@ pub struct ServiceRow {
     pub endpoints_known: usize,
     /// Whether the maps hold it as planned.
     pub applied: bool,
-    /// Peers that are told of the VIP.
-    pub announced_to: Vec<IpAddr>,
+    /// BGP peers that are told of the VIP, or uplinks on which this node answers for it on layer 2.
+    pub announced_to: Vec<String>,
     /// Packets from clients that this node saw first or by GUE.
     pub packets: u64,
     /// Of these, sent on to another node.

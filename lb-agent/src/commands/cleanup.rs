@@ -1,6 +1,6 @@
 //! `cleanup`: takes everything of ours off this node. Refuses while an agent runs, which would put it back.
 
-use crate::{cli::CleanupArgs, failure::Failure, pin_lock::PinLock};
+use crate::{cli::CleanupArgs, failure::Failure, hostnet, neighbours, pin_lock::PinLock};
 
 /// Runs the command.
 ///
@@ -12,11 +12,25 @@ pub fn cleanup(args: &CleanupArgs) -> Result<(), Failure> {
     let _lock = lock.map_err(|error| Failure::from_error(&error))?;
     let removed =
         lb_datapath::cleanup(&args.pin_dir).map_err(|error| Failure::from_error(&error))?;
-    if removed.is_empty() {
+    let kept = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::from_error(&error))?
+        .block_on(off_the_network())?;
+    if removed.is_empty() && kept.is_empty() {
         println!("nothing of ours below {}", args.pin_dir.display());
     }
-    for item in removed {
+    for item in removed.into_iter().chain(kept) {
         println!("removed {item}");
     }
     Ok(())
+}
+
+/// Routes, rules, groups and neighbour entries of ours.
+async fn off_the_network() -> Result<Vec<String>, Failure> {
+    let entries = hostnet::remove_all().await;
+    let mut removed = entries.map_err(|error| Failure::from_error(&error))?;
+    let ways = neighbours::remove_all().await;
+    removed.extend(ways.map_err(|error| Failure::from_error(&error))?);
+    Ok(removed)
 }

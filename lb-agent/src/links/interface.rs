@@ -25,7 +25,7 @@ pub struct Interface {
     pub is_up: bool,
     /// Index of the bridge, bond or team that it is a port of.
     pub master_ifindex: Option<u32>,
-    /// Its addresses, link-local IPv6 ones left out.
+    /// Its addresses, without link-local IPv6 ones and groups.
     pub addresses: Vec<IpAddr>,
 }
 
@@ -127,7 +127,7 @@ fn local_address(message: &AddressMessage) -> Option<IpAddr> {
             _ => {}
         }
     }
-    address.filter(|address| !is_link_local(address))
+    address.filter(|address| !is_link_local(address) && !address.is_multicast())
 }
 
 fn is_link_local(address: &IpAddr) -> bool {

@@ -15,17 +15,17 @@ use netlink_packet_route::{
 };
 use rtnetlink::{
     Handle,
-    packet_core::{
-        NLM_F_ACK, NLM_F_CREATE, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
-    },
+    packet_core::{NLM_F_REQUEST, NetlinkMessage, NetlinkPayload},
 };
 
 use super::route::Route;
-use crate::links::Error;
-
-/// The protocol number of our entries: one of those that rtnetlink.h leaves to users and iproute2's
-/// `rt_protos` does not name.
-const MARK: u8 = 0x6c;
+use crate::{
+    hostnet::MARK,
+    links::{
+        Error,
+        request::{Intent, acknowledged},
+    },
+};
 
 /// A neighbour: who, and on which interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -74,9 +74,8 @@ pub(super) async fn keep(handle: &Handle, next_hop: NextHop) {
         NeighbourAttribute::Protocol(RouteProtocol::from(MARK)),
     ]);
     let request = RouteNetlinkMessage::NewNeighbour(message);
-    let flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE;
-    if let Err(error) = acknowledged(handle, request, flags).await {
-        let NextHop { ifindex, address } = next_hop;
+    if let Err(refusal) = acknowledged(handle, request, Intent::Put).await {
+        let (NextHop { ifindex, address }, error) = (next_hop, refusal.message);
         tracing::warn!(%address, ifindex, error, "the kernel does not keep the neighbour resolved");
     }
 }
@@ -85,8 +84,8 @@ pub(super) async fn keep(handle: &Handle, next_hop: NextHop) {
 pub(super) async fn release(handle: &Handle, next_hop: NextHop) {
     let request = RouteNetlinkMessage::DelNeighbour(message_of(next_hop));
     // It may have gone with its interface.
-    if let Err(error) = acknowledged(handle, request, NLM_F_REQUEST | NLM_F_ACK).await {
-        tracing::debug!(address = %next_hop.address, error, "the neighbour entry was gone already");
+    if let Err(refusal) = acknowledged(handle, request, Intent::Remove).await {
+        tracing::debug!(address = %next_hop.address, error = refusal.message, "the neighbour entry was gone already");
     }
 }
 
@@ -166,23 +165,4 @@ fn mac(entry: &NeighbourMessage) -> Option<Mac> {
             }
             _ => None,
         })
-}
-
-async fn acknowledged(
-    handle: &Handle,
-    request: RouteNetlinkMessage,
-    flags: u16,
-) -> Result<(), String> {
-    let mut request = NetlinkMessage::from(request);
-    request.header.flags = flags;
-    let answers = handle.clone().request(request);
-    let mut answers = answers.map_err(|error| error.to_string())?;
-    while let Some(answer) = answers.next().await {
-        if let NetlinkPayload::Error(error) = answer.payload
-            && error.code.is_some()
-        {
-            return Err(error.to_io().to_string());
-        }
-    }
-    Ok(())
 }

@@ -2,8 +2,10 @@
 //! full schema is known, and what this version does not support is refused by field and line, never ignored:
 //! a setting that is silently without effect is worse than none. Text in, model out; the agent reads the file.
 
+mod dataplane;
 mod duration;
 mod error;
+mod layer2;
 mod names;
 mod schema;
 mod services;
@@ -14,7 +16,7 @@ use std::{path::PathBuf, sync::Arc};
 
 pub use error::{ConfigError, Problem};
 
-use crate::model::{Bgp, Node, Service};
+use crate::model::{Bgp, Dataplane, Layer2, Node, Service};
 
 /// A file that was understood and found consistent.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,6 +31,10 @@ pub struct Config {
     pub nodes: Vec<Arc<Node>>,
     /// The BGP speaker.
     pub bgp: Option<Arc<Bgp>>,
+    /// Announcing on layer 2.
+    pub layer2: Option<Arc<Layer2>>,
+    /// What the data path does besides forwarding.
+    pub dataplane: Arc<Dataplane>,
     /// The Services.
     pub services: Vec<Arc<Service>>,
 }

@@ -17,7 +17,8 @@ pub(super) struct File {
     pub(super) cluster: Option<Cluster>,
     pub(super) nodes: Spanned<Vec<Node>>,
     pub(super) bgp: Option<Spanned<Bgp>>,
-    pub(super) layer2: Option<Spanned<IgnoredAny>>,
+    pub(super) layer2: Option<Spanned<Layer2>>,
+    pub(super) dataplane: Option<Dataplane>,
     #[serde(default)]
     pub(super) services: Vec<Service>,
 }
@@ -64,6 +65,26 @@ pub(super) struct Peer {
     pub(super) next_hop: Option<Text>,
     pub(super) bfd: Option<Spanned<IgnoredAny>>,
     pub(super) password_file: Option<Text>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct Layer2 {
+    #[serde(default)]
+    pub(super) interfaces: Vec<Text>,
+    #[serde(default)]
+    pub(super) owns: Vec<Text>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct Dataplane {
+    pub(super) answer_echo: Option<bool>,
+    pub(super) closed_ports: Option<Text>,
+    pub(super) answers_per_second: Option<Spanned<u32>>,
+    #[serde(default)]
+    pub(super) pools: Vec<Text>,
+    pub(super) routing_table: Option<Spanned<u32>>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -29,6 +29,7 @@ pub(super) fn services(
         let mut maker = Maker {
             path: format!("services[{index}]"),
             has_bgp: file.bgp.is_some(),
+            has_layer2: file.layer2.is_some(),
             nodes,
             problems,
         };
@@ -44,6 +45,7 @@ struct Claims<'a> {
     names: BTreeSet<&'a str>,
     ports: BTreeMap<ServicePort, &'a str>,
     addresses: BTreeMap<IpAddr, String>,
+    announcers: BTreeMap<IpAddr, (Announce, &'a str)>,
 }
 
 impl<'a> Claims<'a> {
@@ -65,6 +67,7 @@ impl<'a> Claims<'a> {
             names: BTreeSet::new(),
             ports: BTreeMap::new(),
             addresses: endpoints.chain(nodes).collect(),
+            announcers: BTreeMap::new(),
         }
     }
 
@@ -81,6 +84,7 @@ impl<'a> Claims<'a> {
             problems.push(Problem::at(&service.name, field, &message));
         }
         self.check_vips(&service.addresses.value, path, problems);
+        self.check_announcer(service, made, path, problems);
         self.check_ports(service, made, path, problems);
     }
 
@@ -91,6 +95,29 @@ impl<'a> Claims<'a> {
                 let vip = &text.value;
                 let message =
                     format!("{vip} is the address of {owner}; a VIP must be nobody's own");
+                let field = format!("{path}.addresses[{index}]");
+                problems.push(Problem::at(text, field, &message));
+            }
+        }
+    }
+
+    /// Routers and the LAN would disagree about where a VIP is that both are told of.
+    fn check_announcer(
+        &mut self,
+        service: &'a schema::Service,
+        made: &Service,
+        path: &str,
+        problems: &mut Vec<Problem>,
+    ) {
+        for (index, text) in service.addresses.value.iter().enumerate() {
+            let Ok(vip) = text.value.parse::<IpAddr>() else {
+                continue;
+            };
+            let by = (made.announce, service.name.value.as_str());
+            let (announcer, owner) = *self.announcers.entry(vip).or_insert(by);
+            let pair = (announcer, made.announce);
+            if let (Announce::Bgp, Announce::Layer2) | (Announce::Layer2, Announce::Bgp) = pair {
+                let message = format!("{owner} announces {vip} by {announcer}; a VIP has one way");
                 let field = format!("{path}.addresses[{index}]");
                 problems.push(Problem::at(text, field, &message));
             }
@@ -126,6 +153,7 @@ impl<'a> Claims<'a> {
 struct Maker<'a> {
     path: String,
     has_bgp: bool,
+    has_layer2: bool,
     nodes: &'a [Arc<Node>],
     problems: &'a mut Vec<Problem>,
 }
@@ -163,18 +191,24 @@ impl Maker<'_> {
     }
 
     fn announce(&mut self, announce: Option<&schema::Text>) -> Announce {
-        match announce {
-            Some(word) if !self.has_bgp && word.value == "bgp" => {
-                self.problem(
-                    word,
-                    "announce",
-                    "there is no `bgp` section to announce it with",
-                );
-                Announce::Bgp
-            }
-            None if !self.has_bgp => Announce::Nobody,
-            _ => Announce::Bgp,
+        let by_section = match (self.has_bgp, self.has_layer2) {
+            (true, _) => Announce::Bgp,
+            (false, true) => Announce::Layer2,
+            (false, false) => Announce::Nobody,
+        };
+        let Some(word) = announce else {
+            return by_section;
+        };
+        let (announcer, has_section) = match word.value.as_str() {
+            "layer2" => (Announce::Layer2, self.has_layer2),
+            _ => (Announce::Bgp, self.has_bgp),
+        };
+        if !has_section {
+            let section = &word.value;
+            let message = format!("there is no `{section}` section to announce it with");
+            self.problem(word, "announce", &message);
         }
+        announcer
     }
 
     fn vips(&mut self, addresses: &Spanned<Vec<schema::Text>>) -> Vec<IpAddr> {

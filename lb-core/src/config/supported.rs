@@ -8,12 +8,6 @@ use serde_saphyr::Spanned;
 use super::{error::Problem, schema};
 
 pub(super) fn refuse_unsupported(file: &schema::File, problems: &mut Vec<Problem>) {
-    refuse(
-        file.layer2.as_ref(),
-        "layer2",
-        "announcing on layer 2",
-        problems,
-    );
     if let Some(bgp) = &file.bgp {
         for (index, peer) in bgp.value.peers.iter().enumerate() {
             refuse_of_peer(peer, index, problems);
@@ -33,7 +27,7 @@ fn refuse_of_peer(peer: &schema::Peer, index: usize, problems: &mut Vec<Problem>
 
 fn refuse_of_service(service: &schema::Service, index: usize, problems: &mut Vec<Problem>) {
     let field = |name: &str| format!("services[{index}].{name}");
-    let words = [("bgp", true), ("layer2", false)];
+    let words = [("bgp", true), ("layer2", true)];
     one_of(
         service.announce.as_ref(),
         field("announce"),

@@ -169,10 +169,9 @@ fn what_is_no_yaml_is_refused() {
 }
 
 #[test]
-fn what_bgp_and_layer_2_do_not_support_yet_is_refused_by_field_and_line() {
+fn what_bgp_does_not_support_yet_is_refused_by_field_and_line() {
     let peer = "nextHop: nodes, bfd: {interval: 50ms, multiplier: 3}, passwordFile: /run/key";
-    let layer2 = "layer2: {interfaces: [eth0], owns: []}\nservices:";
-    let text = changed("nextHop: self", peer).replace("services:", layer2);
+    let text = changed("nextHop: self", peer);
     insta::assert_snapshot!(refusal(&text), @r#"
     bgp.peers[0].nextHop: nodes is not supported by this version yet
       --> lb.yaml:12:73
@@ -184,11 +183,6 @@ fn what_bgp_and_layer_2_do_not_support_yet_is_refused_by_field_and_line() {
        |
     12 |     - {address: 10.0.0.1, asn: 65001, port: 179, holdTime: 9s, nextHop: nodes, bfd: {interval: 50ms, multiplier: 3}, passwordFile: /run/key}
        |                                                                                     ^
-    layer2: announcing on layer 2 is not supported by this version yet
-      --> lb.yaml:13:9
-       |
-    13 | layer2: {interfaces: [eth0], owns: []}
-       |         ^
     "#);
 }
 
@@ -196,7 +190,6 @@ fn what_bgp_and_layer_2_do_not_support_yet_is_refused_by_field_and_line() {
 fn what_services_do_not_support_yet_is_refused_by_field_and_line() {
     let mut text = changed("TCP", "SCTP");
     for (from, to) in [
-        ("announce: bgp", "announce: layer2"),
         ("Policy: Cluster", "Policy: Local"),
         ("Affinity: None", "Affinity: ClientIP"),
         ("Ranges: []", "Ranges: [10.0.0.0/8]"),
@@ -205,11 +198,6 @@ fn what_services_do_not_support_yet_is_refused_by_field_and_line() {
         text = text.replacen(from, to, 1);
     }
     insta::assert_snapshot!(refusal(&text), @r#"
-    services[0].announce: layer2 is not supported by this version yet
-      --> lb.yaml:16:15
-       |
-    16 |     announce: layer2
-       |               ^
     services[0].externalTrafficPolicy: Local is not supported by this version yet
       --> lb.yaml:17:28
        |

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Config, duration, error::Problem, names, schema, services};
+use super::{Config, dataplane, duration, error::Problem, layer2, names, schema, services};
 use crate::model::{Bgp, Node, Peer};
 
 /// The port that the OpenELB lineage listens on beside a CNI's speaker.
@@ -43,6 +43,8 @@ pub(super) fn validate(
         .as_ref()
         .map(|section| bgp(section, own.as_deref(), problems));
     let services = services::services(file, &nodes, problems);
+    let layer2 = layer2::layer2(file, &services, problems);
+    let dataplane = dataplane::dataplane(file, &nodes, &services, problems);
     own?;
     Some(Config {
         node: name,
@@ -50,6 +52,8 @@ pub(super) fn validate(
         key_file,
         nodes: nodes.into_iter().collect(),
         bgp: bgp.map(Arc::new),
+        layer2: layer2.map(Arc::new),
+        dataplane: Arc::new(dataplane),
         services,
     })
 }

@@ -150,7 +150,19 @@ fn config(cluster: &ClusterPlan, neighbours: &Neighbours) -> Config {
         mss_v4_bytes: inner_mtu_bytes.map_or(0, |mtu| mtu.saturating_sub(IPV4_TCP_BYTES)),
         mss_v6_bytes: inner_mtu_bytes.map_or(0, |mtu| mtu.saturating_sub(IPV6_TCP_BYTES)),
         reserved: [0; 2],
+        answers_per_second: cluster.dataplane.answers_per_second,
+        flags: flags(&cluster.dataplane),
+        rarely_reserved: [0; 7],
     }
+}
+
+fn flags(dataplane: &model::Dataplane) -> u32 {
+    let flag = |is_set, flag| if is_set { flag } else { 0 };
+    flag(!dataplane.answers_echo, Config::SILENT_ON_ECHO)
+        | flag(
+            !dataplane.refuses_closed_ports,
+            Config::SILENT_ON_CLOSED_PORTS,
+        )
 }
 
 /// The largest packet that reaches every other node whatever encapsulation it gets; `None` with one node alone.

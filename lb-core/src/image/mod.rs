@@ -10,6 +10,7 @@ mod entries;
 mod extents;
 mod filters;
 mod machine;
+mod owned;
 mod placement;
 mod ports;
 mod recover;
@@ -189,6 +190,7 @@ fn pass(
         is_last,
     );
     entries::publish(draft, wanted, placements, &mut change, &mut unplaced);
+    owned::write(draft, wanted, placements, &unplaced);
     ports::give_back(draft, placements, change, machine.gives_back(draft));
     machine.lower(draft);
     filters.lower(draft);

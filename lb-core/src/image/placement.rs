@@ -137,6 +137,8 @@ pub(super) struct Wanted<'a> {
     desired: &'a DesiredState,
     pub(super) ports: BTreeMap<ServicePort, &'a Arc<PortPlan>>,
     pub(super) vips: BTreeSet<IpAddr>,
+    /// VIPs to answer for, with their uplinks' slots, a bit each.
+    pub(super) owned: &'a BTreeMap<IpAddr, u64>,
     /// Service ports that a second Service wants as well.
     pub(super) doubles: BTreeSet<ServicePort>,
 }
@@ -148,6 +150,7 @@ impl<'a> Wanted<'a> {
             desired,
             ports: BTreeMap::new(),
             vips: BTreeSet::new(),
+            owned: &desired.owned,
             doubles: BTreeSet::new(),
         };
         for plan in desired.ports() {

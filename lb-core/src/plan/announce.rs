@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use super::layer2;
 use crate::{
     DesiredState, Snapshot,
     desired::{ClusterPlan, LocalEndpoint, PortPlan, ServicePlan},
@@ -28,6 +29,8 @@ pub const WITHDRAW_MAX: Duration = Duration::from_secs(5);
 pub struct VipPlan {
     /// Its service ports.
     pub ports: Vec<ServicePort>,
+    /// Who is to announce it.
+    pub announcer: Announce,
     /// What was decided, and why.
     pub reason: VipReason,
     /// Service ports that the data path could not take, with its reasons.
@@ -35,7 +38,7 @@ pub struct VipPlan {
 }
 
 impl VipPlan {
-    /// Whether the routers shall have a route to it.
+    /// Whether the network shall be told of it.
     #[must_use]
     pub fn is_announced(&self) -> bool {
         self.reason == VipReason::Announced
@@ -49,6 +52,12 @@ pub enum VipReason {
     Announced,
     /// Nobody asked for it.
     NotWanted,
+    /// Layer 2 is not configured.
+    NoLayer2,
+    /// It is announced on layer 2, by another node or by none.
+    NotOwned,
+    /// None of the interfaces to announce it on is an uplink that is there.
+    NoInterface,
     /// There is no BGP speaker.
     NoSpeaker,
     /// This node has no address of the VIP's family to be the next hop.
@@ -68,6 +77,11 @@ impl fmt::Display for VipReason {
         match self {
             Self::Announced => f.write_str("announced"),
             Self::NotWanted => f.write_str("not announced: its Service names no announcer"),
+            Self::NoLayer2 => f.write_str("not announced: layer 2 is not configured"),
+            Self::NotOwned => f.write_str("not announced here: this node does not own it"),
+            Self::NoInterface => f.write_str(
+                "not announced: none of the interfaces of layer 2 is an uplink that is there",
+            ),
             Self::NoSpeaker => f.write_str("not announced: BGP is not configured"),
             Self::NoNextHop => f.write_str("not announced: this node has no address of its family"),
             Self::NoEndpoint => {
@@ -179,7 +193,7 @@ pub(super) fn announce(
     let leaving = leaving(snapshot, previous, &vips);
     let routes: BTreeSet<_> = vips
         .iter()
-        .filter(|(_, plan)| plan.is_announced())
+        .filter(|(_, plan)| plan.announcer == Announce::Bgp && plan.is_announced())
         .map(|(&vip, _)| vip)
         .collect();
     let routes = if routes == *previous.routes {
@@ -206,20 +220,30 @@ pub(super) fn announce(
 }
 
 /// What the Services want of one VIP.
-#[derive(Default)]
 struct Member<'a> {
     ports: Vec<&'a PortPlan>,
-    wants_bgp: bool,
+    announcer: Announce,
+}
+
+impl Member<'_> {
+    fn has_endpoints(&self) -> bool {
+        self.ports.iter().any(|plan| !plan.targets.is_empty())
+    }
 }
 
 fn members(services: &BTreeMap<Arc<str>, Arc<ServicePlan>>) -> BTreeMap<IpAddr, Member<'_>> {
     let mut members: BTreeMap<IpAddr, Member<'_>> = BTreeMap::new();
     for plan in services.values() {
-        let wants_bgp = plan.service.announce == Announce::Bgp;
+        let wanted = plan.service.announce;
         for port in &plan.ports {
-            let member = members.entry(port.port.vip).or_default();
+            let member = members.entry(port.port.vip).or_insert(Member {
+                ports: Vec::new(),
+                announcer: wanted,
+            });
             member.ports.push(port);
-            member.wants_bgp |= wants_bgp;
+            if member.announcer == Announce::Nobody {
+                member.announcer = wanted;
+            }
         }
     }
     members
@@ -242,6 +266,7 @@ fn vip_plan(
     VipPlan {
         ports: member.ports.iter().map(|plan| plan.port).collect(),
         failed: failed.collect(),
+        announcer: member.announcer,
         reason: reason(snapshot, previous, own, vip, member),
     }
 }
@@ -253,23 +278,27 @@ fn reason(
     vip: IpAddr,
     member: &Member<'_>,
 ) -> VipReason {
-    if !member.wants_bgp {
-        return VipReason::NotWanted;
+    let (obstacle, was_announced) = match member.announcer {
+        Announce::Nobody => (Some(VipReason::NotWanted), false),
+        Announce::Bgp => {
+            let obstacle = match snapshot.bgp {
+                None => Some(VipReason::NoSpeaker),
+                Some(_) if !own.has_next_hop(vip) => Some(VipReason::NoNextHop),
+                Some(_) => None,
+            };
+            (obstacle, previous.routes.contains(&vip))
+        }
+        Announce::Layer2 => (
+            layer2::obstacle(snapshot, vip),
+            previous.vips.get(&vip).is_some_and(VipPlan::is_announced),
+        ),
+    };
+    match obstacle {
+        Some(obstacle) => obstacle,
+        None if snapshot.draining => VipReason::Draining,
+        None if !member.has_endpoints() => VipReason::NoEndpoint,
+        None => gate(snapshot, member, was_announced),
     }
-    if snapshot.bgp.is_none() {
-        return VipReason::NoSpeaker;
-    }
-    if !own.has_next_hop(vip) {
-        return VipReason::NoNextHop;
-    }
-    if snapshot.draining {
-        return VipReason::Draining;
-    }
-    if member.ports.iter().all(|plan| plan.targets.is_empty()) {
-        return VipReason::NoEndpoint;
-    }
-    let was_announced = previous.routes.contains(&vip);
-    gate(snapshot, member, was_announced)
 }
 
 /// Which families this node has addresses of, to be next hops. Asked for each VIP, so looked up once.

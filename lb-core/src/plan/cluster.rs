@@ -39,6 +39,7 @@ pub(super) fn plan_cluster(
         nodes,
         links: snapshot.links.clone(),
         datapath: snapshot.datapath,
+        dataplane: Arc::clone(&snapshot.dataplane),
         left_out,
     };
     match previous {

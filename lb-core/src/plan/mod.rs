@@ -6,7 +6,9 @@ pub mod announce;
 mod bgp;
 mod cluster;
 mod endpoints;
+mod layer2;
 mod service;
+mod unreachable;
 
 use std::sync::Arc;
 
@@ -29,6 +31,8 @@ pub fn plan(snapshot: &Snapshot, previous: &DesiredState) -> DesiredState {
         .collect();
     let announcements = announce::announce(snapshot, previous, &services);
     let bgp = bgp::plan_bgp(snapshot, &cluster, previous.bgp.as_ref());
+    let owned = layer2::owned(snapshot, &announcements.vips, &previous.owned);
+    let unreachable = unreachable::plan_unreachable(snapshot, &announcements, previous);
     let mut next = DesiredState {
         generation,
         cluster: Some(cluster),
@@ -37,6 +41,8 @@ pub fn plan(snapshot: &Snapshot, previous: &DesiredState) -> DesiredState {
         leaving: announcements.leaving,
         bgp,
         routes: announcements.routes,
+        owned,
+        unreachable,
         drain: announcements.drain,
         replan_at: announcements.replan_at,
     };
@@ -52,6 +58,7 @@ fn is_same_for_the_datapath(next: &DesiredState, previous: &DesiredState) -> boo
         _ => false,
     };
     same_cluster
+        && next.owned == previous.owned
         && next.ports().count() == previous.ports().count()
         && next
             .ports()
