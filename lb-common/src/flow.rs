@@ -150,8 +150,10 @@ pub struct Flow {
     pub row: u32,
     /// Upper half of the reverse tuple's hash: an entry of the reverse index that says another is stale.
     pub reverse_tag: u32,
+    /// TCP: what the endpoint acknowledged last, to tell a client's RST from a forged one.
+    pub endpoint_ack: u32,
     /// Zero.
-    pub reserved: [u32; 12],
+    pub reserved: [u32; 11],
 }
 
 impl Flow {
@@ -159,6 +161,8 @@ impl Flow {
     pub const FROM_GUE: u8 = 1;
     /// The pod has answered: the client's next packet makes the flow an established one.
     pub const REPLIED: u8 = 2;
+    /// A client's RST lay in the window but not where the pod would take it: what the pod sends next revokes it.
+    pub const RESET_IN_DOUBT: u8 = 4;
 }
 
 /// The index line of a flow with this hash, which may as well be in the line that differs in the lowest bit:

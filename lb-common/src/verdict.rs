@@ -60,7 +60,8 @@ verdicts! {
     HopLimit = 16, "hop-limit";
     /// No room for a new flow.
     FlowsFull = 17, "flows-full";
-    /// Another flow of the pod already has this client address and port.
+    /// Beside `Delivered`: the endpoint has another flow with this client address and port. Another endpoint took this
+    /// one, or [`Verdict::PortTranslated`].
     ReverseClash = 18, "reverse-clash";
     /// A table names what is not there: written between two packets, or a defect.
     TableInconsistent = 19, "table-inconsistent";
@@ -88,6 +89,8 @@ verdicts! {
     NeighbourAnswered = 30, "neighbour-answered";
     /// Somebody else says, by ARP or Neighbour Discovery, to have such a VIP; passed into the stack.
     VipClaimed = 31, "vip-claimed";
+    /// Beside `ReverseClash`: no other endpoint was there, the pod sees another port of the client's.
+    PortTranslated = 32, "client-port-translated";
 }
 
 /// Counters there is room for.

@@ -55,6 +55,8 @@ rooms! {
     Arp = 10, "arp";
     /// Neighbour Solicitation or Advertisement.
     Ndp = 11, "ndp";
+    /// To a pod of this node, by a flow that is made here.
+    NewFlow = 12, "new_flow";
 }
 
 /// The element of map `walks`, one a CPU.
@@ -94,7 +96,11 @@ pub struct Walk {
     /// By GUE: flags of the private data.
     pub private_flags: u8,
     /// Zero.
-    pub reserved: [u8; 14],
+    pub padding: [u8; 2],
+    /// Number plus one of a flow of this client that is over, and gives way to a new one; 0: none.
+    pub replaced: u32,
+    /// Zero.
+    pub reserved: [u8; 8],
 }
 
 impl Walk {

@@ -5,9 +5,8 @@ use aya_ebpf::programs::XdpContext;
 use lb_common::{
     TCP,
     config::Config,
-    endpoint::Endpoint,
-    flow::{self, Flow, State},
-    packet::{self, Layout, Packet as _},
+    flow::{Flow, State},
+    packet::{Layout, Packet as _},
     service::ServiceValue,
     verdict::Verdict,
     walk::{Room, Walk},
@@ -37,19 +36,36 @@ pub(crate) mod tcp {
 }
 
 /// A packet for a service port, and what steering found out about it.
-struct Steered {
-    protocol: u8,
-    hash: u64,
-    service: ServiceValue,
+pub(crate) struct Steered {
+    pub(crate) protocol: u8,
+    pub(crate) hash: u64,
+    pub(crate) service: ServiceValue,
     /// Index in `endpoints` of the row's endpoint.
-    endpoint: u32,
-    by_gue: bool,
+    pub(crate) endpoint: u32,
+    pub(crate) by_gue: bool,
     /// Index of the node that sent it, if by GUE.
-    sender: u16,
+    pub(crate) sender: u16,
     /// The row's endpoint is on this node: a flow that is not known may be made.
     is_local: bool,
     /// Slot of the uplink.
-    slot: u8,
+    pub(crate) slot: u8,
+}
+
+impl Steered {
+    /// What the packet's record says.
+    #[inline(always)]
+    pub(crate) fn of(walk: &Walk) -> Self {
+        Self {
+            protocol: walk.protocol,
+            hash: walk.hash,
+            service: ServiceValue(walk.service),
+            endpoint: walk.endpoint,
+            by_gue: walk.has(Walk::BY_GUE),
+            sender: walk.sender,
+            is_local: walk.has(Walk::IS_LOCAL),
+            slot: walk.slot,
+        }
+    }
 }
 
 /// The program of the room: delivers a packet to the endpoint of its flow, or of its row if the flow is new.
@@ -60,73 +76,69 @@ pub(crate) fn enter<const V6: bool>(ctx: &XdpContext) -> u32 {
         return count::drop(Verdict::TableInconsistent);
     };
     let config: &Config = ptr::by_ref(config);
-    let service = ServiceValue(walk.service);
+    let steered = Steered::of(walk);
+    let service = steered.service.id();
     if !frame.has(Layout::transport(V6) + 8) {
-        return count::drop_of(config, service.id(), Verdict::Malformed);
+        return count::drop_of(config, service, Verdict::Malformed);
     }
-    let steered = Steered {
-        protocol: packet::protocol::<V6, _>(&frame),
-        hash: walk.hash,
-        service,
-        endpoint: walk.endpoint,
-        by_gue: walk.has(Walk::BY_GUE),
-        sender: walk.sender,
-        is_local: walk.has(Walk::IS_LOCAL),
-        slot: walk.slot,
-    };
     match deliver::<V6>(frame, config, &steered) {
-        Ok(Some(action)) => action,
-        Ok(None) => rooms::enter_by_family::<V6>(ctx, Room::ForwardV4, Room::ForwardV6),
-        Err(reason) => count::drop_of(config, service.id(), reason),
+        Ok(Next::Pass) => count::pass(Verdict::Delivered),
+        Ok(Next::Create { replaced }) => {
+            walk.replaced = replaced;
+            rooms::enter(ctx, Room::NewFlow)
+        }
+        Ok(Next::Forward) => rooms::enter_by_family::<V6>(ctx, Room::ForwardV4, Room::ForwardV6),
+        Err(reason) => count::drop_of(config, service, reason),
     }
 }
 
-/// `None` for a flow that is not known here and whose row leads elsewhere.
+/// What becomes of a packet.
+enum Next {
+    /// Translated: the stack does the rest.
+    Pass,
+    /// Its flow is to be made; `replaced` as [`Walk::replaced`].
+    Create { replaced: u32 },
+    /// The flow is not known here, and its row leads elsewhere.
+    Forward,
+}
+
 #[inline(always)]
 fn deliver<const V6: bool>(
     frame: Frame,
     config: &Config,
     steered: &Steered,
-) -> Result<Option<u32>, Verdict> {
-    let (flags, acknowledges) = tcp_fields::<V6>(frame, steered.protocol);
+) -> Result<Next, Verdict> {
+    let (flags, numbers) = tcp_fields::<V6>(frame, steered.protocol);
     let now = flows::now(config);
     let known = flows::find::<V6, false>(config, frame, steered.hash, now);
-    let number = match known {
-        Some(found) if opens_anew(found, flags) => {
-            flows::publish(found.number, State::Free, steered.hash, now);
-            None
-        }
-        Some(found) => Some(advance::<V6>(
-            config,
-            steered,
-            found,
-            flags,
-            acknowledges,
-            now,
-        )),
-        None if steered.is_local => None,
-        None => return Ok(None),
+    let (found, replaced) = match known {
+        Some(found) if opens_anew(found, flags) => (None, found.number + 1),
+        other => (other, 0),
     };
-    let number = match number {
-        Some(number) => number,
-        None => create::<V6>(config, frame, steered, flags, now)?,
+    let Some(found) = found else {
+        return Ok(if steered.is_local {
+            Next::Create { replaced }
+        } else {
+            Next::Forward
+        });
     };
+    let number = advance::<V6>(config, steered, found, flags, numbers, now);
     let flow = flows::record(number).ok_or(Verdict::TableInconsistent)?;
     forward::translate_destination::<V6>(frame, steered.protocol, flow);
-    Ok(Some(count::pass(Verdict::Delivered)))
+    Ok(Next::Pass)
 }
 
-/// Flags and acknowledgement number; zero for UDP.
+/// Flags, sequence number and acknowledgement number of a TCP segment; zero for UDP.
 #[inline(always)]
-fn tcp_fields<const V6: bool>(frame: Frame, protocol: u8) -> (u8, u32) {
+pub(crate) fn tcp_fields<const V6: bool>(frame: Frame, protocol: u8) -> (u8, [u32; 2]) {
     let transport = Layout::transport(V6);
     if protocol != TCP || !frame.has(transport + 20) {
-        return (0, 0);
+        return (0, [0; 2]);
     }
-    let acknowledges = frame.load_u32(transport + tcp::ACKNOWLEDGEMENT_AT);
+    let number = |at| u32::from_be(frame.load_u32(transport + at));
     (
         frame.load_u8(transport + tcp::FLAGS_AT),
-        u32::from_be(acknowledges),
+        [number(tcp::SEQUENCE_AT), number(tcp::ACKNOWLEDGEMENT_AT)],
     )
 }
 
@@ -145,12 +157,13 @@ fn advance<const V6: bool>(
     steered: &Steered,
     found: Found,
     flags: u8,
-    acknowledges: u32,
+    [sequence, acknowledges]: [u32; 2],
     now: u32,
 ) -> u32 {
     let state = found.meta.state();
     if flags & tcp::RST != 0 {
-        flows::touch(found, State::Reset as u32, now);
+        let state = reset(found.number, sequence).map_or(state, |state| state as u32);
+        flows::touch(found, state, now);
         return found.number;
     }
     if !flows::is_embryonic(config, found.number) {
@@ -177,8 +190,27 @@ fn advance<const V6: bool>(
     found.number
 }
 
+/// Bytes that a client may be ahead of what the pod has acknowledged: a receive window, generously.
+const WINDOW_BYTES: u32 = 1 << 20;
+
+/// What a client's RST makes of a flow: one that the pod cannot believe changes nothing, one that it may only challenge
+/// counts until the pod goes on (RFC 5961 section 3.2).
+#[inline(always)]
+fn reset(number: u32, sequence: u32) -> Option<State> {
+    let flow = flows::record_mut(number)?;
+    let ahead = sequence.wrapping_sub(flow.endpoint_ack);
+    if flow.flags & Flow::REPLIED == 0 || ahead >= WINDOW_BYTES {
+        return None;
+    }
+    if ahead != 0 {
+        flow.flags |= Flow::RESET_IN_DOUBT;
+    }
+    Some(State::Reset)
+}
+
 /// Moves a flow to the established table: the copy lives before the reverse index leads to it, and the old
-/// place is given back last, so that replies find the flow at every instant.
+/// place is given back last, so that replies find the flow at every instant. What a reply notes in the old record on
+/// another CPU meanwhile is lost, which costs nothing: the flow has been answered already.
 #[inline(always)]
 fn promote<const V6: bool>(
     config: &Config,
@@ -203,66 +235,4 @@ fn promote<const V6: bool>(
     reverse::redirect(config, hash, found.number, number);
     flows::publish(found.number, State::Free, steered.hash, now);
     Some(number)
-}
-
-#[inline(always)]
-fn create<const V6: bool>(
-    config: &Config,
-    frame: Frame,
-    steered: &Steered,
-    flags: u8,
-    now: u32,
-) -> Result<u32, Verdict> {
-    let hash = steered.hash;
-    let line = flow::line(hash, config.embryonic_mask);
-    let number = flows::claim(line, hash, now).ok_or(Verdict::FlowsFull)?;
-    let flow = flows::record_mut(number).ok_or(Verdict::TableInconsistent)?;
-    let tuple_hash =
-        fill::<V6>(config, frame, steered, flow, now).ok_or(Verdict::TableInconsistent)?;
-    if let Err(reason) = reverse::insert::<V6>(config, &Tuple::of(flow), tuple_hash, number, now) {
-        flows::publish(number, State::Free, hash, now);
-        return Err(reason);
-    }
-    let state = match (steered.protocol, flags & (tcp::SYN | tcp::ACK | tcp::RST)) {
-        (TCP, tcp::SYN) => State::SynReceived,
-        (TCP, other) if other & tcp::RST != 0 => State::Reset,
-        (TCP, _) => State::Adopted,
-        _ => State::Unreplied,
-    };
-    flows::publish(number, state, hash, now);
-    if let Some(line) = count::service(config, steered.service.id()) {
-        ptr::by_mut(line).new_flows += 1;
-    }
-    Ok(number)
-}
-
-/// Writes the record of a new flow; the hash of its reverse tuple.
-#[inline(always)]
-fn fill<const V6: bool>(
-    config: &Config,
-    frame: Frame,
-    steered: &Steered,
-    flow: &mut Flow,
-    now: u32,
-) -> Option<u64> {
-    let endpoint: &Endpoint = ptr::by_ref(maps::ENDPOINTS.get_ptr(steered.endpoint)?);
-    flow.client = frame.load_address::<V6>(Layout::source(V6));
-    flow.vip = frame.load_address::<V6>(Layout::destination(V6));
-    flow.client_port = frame.load_u16(Layout::transport(V6));
-    flow.vip_port = frame.load_u16(Layout::transport(V6) + 2);
-    flow.endpoint_port = endpoint.port;
-    flow.mapped_port = flow.client_port;
-    flow.protocol = steered.protocol;
-    flow.family = if V6 { 6 } else { 4 };
-    flow.interface = steered.slot;
-    flow.flags = if steered.by_gue { Flow::FROM_GUE } else { 0 };
-    flow.service = steered.service.id();
-    flow.sender_node = steered.sender;
-    flow.expected_ack = 0;
-    flow.created = now;
-    ptr::copy_address(&raw mut flow.endpoint, &raw const endpoint.address);
-    flow.row = steered.hash as u32 & steered.service.shape().rows().saturating_sub(1);
-    let hash = Tuple::of(flow).hash::<V6>(config);
-    flow.reverse_tag = (hash >> 32) as u32;
-    Some(hash)
 }

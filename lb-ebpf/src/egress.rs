@@ -137,7 +137,7 @@ fn translate<const V6: bool>(ctx: &TcContext, config: &Config, header: &Header) 
             flows::touch(found, State::Free as u32, now);
             return None;
         }
-        opens = note_tcp::<V6>(frame, flow, found, now);
+        opens = note_tcp::<V6>(config, frame, flow, found, now);
     } else {
         flow.flags |= Flow::REPLIED;
         flows::touch(found, found.meta.state(), now);
@@ -178,7 +178,13 @@ fn begins_another<const V6: bool>(frame: Frame, flow: &Flow, found: Found) -> bo
 /// What the pod's segment means for the flow: SYN-ACK says what must be acknowledged, FIN and RST shorten it.
 /// True for a SYN-ACK.
 #[inline(always)]
-fn note_tcp<const V6: bool>(frame: Frame, flow: &mut Flow, found: Found, now: u32) -> bool {
+fn note_tcp<const V6: bool>(
+    config: &Config,
+    frame: Frame,
+    flow: &mut Flow,
+    found: Found,
+    now: u32,
+) -> bool {
     let transport = Layout::transport(V6);
     let flags = frame.load_u8(transport + tcp::FLAGS_AT);
     let mut state = found.meta.state();
@@ -187,9 +193,17 @@ fn note_tcp<const V6: bool>(frame: Frame, flow: &mut Flow, found: Found, now: u3
         flow.expected_ack =
             u32::from_be(frame.load_u32(transport + tcp::SEQUENCE_AT)).wrapping_add(1);
     }
+    if flags & tcp::ACK != 0 {
+        flow.endpoint_ack = u32::from_be(frame.load_u32(transport + tcp::ACKNOWLEDGEMENT_AT));
+    }
     if flags & tcp::RST != 0 {
         state = State::Reset as u32;
+        flow.flags &= !Flow::RESET_IN_DOUBT;
     } else {
+        if flow.flags & Flow::RESET_IN_DOUBT != 0 {
+            flow.flags &= !Flow::RESET_IN_DOUBT;
+            state = lives_on(config, found);
+        }
         flow.flags |= Flow::REPLIED;
         if flags & tcp::FIN != 0 && state == State::Established as u32 {
             state = State::Closing as u32;
@@ -197,6 +211,16 @@ fn note_tcp<const V6: bool>(frame: Frame, flow: &mut Flow, found: Found, now: u3
     }
     flows::touch(found, state, now);
     opens
+}
+
+/// The state of a flow whose pod goes on after a RST.
+#[inline(always)]
+fn lives_on(config: &Config, found: Found) -> u32 {
+    if flows::is_embryonic(config, found.number) {
+        State::SynReceived as u32
+    } else {
+        State::Established as u32
+    }
 }
 
 /// Source becomes the VIP, the client's port its own again; the transport header is at `transport`.

@@ -15,6 +15,8 @@ mod answer;
 #[cfg(all(target_arch = "bpf", feature = "bench-driver"))]
 mod bench_driver;
 #[cfg(target_arch = "bpf")]
+mod clash;
+#[cfg(target_arch = "bpf")]
 mod count;
 #[cfg(target_arch = "bpf")]
 mod deliver;
@@ -36,6 +38,8 @@ mod maps;
 mod mss;
 #[cfg(target_arch = "bpf")]
 mod neighbours;
+#[cfg(target_arch = "bpf")]
+mod new_flow;
 #[cfg(target_arch = "bpf")]
 mod odd;
 #[cfg(target_arch = "bpf")]
@@ -95,6 +99,7 @@ mod programs {
         related_v6: crate::related::enter::<true>;
         arp: crate::neighbours::arp;
         ndp: crate::neighbours::ndp;
+        new_flow: crate::new_flow::enter;
     }
 
     /// Packets that leave by an uplink.

@@ -168,32 +168,53 @@ pub(crate) fn find<const V6: bool>(
     None
 }
 
-/// Leads the tuple to a flow.
+/// Leads a claimed flow's replies to it. Global functions of numbers, as the scans are.
 ///
 /// # Errors
-/// `ReverseClash` if it leads to another living flow, `FlowsFull` if the line has no room.
+/// `ReverseClash` if its tuple leads to another living flow, `FlowsFull` if the line has no room.
 #[inline(always)]
-pub(crate) fn insert<const V6: bool>(
-    config: &Config,
-    tuple: &Tuple<'_>,
-    hash: u64,
-    number: u32,
-    now: u32,
-) -> Result<(), Verdict> {
-    if find::<V6>(config, tuple, hash, now).is_some() {
-        return if BY_ENDPOINT_ALONE {
-            Ok(())
-        } else {
-            Err(Verdict::ReverseClash)
-        };
-    }
-    let (_, entry) = scan::free(line(config, hash), now).ok_or(Verdict::FlowsFull)?;
-    let old = ptr::load_word(entry);
-    if ptr::swap_word(entry, old, leads_to(hash, number)) {
-        Ok(())
+pub(crate) fn insert<const V6: bool>(number: u32, now: u32) -> Result<(), Verdict> {
+    let outcome = if V6 {
+        reverse_insert_v6(number, now)
     } else {
-        Err(Verdict::FlowsFull)
+        reverse_insert_v4(number, now)
+    };
+    match outcome {
+        INSERTED => Ok(()),
+        CLASH => Err(Verdict::ReverseClash),
+        _ => Err(Verdict::FlowsFull),
     }
+}
+
+const INSERTED: u32 = 0;
+const CLASH: u32 = 1;
+const FULL: u32 = 2;
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn reverse_insert_v4(number: u32, now: u32) -> u32 {
+    try_insert::<false>(number, now).unwrap_or(FULL)
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn reverse_insert_v6(number: u32, now: u32) -> u32 {
+    try_insert::<true>(number, now).unwrap_or(FULL)
+}
+
+/// `None`: no room, or another CPU was first.
+#[inline(always)]
+fn try_insert<const V6: bool>(number: u32, now: u32) -> Option<u32> {
+    let config: &Config = ptr::by_ref(maps::CONFIG.get_ptr(0)?);
+    let flow = flows::record_mut(number)?;
+    let hash = Tuple::of(flow).hash::<V6>(config);
+    flow.reverse_tag = (hash >> 32) as u32;
+    if find::<V6>(config, &Tuple::of(flow), hash, now).is_some() {
+        return Some(if BY_ENDPOINT_ALONE { INSERTED } else { CLASH });
+    }
+    let (_, entry) = scan::free(line(config, hash), now)?;
+    let old = ptr::load_word(entry);
+    ptr::swap_word(entry, old, leads_to(hash, number)).then_some(INSERTED)
 }
 
 /// Leads the tuple from one number of a flow to another.

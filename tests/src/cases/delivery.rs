@@ -6,7 +6,7 @@ use lb_common::{flow::State, verdict::Verdict};
 
 use super::{Clients, ingress};
 use crate::{
-    addresses::{kinds, pod, pod_port, port_of, second_vip, vips},
+    addresses::{kinds, pod, pod_port, port_of, vips},
     case::{Case, Ground, Run},
     frame::{Packet, client},
     world::{XDP_DROP, XDP_PASS},
@@ -32,7 +32,6 @@ pub(super) fn cases(clients: &mut Clients) -> Vec<Case> {
         cases.extend(tcp(clients, vip));
         cases.extend(udp(clients, vip));
         cases.push(full(clients, vip));
-        cases.push(clash(clients, vip));
     }
     cases
 }
@@ -134,21 +133,6 @@ fn full(clients: &mut Clients, vip: IpAddr) -> Case {
         action: XDP_DROP,
         counted: &[Verdict::FlowsFull],
         ..ingress("no room for another embryonic flow", &packet)
-    }
-}
-
-fn clash(clients: &mut Clients, vip: IpAddr) -> Case {
-    let first = clients.packet(vip, port_of(1, false), false);
-    let second = Packet {
-        destination: (second_vip(vip), 80),
-        ..first.clone()
-    };
-    Case {
-        before: vec![Run::Ingress(first.frame())],
-        action: XDP_DROP,
-        counted: &[Verdict::ReverseClash],
-        flow: Some(State::SynReceived),
-        ..ingress("another VIP's flow has the pod's tuple", &second)
     }
 }
 

@@ -1,0 +1,121 @@
+//! A new flow that its endpoint could not tell from another: two service ports, or two VIPs, have given the pod the same
+//! address and port of a client. Another endpoint of the service on this node takes it; if there is none, the pod sees
+//! another port of the client's, whose address stays. What large CGNATs do daily is no reason to drop.
+
+use lb_common::{
+    config::Config,
+    endpoint::{ENDPOINTS_PER_LINE, Endpoint},
+    service::ServiceCold,
+    verdict::Verdict,
+};
+
+use crate::{
+    count,
+    deliver::Steered,
+    flows, maps, new_flow,
+    ptr::{self, Frame},
+    reverse,
+};
+
+/// Other endpoints that are tried.
+const ENDPOINTS_TRIED: u32 = 2;
+/// Slots that are looked at for the next endpoint of this node.
+const SLOTS_SCANNED: u32 = 32;
+/// Ports that are tried. Each is free but for bad luck: a pod has few flows of one client.
+const PORTS_TRIED: u32 = 4;
+/// From one port to the next: odd, so that none comes twice.
+const PORT_STEP: u32 = 7919;
+/// Mapped ports are from the upper half, where no client's service listens.
+const LOWEST_PORT: u16 = 0x8000;
+
+/// Leads a claimed flow elsewhere than its record says, so that its replies lead to it.
+#[inline(always)]
+pub(crate) fn resolve<const V6: bool>(
+    config: &Config,
+    frame: Frame,
+    steered: &Steered,
+    number: u32,
+    now: u32,
+) -> Result<(), Verdict> {
+    other_endpoint::<V6>(config, steered, number, now)
+        .or_else(|| other_port::<V6>(frame, steered, number, now))
+        .ok_or(Verdict::FlowsFull)?;
+    count::verdict(Verdict::ReverseClash);
+    Ok(())
+}
+
+/// Gives the flow to another endpoint of the service on this node.
+#[inline(always)]
+fn other_endpoint<const V6: bool>(
+    config: &Config,
+    steered: &Steered,
+    number: u32,
+    now: u32,
+) -> Option<()> {
+    let id = u32::from(steered.service.id());
+    let cold: &ServiceCold = ptr::by_ref(maps::SERVICE_COLD.get_ptr(id)?);
+    let mask = (u32::from(cold.endpoint_lines) * ENDPOINTS_PER_LINE).wrapping_sub(1);
+    let first = steered.service.endpoint_line() * ENDPOINTS_PER_LINE;
+    let mut index = steered.endpoint;
+    for _ in 0..ENDPOINTS_TRIED {
+        index = local_endpoint(
+            first,
+            mask,
+            index.wrapping_sub(first) + 1,
+            config.own_node.into(),
+        );
+        if index == NONE || index == steered.endpoint {
+            return None;
+        }
+        let endpoint: &Endpoint = ptr::by_ref(maps::ENDPOINTS.get_ptr(index)?);
+        let flow = flows::record_mut(number)?;
+        flow.endpoint_port = endpoint.port;
+        ptr::copy_address(&raw mut flow.endpoint, &raw const endpoint.address);
+        if reverse::insert::<V6>(number, now).is_ok() {
+            return Some(());
+        }
+    }
+    None
+}
+
+/// Gives the flow to the row's endpoint all the same, from another port of the client's.
+#[inline(always)]
+fn other_port<const V6: bool>(
+    frame: Frame,
+    steered: &Steered,
+    number: u32,
+    now: u32,
+) -> Option<()> {
+    // The record may name the endpoint that was tried last.
+    new_flow::fill::<V6>(frame, steered, number, now)?;
+    for attempt in 0..PORTS_TRIED {
+        let port = (steered.hash >> 16) as u32 + attempt * PORT_STEP;
+        flows::record_mut(number)?.mapped_port = (port as u16 | LOWEST_PORT).to_be();
+        if reverse::insert::<V6>(number, now).is_ok() {
+            count::verdict(Verdict::PortTranslated);
+            return Some(());
+        }
+    }
+    None
+}
+
+const NONE: u32 = u32::MAX;
+
+/// Index of the next endpoint of a node, in an extent of `mask + 1` slots from slot `from` on.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn local_endpoint(first: u32, mask: u32, from: u32, node: u32) -> u32 {
+    for step in 0..SLOTS_SCANNED {
+        let index = first.wrapping_add(from.wrapping_add(step) & mask);
+        let Some(endpoint) = maps::ENDPOINTS.get_ptr(index) else {
+            return NONE;
+        };
+        let endpoint: &Endpoint = ptr::by_ref(endpoint);
+        let other =
+            u32::from(endpoint.node) ^ node | endpoint.flags & Endpoint::IN_USE ^ Endpoint::IN_USE;
+        if other == 0 {
+            return index;
+        }
+    }
+    NONE
+}

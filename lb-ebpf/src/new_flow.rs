@@ -1,0 +1,126 @@
+//! A flow that is not known here, and whose row leads to a pod of this node: its record, its state, and the way back
+//! from the pod to it. Nothing is seen of a flow until all of that is written.
+
+use aya_ebpf::programs::XdpContext;
+use lb_common::{
+    TCP,
+    config::Config,
+    endpoint::Endpoint,
+    flow::{self, Flow, State},
+    packet::{Layout, Packet as _},
+    verdict::Verdict,
+    walk::Walk,
+};
+
+use crate::{
+    clash, count,
+    deliver::{self, Steered, tcp},
+    flows, forward, maps,
+    ptr::{self, Frame},
+    reverse, rooms,
+};
+
+/// The program of the room: makes the flow and delivers its first packet.
+#[inline(always)]
+pub(crate) fn enter(ctx: &XdpContext) -> u32 {
+    let (Some(walk), Some(config)) = (rooms::walk(), maps::CONFIG.get_ptr(0)) else {
+        return count::drop(Verdict::TableInconsistent);
+    };
+    let config: &Config = ptr::by_ref(config);
+    let delivered = if walk.has(Walk::V6) {
+        deliver::<true>(ctx, config, walk)
+    } else {
+        deliver::<false>(ctx, config, walk)
+    };
+    match delivered {
+        Ok(()) => count::pass(Verdict::Delivered),
+        Err(reason) => count::drop_of(config, Steered::of(walk).service.id(), reason),
+    }
+}
+
+#[inline(always)]
+fn deliver<const V6: bool>(ctx: &XdpContext, config: &Config, walk: &Walk) -> Result<(), Verdict> {
+    let frame = Frame::xdp(ctx);
+    if !frame.has(Layout::transport(V6) + 8) {
+        return Err(Verdict::Malformed);
+    }
+    let steered = &Steered::of(walk);
+    let number = create::<V6>(config, frame, steered, walk.replaced)?;
+    let flow = flows::record(number).ok_or(Verdict::TableInconsistent)?;
+    forward::translate_destination::<V6>(frame, steered.protocol, flow);
+    Ok(())
+}
+
+/// Makes a flow; its number. `replaced` is the number plus one of a flow of the same client that is over, or 0: it goes
+/// only when there is room for the new one.
+#[inline(always)]
+fn create<const V6: bool>(
+    config: &Config,
+    frame: Frame,
+    steered: &Steered,
+    replaced: u32,
+) -> Result<u32, Verdict> {
+    let now = flows::now(config);
+    let (flags, ..) = deliver::tcp_fields::<V6>(frame, steered.protocol);
+    let line = flow::line(steered.hash, config.embryonic_mask);
+    let number = flows::claim(line, steered.hash, now).ok_or(Verdict::FlowsFull)?;
+    if replaced != 0 {
+        flows::publish(replaced - 1, State::Free, steered.hash, now);
+    }
+    fill::<V6>(frame, steered, number, now).ok_or(Verdict::TableInconsistent)?;
+    let led = match reverse::insert::<V6>(number, now) {
+        Err(Verdict::ReverseClash) => clash::resolve::<V6>(config, frame, steered, number, now),
+        led => led,
+    };
+    if let Err(reason) = led {
+        flows::publish(number, State::Free, steered.hash, now);
+        return Err(reason);
+    }
+    publish(config, steered, number, flags, now);
+    Ok(number)
+}
+
+/// Makes a flow known in the state that its first packet puts it in.
+#[inline(always)]
+fn publish(config: &Config, steered: &Steered, number: u32, flags: u8, now: u32) {
+    let state = match (steered.protocol, flags & (tcp::SYN | tcp::ACK | tcp::RST)) {
+        (TCP, tcp::SYN) => State::SynReceived,
+        (TCP, other) if other & tcp::RST != 0 => State::Reset,
+        (TCP, _) => State::Adopted,
+        _ => State::Unreplied,
+    };
+    flows::publish(number, state, steered.hash, now);
+    if let Some(line) = count::service(config, steered.service.id()) {
+        ptr::by_mut(line).new_flows += 1;
+    }
+}
+
+/// Writes the record of a flow to the row's endpoint.
+#[inline(always)]
+pub(crate) fn fill<const V6: bool>(
+    frame: Frame,
+    steered: &Steered,
+    number: u32,
+    now: u32,
+) -> Option<()> {
+    let endpoint: &Endpoint = ptr::by_ref(maps::ENDPOINTS.get_ptr(steered.endpoint)?);
+    let flow = flows::record_mut(number)?;
+    flow.client = frame.load_address::<V6>(Layout::source(V6));
+    flow.vip = frame.load_address::<V6>(Layout::destination(V6));
+    flow.client_port = frame.load_u16(Layout::transport(V6));
+    flow.vip_port = frame.load_u16(Layout::transport(V6) + 2);
+    flow.endpoint_port = endpoint.port;
+    flow.mapped_port = flow.client_port;
+    flow.protocol = steered.protocol;
+    flow.family = if V6 { 6 } else { 4 };
+    flow.interface = steered.slot;
+    flow.flags = if steered.by_gue { Flow::FROM_GUE } else { 0 };
+    flow.service = steered.service.id();
+    flow.sender_node = steered.sender;
+    flow.expected_ack = 0;
+    flow.endpoint_ack = 0;
+    flow.created = now;
+    ptr::copy_address(&raw mut flow.endpoint, &raw const endpoint.address);
+    flow.row = steered.hash as u32 & steered.service.shape().rows().saturating_sub(1);
+    Some(())
+}
