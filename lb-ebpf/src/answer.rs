@@ -95,7 +95,8 @@ fn answer<const V6: bool>(ctx: &XdpContext, config: &Config, walk: &Walk) -> Opt
         (NO_SUCH_PORT | NO_ENDPOINT, UDP) => error::<V6>(ctx, frame, port_unreachable(V6), 0),
         (TTL_EXPIRED, TCP | UDP) => error::<V6>(ctx, frame, time_exceeded(V6), 0),
         (TOO_BIG, TCP | UDP) => error::<V6>(ctx, frame, too_big(V6), config.mss_v4_bytes + 40),
-        (UNSUPPORTED, ICMP | ICMPV6) => echo::<V6>(frame),
+        (UNSUPPORTED, ICMP) if !V6 => echo::<V6>(frame),
+        (UNSUPPORTED, ICMPV6) if V6 => echo::<V6>(frame),
         _ => None,
     }
 }

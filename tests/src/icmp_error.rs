@@ -5,10 +5,7 @@ use std::net::IpAddr;
 
 use etherparse::PacketBuilder;
 
-use crate::{
-    frame::see,
-    world::{ROUTER_MAC, node_mac},
-};
+use crate::world::{ROUTER_MAC, node_mac};
 
 /// What an ICMP error quotes at least: the IP header and eight bytes (RFC 792).
 #[must_use]
@@ -22,7 +19,7 @@ pub fn quoted(like: IpAddr) -> usize {
 /// If the reply is shorter.
 #[must_use]
 pub fn complaint(reply: &[u8], kind: (u8, u8), rest: [u8; 4], bytes: usize) -> Vec<u8> {
-    let vip = see(reply).source;
+    let vip = source(reply);
     let router: IpAddr = match vip {
         IpAddr::V4(_) => [192, 0, 2, 7].into(),
         IpAddr::V6(_) => [0x2001, 0xdb8, 0, 0, 0, 0, 0, 7].into(),
@@ -42,7 +39,7 @@ pub fn refusal(
     rest: [u8; 4],
     bytes: usize,
 ) -> Vec<u8> {
-    let client = see(delivered).source;
+    let client = source(delivered);
     message((sender, client), kind, rest, &delivered[14..14 + bytes])
 }
 
@@ -77,4 +74,13 @@ pub fn too_big(like: IpAddr, mtu: u16) -> ((u8, u8), [u8; 4]) {
         if like.is_ipv4() { (3, 4) } else { (2, 0) },
         [0, 0, high, low],
     )
+}
+
+/// As it stands there, whatever else is wrong with the frame.
+fn source(frame: &[u8]) -> IpAddr {
+    if frame[12] == 8 {
+        IpAddr::from(<[u8; 4]>::try_from(&frame[26..30]).expect("four bytes"))
+    } else {
+        IpAddr::from(<[u8; 16]>::try_from(&frame[22..38]).expect("sixteen bytes"))
+    }
 }

@@ -4,6 +4,8 @@
 pub mod addresses;
 pub mod case;
 pub mod cases;
+pub mod cpu;
+pub mod dice;
 pub mod fragments;
 pub mod frame;
 pub mod hitless;
@@ -11,6 +13,8 @@ pub mod icmp_error;
 pub mod loaded;
 pub mod neighbour;
 pub mod outer;
+pub mod reference;
 pub mod steered;
 pub mod steering;
+pub mod traffic;
 pub mod world;

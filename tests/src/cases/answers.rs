@@ -59,6 +59,7 @@ pub(super) fn cases(clients: &mut Clients) -> Vec<Case> {
             ..ingress("a datagram where nobody listens", &query)
         });
         cases.push(echo(clients, vip));
+        cases.push(echo_of_the_other_family(clients, vip));
     }
     for (vip, udp) in kinds() {
         let old = Packet {
@@ -110,6 +111,23 @@ fn echo(clients: &mut Clients, vip: IpAddr) -> Case {
         out,
         counted: &[Verdict::UnsupportedProtocol, Verdict::EchoAnswered],
         ..ingress("an echo request", &clients.packet(vip, 1, true))
+    }
+}
+
+/// ICMP in IPv6 and ICMPv6 in IPv4 are nothing that a host knows.
+fn echo_of_the_other_family(clients: &mut Clients, vip: IpAddr) -> Case {
+    let mut request = echo_request(vip, b"odd");
+    let (at, protocol) = if vip.is_ipv4() { (23, 58) } else { (20, 1) };
+    request[at] = protocol;
+    Case {
+        packet: Run::Ingress(request.clone()),
+        action: XDP_DROP,
+        out: request,
+        counted: &[Verdict::UnsupportedProtocol],
+        ..ingress(
+            "an echo request of the other family",
+            &clients.packet(vip, 1, true),
+        )
     }
 }
 

@@ -7,7 +7,7 @@ use crate::tidy::Finding;
 use crate::tidy::metadata::{Metadata, Package};
 
 /// A member of this workspace and those of ours it may use.
-const MAY_USE: [(&str, &[&str]); 10] = [
+const MAY_USE: [(&str, &[&str]); 11] = [
     ("lb-common", &[]),
     ("lb-ebpf", &["lb-common"]),
     ("lb-core", &["lb-common"]),
@@ -19,6 +19,7 @@ const MAY_USE: [(&str, &[&str]); 10] = [
     ),
     ("lb-lab", &[]),
     ("xtask", &[]),
+    ("fairlead-model", &[]),
     ("fairlead-tests", ANY_LIBRARY),
     ("fairlead-benches", ANY_LIBRARY),
 ];
@@ -29,6 +30,7 @@ const ANY_LIBRARY: &[&str] = &[
     "lb-datapath",
     "lb-agent",
     "lb-lab",
+    "fairlead-model",
 ];
 
 /// A library and the only crates that may use it.

@@ -1,0 +1,415 @@
+//! The walk of a packet that comes in, as the design tells it, and the model's memory.
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    time::Duration,
+};
+
+use crate::{
+    answers,
+    cluster::{Cluster, Endpoint, Way},
+    compare::{Action, Effect, Expected, Observed, hex},
+    flows::{Flow, FlowView, Flows, Tuple},
+    parse::{self, Parsed},
+    replies,
+    translate::{age, deliver, related},
+    tunnel::{self, Arrival},
+    wire::{self, ETHERNET, put},
+};
+
+/// Steers that a packet may make between nodes after the first.
+const HOPS_MAX: u8 = 1;
+/// Answers a second that a data path may surely give, and surely not exceed, on one CPU.
+const ANSWERS: std::ops::Range<usize> = 700..2100;
+
+/// What only the cluster's key explains: the model takes the data path's word for it once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Secret {
+    /// The tag of a flow's GUE by hop, flags and ingress node.
+    Tag(Tuple, u8, u8, u32),
+    /// The outer source port of a flow.
+    Entropy(Tuple),
+    /// What GUE calls a node.
+    NodeId(usize),
+}
+
+/// The cluster's data paths, as they should be.
+#[derive(Clone, Debug)]
+pub struct Model {
+    cluster: Cluster,
+    flows: Vec<Flows>,
+    secrets: HashMap<Secret, u64>,
+    /// Which of its service's endpoints a flow may have, one bit each.
+    choices: HashMap<Tuple, u64>,
+    answers: Vec<VecDeque<Duration>>,
+    taken: BTreeMap<Vec<&'static str>, u64>,
+}
+
+/// A packet for a VIP on its way through one node.
+pub(crate) struct Visit<'a> {
+    pub(crate) own: usize,
+    pub(crate) now: Duration,
+    pub(crate) frame: &'a [u8],
+    pub(crate) arrival: Arrival,
+    /// A node has steered it already.
+    pub(crate) steered: bool,
+    pub(crate) observed: &'a [u8],
+}
+
+impl Model {
+    /// Of data paths that have seen nothing.
+    #[must_use]
+    pub fn new(cluster: Cluster) -> Self {
+        let nodes = cluster.nodes.len();
+        Self {
+            cluster,
+            flows: vec![Flows::default(); nodes],
+            secrets: HashMap::new(),
+            choices: HashMap::new(),
+            answers: vec![VecDeque::new(); nodes],
+            taken: BTreeMap::new(),
+        }
+    }
+
+    /// What it is a model of.
+    #[must_use]
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    /// How often each set of verdicts was met.
+    #[must_use]
+    pub fn taken(&self) -> &BTreeMap<Vec<&'static str>, u64> {
+        &self.taken
+    }
+
+    /// A node's flows: those that must be there, and (`false`) those that may be.
+    #[must_use]
+    pub fn flows(&self, node: usize, now: Duration) -> Vec<(FlowView, bool)> {
+        self.flows[node].views(now).collect()
+    }
+
+    /// A frame comes in at a node; what was made of it must be what the design says.
+    ///
+    /// # Errors
+    /// Everything that it could have come to.
+    pub fn ingress(
+        &mut self,
+        node: usize,
+        now: Duration,
+        frame: &[u8],
+        observed: &Observed,
+    ) -> Result<(), String> {
+        let expected = self.walk(node, now, frame, &observed.frame);
+        self.settle(node, now, frame, observed, expected)
+    }
+
+    /// A frame leaves a node by its uplink.
+    ///
+    /// # Errors
+    /// As [`Model::ingress`].
+    pub fn egress(
+        &mut self,
+        node: usize,
+        now: Duration,
+        frame: &[u8],
+        observed: &Observed,
+    ) -> Result<(), String> {
+        let site = &self.cluster.nodes[node];
+        let expected = replies::sent(node, site, &self.flows[node], now, frame);
+        self.settle(node, now, frame, observed, expected)
+    }
+
+    fn settle(
+        &mut self,
+        node: usize,
+        now: Duration,
+        frame: &[u8],
+        observed: &Observed,
+        expected: Vec<Expected>,
+    ) -> Result<(), String> {
+        let (mut right, mut differences) = (Vec::new(), Vec::new());
+        for one in expected {
+            let difference = one.difference(observed);
+            match difference.or_else(|| self.forbids(node, now, &one)) {
+                None => right.push(one),
+                Some(difference) => differences.push(difference),
+            }
+        }
+        let Some(first) = right.first() else {
+            return Err(format!(
+                "is  {:?} {:?}: {}\nnot {}",
+                observed.action,
+                observed.counted,
+                hex(&observed.frame),
+                differences.join("\nnor ")
+            ));
+        };
+        let was_right = wire::verify(frame, self.cluster.gue_port).is_ok();
+        if was_right && first.action != Action::Drop {
+            wire::verify(&observed.frame, self.cluster.gue_port)?;
+        }
+        *self.taken.entry(first.counted.clone()).or_default() += 1;
+        for effect in first.effects.clone() {
+            self.learn(node, now, effect);
+        }
+        self.narrow(&right);
+        Ok(())
+    }
+
+    /// Of the endpoints that a flow may have, those remain that explain what was seen: a forwarded packet names a node
+    /// only.
+    fn narrow(&mut self, right: &[Expected]) {
+        let mut remain: HashMap<Tuple, u64> = HashMap::new();
+        for effect in right.iter().flat_map(|one| &one.effects) {
+            if let Effect::Choose(tuple, number) = effect {
+                *remain.entry(*tuple).or_default() |= 1 << number;
+            }
+        }
+        self.choices.extend(remain);
+    }
+
+    /// Why something that looks right cannot be: it contradicts what was seen before.
+    fn forbids(&self, node: usize, now: Duration, expected: &Expected) -> Option<String> {
+        for effect in &expected.effects {
+            if let Effect::Learn(secret, value) = effect {
+                let known = self.secrets.get(secret);
+                if known.is_some_and(|known| known != value) {
+                    return Some(format!("{secret:?} was {known:?}, is {value}"));
+                }
+            }
+        }
+        let recent = self.answers[node].iter();
+        let recent = recent
+            .filter(|at| now - **at < Duration::from_secs(1))
+            .count();
+        let is_answer = expected
+            .effects
+            .iter()
+            .any(|effect| matches!(effect, Effect::Answer));
+        if is_answer && recent >= ANSWERS.end {
+            return Some(format!("{recent} answers within a second"));
+        }
+        if expected.counted.contains(&"answer-limited") && recent < ANSWERS.start {
+            return Some(format!("only {recent} answers within a second"));
+        }
+        None
+    }
+
+    fn learn(&mut self, node: usize, now: Duration, effect: Effect) {
+        match effect {
+            Effect::Learn(secret, value) => {
+                self.secrets.insert(secret, value);
+            }
+            Effect::Choose(..) => {}
+            Effect::Flow(change) => self.flows[change.node].apply(&change),
+            Effect::Answer => {
+                self.answers[node].push_back(now);
+                if self.answers[node].len() > ANSWERS.end {
+                    self.answers[node].pop_front();
+                }
+            }
+        }
+    }
+
+    fn walk(&self, own: usize, now: Duration, frame: &[u8], observed: &[u8]) -> Vec<Expected> {
+        let site = &self.cluster.nodes[own];
+        let untouched = || vec![Expected::untouched(frame)];
+        if frame.get(..6) != Some(&site.mac[..]) {
+            return untouched();
+        }
+        let Some(destination) = parse::destination(frame) else {
+            return untouched();
+        };
+        let mut visit = Visit {
+            own,
+            now,
+            frame,
+            arrival: Arrival::Plain,
+            steered: self.cluster.is_node_mac(own, &frame[6..12]),
+            observed,
+        };
+        if self.cluster.is_vip(destination) {
+            return self.serve(&visit);
+        }
+        if !tunnel::is_for(site, &self.cluster, frame, destination) {
+            return untouched();
+        }
+        let (inner, arrival) = match tunnel::decapsulate(&self.cluster, own, frame) {
+            Ok(inside) => inside,
+            Err(reason) => return vec![Expected::drop(reason)],
+        };
+        let is_ours = parse::destination(&inner).is_some_and(|vip| self.cluster.is_vip(vip));
+        if !is_ours {
+            return vec![Expected::drop("gue-malformed")];
+        }
+        (visit.frame, visit.arrival, visit.steered) = (&inner, arrival, true);
+        self.serve(&visit)
+    }
+
+    /// A packet whose destination is a VIP.
+    fn serve(&self, visit: &Visit<'_>) -> Vec<Expected> {
+        let parsed = match parse::parse(visit.frame) {
+            Ok(parsed) => parsed,
+            Err(reason) => return self.refuse(visit, reason),
+        };
+        let tuple = &parsed.tuple;
+        let Some(port) = self.cluster.port(tuple.vip, tuple.vip_port, tuple.udp) else {
+            return self.refuse(visit, "no-such-port");
+        };
+        if let Arrival::Gue {
+            hop,
+            flags,
+            ingress,
+            tag,
+        } = visit.arrival
+        {
+            let known = self.secrets.get(&Secret::Tag(*tuple, hop, flags, ingress));
+            if known != Some(&u64::from(tag)) {
+                return vec![Expected::drop("gue-bad-tag")];
+            }
+        }
+        if port.endpoints.is_empty() {
+            return self.refuse(visit, "no-endpoint");
+        }
+        let remain = self.choices.get(tuple).copied().unwrap_or(u64::MAX);
+        let all = port.endpoints.iter().enumerate();
+        let open = all.filter(|(number, _)| remain >> number & 1 != 0);
+        let steered = open.flat_map(|(number, endpoint)| {
+            let outcomes = self.steer(visit, &parsed, endpoint).into_iter();
+            outcomes.map(move |outcome| outcome.with(Effect::Choose(*tuple, number as u32)))
+        });
+        steered.collect()
+    }
+
+    fn steer(&self, visit: &Visit<'_>, parsed: &Parsed, endpoint: &Endpoint) -> Vec<Expected> {
+        let is_local = endpoint.node == visit.own;
+        let known = self.flows[visit.own].find(&parsed.tuple, visit.now);
+        let one = |known: Option<Flow>| match (known, is_local, parsed.is_error) {
+            (Some(flow), _, true) if is_local || visit.steered => {
+                vec![related(visit, parsed, &flow)]
+            }
+            (None, true, true) => vec![Expected::drop("icmp-error-of-no-flow")],
+            (Some(flow), ..) if is_local || visit.steered => {
+                vec![deliver(visit, parsed, Some(flow), endpoint)]
+            }
+            (None, true, false) => vec![self.begin(visit, parsed, endpoint)],
+            _ => self.forward(visit, parsed, endpoint.node),
+        };
+        known.into_iter().flat_map(one).collect()
+    }
+
+    /// A flow that is not known here, at its row's endpoint.
+    fn begin(&self, visit: &Visit<'_>, parsed: &Parsed, endpoint: &Endpoint) -> Expected {
+        let reply = crate::flows::reverse(&parsed.tuple, endpoint);
+        let other = self.flows[visit.own].find_reply(&reply);
+        let clashes = other.is_some_and(|other| {
+            let alive = self.flows[visit.own].find(&other, visit.now);
+            other != parsed.tuple && alive.iter().any(Option::is_some)
+        });
+        if clashes {
+            return Expected::drop("reverse-clash");
+        }
+        deliver(visit, parsed, None, endpoint)
+    }
+
+    fn forward(&self, visit: &Visit<'_>, parsed: &Parsed, to: usize) -> Vec<Expected> {
+        if parsed.hop_limit <= 1 {
+            return self.refuse(visit, "ttl-expired");
+        }
+        let Some(way) = &self.cluster.nodes[visit.own].ways[to] else {
+            return Vec::new();
+        };
+        let Some(mac) = way.mac else {
+            return self.refuse(visit, "node-unresolved");
+        };
+        let own = self.cluster.nodes[visit.own].mac;
+        let mut aged = visit.frame.to_vec();
+        put(&mut aged, 0, &mac);
+        put(&mut aged, 6, &own);
+        age(&mut aged, visit.frame[12] != 8, parsed.hop_limit);
+        let mtu_bytes = usize::from(way.mtu_bytes);
+        if way.on_link && !visit.steered {
+            if parsed.ip_bytes > mtu_bytes {
+                return self.refuse(visit, "too-big");
+            }
+            let mut direct = Expected::new(Action::Transmit, Some(aged), &["forwarded-direct"]);
+            if visit.frame[12] == 8 {
+                direct.checksums.push(24);
+            }
+            return vec![direct];
+        }
+        let hop = match visit.arrival {
+            Arrival::Gue { hop, .. } if hop >= HOPS_MAX => return self.refuse(visit, "hop-limit"),
+            Arrival::Gue { hop, .. } => hop + 1,
+            Arrival::Plain => u8::from(visit.steered),
+        };
+        if parsed.ip_bytes + tunnel::overhead(way) > mtu_bytes {
+            return self.refuse(visit, "too-big");
+        }
+        self.by_gue(visit, parsed, way, &aged, hop)
+    }
+
+    fn by_gue(
+        &self,
+        visit: &Visit<'_>,
+        parsed: &Parsed,
+        way: &Way,
+        aged: &[u8],
+        hop: u8,
+    ) -> Vec<Expected> {
+        let Some(mut secrets) = tunnel::read_secrets(way, visit.observed) else {
+            return Vec::new();
+        };
+        if let Arrival::Gue { ingress, .. } = visit.arrival {
+            secrets.ingress = ingress;
+        }
+        let gue_port = self.cluster.gue_port;
+        let made = tunnel::encapsulate(gue_port, way, aged, parsed.ip_bytes, hop, secrets);
+        let Some((frame, over_v6)) = made else {
+            return Vec::new();
+        };
+        let tuple = parsed.tuple;
+        let mut expected = Expected::new(Action::Transmit, Some(frame), &["forwarded-gue"])
+            .with(Effect::Learn(
+                Secret::Tag(tuple, hop, 0, secrets.ingress),
+                secrets.tag.into(),
+            ))
+            .with(Effect::Learn(
+                Secret::Entropy(tuple),
+                secrets.source_port.into(),
+            ));
+        if matches!(visit.arrival, Arrival::Plain) {
+            expected = expected.with(Effect::Learn(
+                Secret::NodeId(visit.own),
+                secrets.ingress.into(),
+            ));
+        }
+        if over_v6 {
+            tunnel::outer_checksum(
+                &mut expected,
+                aged,
+                parsed.is_error,
+                parsed.transport,
+                self.cluster.gue_port,
+            );
+        }
+        let inner = ETHERNET + tunnel::overhead(way);
+        if visit.frame[12] == 8 {
+            expected.checksums.push(inner + 10);
+        }
+        if !over_v6 {
+            expected.checksums.push(24);
+        }
+        vec![expected]
+    }
+
+    /// It goes nowhere: nothing that a node has steered draws an answer.
+    fn refuse(&self, visit: &Visit<'_>, reason: &'static str) -> Vec<Expected> {
+        if visit.steered {
+            return vec![Expected::drop(reason)];
+        }
+        let mtu_bytes = self.cluster.nodes[visit.own].inner_mtu_bytes;
+        answers::answered(visit.frame, reason, mtu_bytes)
+    }
+}

@@ -1,0 +1,306 @@
+//! The real data paths of a whole cluster beside the reference model: every packet runs through both, and what the
+//! real one makes of it must be what the model says.
+
+use std::{collections::BTreeMap, net::IpAddr, time::Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use fairlead_model::{
+    Action, Cluster, Endpoint, FlowState, FlowView, Model, Node, Observed, ServicePort, Tuple, Way,
+};
+use lb_common::{
+    flow::{Flow, Meta, State},
+    limits::Capacity,
+    verdict::{VERDICTS, Verdict},
+};
+use lb_core::model::Protocol;
+use lb_datapath::Options;
+
+use crate::{
+    case::hex,
+    world::{CLUSTER, ROUTER_MAC, World, XDP_DROP, XDP_PASS, XDP_TX, node_mac, outer_address},
+};
+
+/// Nodes with a data path; the fifth is never reached.
+pub const NODES: u8 = 4;
+
+/// So roomy that no flow is refused for want of a place.
+const CAPACITY: Capacity = Capacity {
+    embryonic_flows: 262_144,
+    established_flows: 131_072,
+    ..crate::world::CAPACITY
+};
+
+/// Four nodes, and what they should do.
+pub struct Reference {
+    worlds: Vec<World>,
+    model: Model,
+    begun: Instant,
+    before: Vec<[u64; VERDICTS]>,
+    packets: u64,
+}
+
+impl Reference {
+    /// Data paths that have seen nothing. The calling thread stays on its CPU from now on.
+    ///
+    /// # Errors
+    /// The object does not load.
+    pub fn new() -> Result<Self> {
+        crate::cpu::stay()?;
+        let options = Options::unpinned(CAPACITY);
+        let worlds = (1..=NODES).map(|number| World::with(number, CLUSTER, &options));
+        let worlds: Vec<World> = worlds.collect::<Result<_>>()?;
+        let before = worlds
+            .iter()
+            .map(|world| world.datapath.verdicts())
+            .collect();
+        Ok(Self {
+            model: Model::new(cluster(&worlds)),
+            worlds,
+            begun: Instant::now(),
+            before,
+            packets: 0,
+        })
+    }
+
+    /// Packets so far.
+    #[must_use]
+    pub fn packets(&self) -> u64 {
+        self.packets
+    }
+
+    /// How often each outcome was met.
+    #[must_use]
+    pub fn taken(&self) -> &BTreeMap<Vec<&'static str>, u64> {
+        self.model.taken()
+    }
+
+    /// A frame comes in at a node (from 1).
+    ///
+    /// # Errors
+    /// The model says otherwise; the text has the frame in hex.
+    pub fn receive(&mut self, node: u8, frame: &[u8]) -> Result<Observed> {
+        let outcome = self.world(node).datapath.run_xdp(frame);
+        let outcome = outcome.with_context(|| hex(frame))?;
+        let action = match outcome.action {
+            XDP_DROP => Action::Drop,
+            XDP_PASS => Action::Pass,
+            XDP_TX => Action::Transmit,
+            other => bail!("node{node}: XDP action {other} for {}", hex(frame)),
+        };
+        let observed = self.observed(node, action, outcome.frame);
+        let now = self.begun.elapsed();
+        let judged = self
+            .model
+            .ingress(usize::from(node) - 1, now, frame, &observed);
+        judged.map_err(|why| anyhow::anyhow!("node{node}, in  {}\n{why}", hex(frame)))?;
+        Ok(observed)
+    }
+
+    /// A frame leaves a node.
+    ///
+    /// # Errors
+    /// As [`Reference::receive`].
+    pub fn send(&mut self, node: u8, frame: &[u8]) -> Result<Observed> {
+        let outcome = self.world(node).datapath.run_egress(frame);
+        let outcome = outcome.with_context(|| hex(frame))?;
+        let observed = self.observed(node, Action::Pass, outcome.frame);
+        let now = self.begun.elapsed();
+        let judged = self
+            .model
+            .egress(usize::from(node) - 1, now, frame, &observed);
+        judged.map_err(|why| anyhow::anyhow!("node{node}, out {}\n{why}", hex(frame)))?;
+        Ok(observed)
+    }
+
+    fn world(&self, node: u8) -> &World {
+        &self.worlds[usize::from(node) - 1]
+    }
+
+    fn observed(&mut self, node: u8, action: Action, frame: Vec<u8>) -> Observed {
+        self.packets += 1;
+        let after = self.world(node).datapath.verdicts();
+        let before = std::mem::replace(&mut self.before[usize::from(node) - 1], after);
+        let mut counted = Vec::new();
+        for verdict in Verdict::ALL {
+            let number = *verdict as usize;
+            for _ in before[number]..after[number] {
+                counted.push(verdict.label());
+            }
+        }
+        counted.sort_unstable();
+        Observed {
+            action,
+            frame,
+            counted,
+        }
+    }
+
+    /// Every flow of every node must be one of the model's, in the same state, and the other way round.
+    ///
+    /// # Errors
+    /// Those that differ.
+    pub fn compare_flows(&self) -> Result<()> {
+        let now = self.begun.elapsed();
+        for (index, world) in self.worlds.iter().enumerate() {
+            let mut wanted = BTreeMap::new();
+            for (view, must) in self.model.flows(index, now) {
+                wanted.insert(view.tuple, (view, must));
+            }
+            let flows = world.datapath.flows();
+            let newest = flows.iter().map(|(meta, _)| meta.tick()).max().unwrap_or(0);
+            for (meta, flow) in &flows {
+                let have = view(meta, flow);
+                match wanted.remove(&have.tuple) {
+                    Some((view, _)) if same(&view, &have) => {}
+                    Some((view, _)) => bail!("node{}: {have:?}, not {view:?}", index + 1),
+                    None if is_old(meta, newest, world) => {}
+                    None => bail!("node{}: {have:?}, unknown to the model", index + 1),
+                }
+            }
+            let missing = wanted.values().find(|(_, must)| *must);
+            ensure!(missing.is_none(), "node{}: lacks {missing:?}", index + 1);
+        }
+        Ok(())
+    }
+
+    /// The node that a transmitted frame goes to, and the frame as it arrives there; `None`: a client's.
+    #[must_use]
+    pub fn next(&self, frame: &[u8]) -> Option<(u8, Vec<u8>)> {
+        for node in 1..=NODES {
+            if frame[..6] == node_mac(node) {
+                return Some((node, frame.to_vec()));
+            }
+        }
+        let destination = match frame[12] {
+            8 => IpAddr::from(<[u8; 4]>::try_from(&frame[30..34]).ok()?),
+            _ => IpAddr::from(<[u8; 16]>::try_from(&frame[38..54]).ok()?),
+        };
+        let is_its = |node: &u8| {
+            [false, true]
+                .map(|v6| outer_address(*node, v6))
+                .contains(&destination)
+        };
+        let node = (1..=NODES).find(is_its)?;
+        Some((node, [&node_mac(node), &ROUTER_MAC, &frame[12..]].concat()))
+    }
+}
+
+/// Flows are listed whatever their age; the model forgets a second or two earlier or later.
+fn is_old(meta: &Meta, newest: u32, world: &World) -> bool {
+    let timeouts = world.datapath.facts().timeout_ticks;
+    newest.wrapping_sub(meta.tick()) + 3 >= u32::from(timeouts[meta.state() as usize & 15])
+}
+
+fn same(a: &FlowView, b: &FlowView) -> bool {
+    // The pod's node is not in the record.
+    let pod = |view: &FlowView| (view.endpoint.address, view.endpoint.port);
+    a.tuple == b.tuple && a.state == b.state && pod(a) == pod(b)
+}
+
+fn view(meta: &Meta, flow: &Flow) -> FlowView {
+    let address = |words: &[u32; 4]| -> IpAddr {
+        let octets: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+        if flow.family == 4 {
+            IpAddr::from(<[u8; 4]>::try_from(&octets[..4]).expect("four"))
+        } else {
+            IpAddr::from(<[u8; 16]>::try_from(&octets[..]).expect("sixteen"))
+        }
+    };
+    FlowView {
+        tuple: Tuple {
+            client: address(&flow.client),
+            client_port: u16::from_be(flow.client_port),
+            vip: address(&flow.vip),
+            vip_port: u16::from_be(flow.vip_port),
+            udp: flow.protocol == 17,
+        },
+        endpoint: Endpoint {
+            address: address(&flow.endpoint),
+            port: u16::from_be(flow.endpoint_port),
+            node: 0,
+        },
+        state: state(meta.state()),
+    }
+}
+
+fn state(number: u32) -> FlowState {
+    let states = [
+        (State::SynReceived, FlowState::SynReceived),
+        (State::Adopted, FlowState::Adopted),
+        (State::Unreplied, FlowState::Unreplied),
+        (State::Established, FlowState::Established),
+        (State::Closing, FlowState::Closing),
+        (State::Reset, FlowState::Reset),
+        (State::Stream, FlowState::Stream),
+    ];
+    let found = states.iter().find(|(state, _)| *state as u32 == number);
+    found.map_or_else(|| panic!("no state {number}"), |(_, state)| *state)
+}
+
+/// What the model is told: the configuration and the kernel's tables.
+fn cluster(worlds: &[World]) -> Cluster {
+    let first = &worlds[0].snapshot;
+    let number = |name: &str| first.nodes.iter().position(|node| *node.name == *name);
+    let nodes = (1..=5).map(|own: u8| {
+        let snapshot = worlds
+            .get(usize::from(own) - 1)
+            .map(|world| &world.snapshot);
+        let way = |name: &str| {
+            let way = snapshot?.neighbours.get(name)?;
+            Some(Way {
+                mac: way.mac.map(|mac| mac.0),
+                on_link: way.on_link,
+                outer_source: way.outer_source,
+                outer_destination: way.outer_destination,
+                mtu_bytes: way.mtu_bytes,
+            })
+        };
+        Node {
+            mac: node_mac(own),
+            addresses: first.nodes[usize::from(own) - 1].addresses.clone(),
+            ways: first.nodes.iter().map(|node| way(&node.name)).collect(),
+            // 1,500 less the largest outer header, which is IPv6's.
+            inner_mtu_bytes: 1436,
+        }
+    });
+    let mut ports = Vec::new();
+    for service in &first.services {
+        for (vip, port) in service
+            .vips
+            .iter()
+            .flat_map(|vip| service.ports.iter().map(move |port| (vip, port)))
+        {
+            let serving = service
+                .endpoints
+                .iter()
+                .filter(|one| one.address.is_ipv4() == vip.is_ipv4());
+            let endpoints = serving.filter_map(|one| {
+                Some(Endpoint {
+                    address: one.address,
+                    port: *one.ports.get(&port.name)?,
+                    node: number(&one.node)?,
+                })
+            });
+            ports.push(ServicePort {
+                vip: *vip,
+                port: port.port,
+                udp: port.protocol == Protocol::Udp,
+                endpoints: endpoints.collect(),
+            });
+        }
+    }
+    Cluster {
+        nodes: nodes.collect(),
+        ports,
+        gue_port: 6080,
+    }
+}
+
+/// Long enough for any test that prints it.
+#[must_use]
+pub fn shown(taken: &BTreeMap<Vec<&'static str>, u64>) -> String {
+    let rows = taken
+        .iter()
+        .map(|(verdicts, times)| format!("{times:8}  {}", verdicts.join(" + ")));
+    rows.collect::<Vec<_>>().join("\n")
+}

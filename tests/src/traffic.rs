@@ -1,0 +1,370 @@
+//! Random traffic in scenes: some clients, their pods, routers that complain, and whoever sends what should not be. A
+//! scene is made from its seed alone and meets no other, so that one that fails can be run by itself.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use anyhow::{Context as _, Result};
+use etherparse::PacketBuilder;
+use fairlead_model::{Action, wire};
+
+use crate::{
+    addresses::{no_vip, second_vip, vips},
+    dice::Dice,
+    frame::Packet,
+    icmp_error::{complaint, quoted},
+    reference::{NODES, Reference},
+    world::{ROUTER_MAC, node_mac, outer_address},
+};
+
+/// Packets of one scene, replies and what nodes send each other not counted.
+const STEPS: usize = 60;
+/// Clients of one scene.
+const CLIENTS: usize = 6;
+
+/// One client and one service port.
+struct Conversation {
+    packet: Packet,
+    /// Where the router sends its packets.
+    entry: u8,
+    /// Node, address and port of its pod, once a packet has got there.
+    pod: Option<(u8, IpAddr, u16)>,
+    /// What the pod's SYN-ACK said.
+    sequence: u32,
+    /// What the pod has sent last, as the client got it.
+    heard: Option<Vec<u8>>,
+}
+
+/// Plays the scene of a seed.
+///
+/// # Errors
+/// Where the data path and the model differ: seed, step, packet.
+pub fn play(reference: &mut Reference, seed: u64) -> Result<()> {
+    let mut scene = Scene::new(seed);
+    for step in 0..STEPS {
+        scene
+            .step(reference)
+            .with_context(|| format!("FAIRLEAD_SEED={seed} replays it: step {step}"))?;
+    }
+    Ok(())
+}
+
+struct Scene {
+    dice: Dice,
+    conversations: Vec<Conversation>,
+}
+
+impl Scene {
+    fn new(seed: u64) -> Self {
+        let mut dice = Dice::seeded(seed);
+        let conversations = (0..CLIENTS).map(|_| Conversation::new(&mut dice)).collect();
+        Self {
+            dice,
+            conversations,
+        }
+    }
+
+    fn step(&mut self, reference: &mut Reference) -> Result<()> {
+        let number = self.dice.below(CLIENTS);
+        match self.dice.below(16) {
+            0..8 => self.client(reference, number),
+            8..12 => self.pod(reference, number),
+            12 => self.complain(reference, number),
+            13 => self.ping(reference, number),
+            14 => self.stray(reference, number),
+            _ => self.noise(reference, number),
+        }
+    }
+
+    /// The client's next packet, at its node or another.
+    fn client(&mut self, reference: &mut Reference, number: usize) -> Result<()> {
+        let talk = &mut self.conversations[number];
+        let mut packet = talk.packet.clone();
+        vary(&mut self.dice, &mut packet, talk.sequence);
+        let entry = if self.dice.once_in(8) {
+            self.dice.below(NODES.into()) as u8 + 1
+        } else {
+            talk.entry
+        };
+        packet.to_mac = node_mac(entry);
+        if self.dice.once_in(16) {
+            packet.from_mac = node_mac(self.dice.below(5) as u8 + 1);
+        }
+        let mut frame = packet.frame();
+        dress(&mut self.dice, &mut frame);
+        self.carry(reference, number, entry, frame)
+    }
+
+    /// From node to node until somebody keeps it.
+    fn carry(
+        &mut self,
+        reference: &mut Reference,
+        number: usize,
+        entry: u8,
+        frame: Vec<u8>,
+    ) -> Result<()> {
+        let (mut node, mut frame) = (entry, frame);
+        for _ in 0..4 {
+            if self.dice.once_in(6) {
+                mutate(&mut self.dice, &mut frame);
+            }
+            let observed = reference.receive(node, &frame)?;
+            if observed.counted == ["delivered"] {
+                self.conversations[number].note(node, &observed.frame);
+            }
+            let forwarded = observed
+                .counted
+                .iter()
+                .any(|label| label.starts_with("forwarded"));
+            if observed.action != Action::Transmit || !forwarded {
+                return Ok(());
+            }
+            let Some(next) = reference.next(&observed.frame) else {
+                return Ok(());
+            };
+            (node, frame) = next;
+        }
+        Ok(())
+    }
+
+    /// The pod says something.
+    fn pod(&mut self, reference: &mut Reference, number: usize) -> Result<()> {
+        let Some((node, address, port)) = self.conversations[number].pod else {
+            return self.client(reference, number);
+        };
+        let talk = &self.conversations[number];
+        let mut reply = Packet {
+            to_mac: ROUTER_MAC,
+            from_mac: node_mac(node),
+            source: (address, port),
+            destination: talk.packet.source,
+            ..talk.packet.clone()
+        };
+        vary(&mut self.dice, &mut reply, talk.sequence);
+        if self.dice.once_in(2) {
+            reply.flags = "SA";
+        }
+        if reply.flags == "SA" {
+            reply.options = self.dice.one_of(&OPTIONS);
+        }
+        let sequence = reply.sequence;
+        let mut frame = reply.frame();
+        dress(&mut self.dice, &mut frame);
+        if self.dice.once_in(6) {
+            mutate(&mut self.dice, &mut frame);
+        }
+        // The kernel runs no egress program on less than an IP header.
+        if frame.len() < 54 {
+            return Ok(());
+        }
+        let observed = reference.send(node, &frame)?;
+        let talk = &mut self.conversations[number];
+        if observed.counted == ["replied"] {
+            talk.heard = Some(observed.frame);
+            if reply.flags == "SA" {
+                talk.sequence = sequence.wrapping_add(1);
+            }
+        }
+        Ok(())
+    }
+
+    /// A router on the way to the client has something to say about the last reply.
+    fn complain(&mut self, reference: &mut Reference, number: usize) -> Result<()> {
+        let talk = &self.conversations[number];
+        let Some(heard) = talk.heard.clone() else {
+            return self.client(reference, number);
+        };
+        let vip = talk.packet.destination.0;
+        let kinds: &[(u8, u8)] = match vip {
+            IpAddr::V4(_) => &[(3, 4), (3, 3), (11, 0), (5, 1), (12, 0)],
+            IpAddr::V6(_) => &[(2, 0), (1, 4), (3, 0), (4, 1), (130, 0)],
+        };
+        let kind = self.dice.one_of(kinds);
+        let mtu = self
+            .dice
+            .one_of(&[0_u16, 551, 552, 1279, 1280, 1400, 1500])
+            .to_be_bytes();
+        let most = heard.len() - 14;
+        let bytes = if self.dice.once_in(2) {
+            quoted(vip)
+        } else {
+            most
+        };
+        let mut frame = complaint(&heard, kind, [0, 0, mtu[0], mtu[1]], bytes.min(most));
+        let entry = self.dice.below(NODES.into()) as u8 + 1;
+        frame[..6].copy_from_slice(&node_mac(entry));
+        self.carry(reference, number, entry, frame)
+    }
+
+    fn ping(&mut self, reference: &mut Reference, number: usize) -> Result<()> {
+        let talk = &self.conversations[number];
+        let (client, vip, entry) = (talk.packet.source.0, talk.packet.destination.0, talk.entry);
+        let payload = vec![0x5a; self.dice.below(200)];
+        let ethernet = PacketBuilder::ethernet2(ROUTER_MAC, node_mac(entry));
+        let mut frame = Vec::new();
+        match (client, vip) {
+            (IpAddr::V4(from), IpAddr::V4(to)) => ethernet
+                .ipv4(from.octets(), to.octets(), 9)
+                .icmpv4_echo_request(7, 9)
+                .write(&mut frame, &payload)?,
+            (IpAddr::V6(from), IpAddr::V6(to)) => ethernet
+                .ipv6(from.octets(), to.octets(), 9)
+                .icmpv6_echo_request(7, 9)
+                .write(&mut frame, &payload)?,
+            _ => unreachable!("one family"),
+        }
+        self.carry(reference, number, entry, frame)
+    }
+
+    /// To a port or an address that nobody serves.
+    fn stray(&mut self, reference: &mut Reference, number: usize) -> Result<()> {
+        let talk = &self.conversations[number];
+        let mut packet = talk.packet.clone();
+        let vip = packet.destination.0;
+        packet.destination = match self.dice.below(4) {
+            0 => (vip, self.dice.below(65_536) as u16),
+            1 => (no_vip(vip), packet.destination.1),
+            2 => (outer_address(talk.entry, vip.is_ipv6()), 6080),
+            _ => (vip, 90),
+        };
+        vary(&mut self.dice, &mut packet, talk.sequence);
+        let entry = talk.entry;
+        self.carry(reference, number, entry, packet.frame())
+    }
+
+    /// Bytes that mean nothing, behind a header that leads to a VIP.
+    fn noise(&mut self, reference: &mut Reference, number: usize) -> Result<()> {
+        let entry = self.conversations[number].entry;
+        let mut frame = self.conversations[number].packet.frame();
+        let from = 14 + self.dice.below(frame.len() - 14);
+        for byte in &mut frame[from..] {
+            *byte = self.dice.roll() as u8;
+        }
+        self.carry(reference, number, entry, frame)
+    }
+}
+
+impl Conversation {
+    fn new(dice: &mut Dice) -> Self {
+        let udp = dice.once_in(3);
+        let first = dice.one_of(&vips());
+        let (vip, port) = if dice.once_in(8) {
+            (second_vip(first), 80)
+        } else {
+            let hundred = if udp { 60 } else { 80 };
+            let all = if udp { 53 } else { 80 };
+            let node = dice.below(7) as u16;
+            (
+                first,
+                if node == 0 || node > 5 {
+                    all
+                } else {
+                    hundred + node
+                },
+            )
+        };
+        let udp = udp && vip == first;
+        let mut packet = Packet::to(vip, port, udp).from_port(1 + dice.below(65_535) as u16);
+        packet.source.0 = client(dice, vip);
+        Self {
+            packet,
+            entry: dice.below(NODES.into()) as u8 + 1,
+            pod: None,
+            sequence: dice.roll() as u32,
+            heard: None,
+        }
+    }
+
+    /// The packet got to a pod.
+    fn note(&mut self, node: u8, frame: &[u8]) {
+        let (address, at) = match frame[12] {
+            8 => (
+                IpAddr::from([frame[30], frame[31], frame[32], frame[33]]),
+                34,
+            ),
+            _ => {
+                let octets: [u8; 16] = frame[38..54].try_into().expect("sixteen bytes");
+                (IpAddr::from(octets), 54)
+            }
+        };
+        self.pod = Some((node, address, wire::half(frame, at + 2)));
+    }
+}
+
+/// Somewhere in the Internet.
+fn client(dice: &mut Dice, like: IpAddr) -> IpAddr {
+    let random = dice.roll();
+    if like.is_ipv4() {
+        let [_, b, c, d, ..] = random.to_be_bytes();
+        IpAddr::from([20 + (random % 150) as u8, b, c, d])
+    } else {
+        let prefix = 0x2001_0db8_u128 << 96;
+        Ipv6Addr::from(prefix | u128::from(random)).into()
+    }
+}
+
+const OPTIONS: [&[u8]; 5] = [
+    &[],
+    &[2, 4, 0x05, 0xb4],
+    &[1, 2, 4, 0x05, 0xb4, 1, 1, 0],
+    &[3, 3, 7, 1, 2, 4, 0x05, 0xb4],
+    &[2, 4, 0x02, 0x00, 0, 0, 0, 0],
+];
+
+/// Flags, numbers, hop limit and payload of the next packet.
+fn vary(dice: &mut Dice, packet: &mut Packet, acknowledges: u32) {
+    packet.flags = dice.one_of(&["S", "S", "A", "A", "A", "FA", "R", "RA", "SA", "SF", ""]);
+    packet.sequence = dice.roll() as u32;
+    packet.acknowledgement = if dice.once_in(4) {
+        dice.roll() as u32
+    } else {
+        acknowledges
+    };
+    packet.hop_limit = if dice.once_in(16) {
+        dice.one_of(&[0, 1, 2])
+    } else {
+        dice.one_of(&[62, 64, 255])
+    };
+    let bytes = match dice.below(8) {
+        0..4 => 0,
+        4..6 => dice.below(64),
+        6 => 1300 + dice.below(200),
+        _ => 1380 + dice.below(80),
+    };
+    packet.payload = (0..bytes).map(|_| dice.roll() as u8).collect();
+}
+
+/// Type of service, and a UDP datagram without a checksum now and then.
+fn dress(dice: &mut Dice, frame: &mut [u8]) {
+    let class = dice.roll() as u8;
+    if frame[12] == 8 {
+        wire::replace(frame, 14, &[0x45, class], &[24]);
+        if frame[23] == 17 && dice.once_in(8) {
+            wire::put(frame, 40, &[0, 0]);
+        }
+    } else {
+        frame[14] = 0x60 | class >> 4;
+        frame[15] = class << 4 | frame[15] & 15;
+    }
+}
+
+/// What wires, middleboxes and enemies do.
+fn mutate(dice: &mut Dice, frame: &mut Vec<u8>) {
+    match dice.below(8) {
+        // The kernel runs nothing on an Ethernet header alone.
+        0 => frame.truncate(15 + dice.below(frame.len() - 14)),
+        1 => frame.extend((0..dice.below(20)).map(|_| 0)),
+        2 => {
+            let bit = dice.below(frame.len().min(100) * 8);
+            frame[bit / 8] ^= 1 << (bit % 8);
+        }
+        // Where headers are.
+        3..6 => {
+            let at = 12 + dice.below(frame.len().min(90) - 12);
+            frame[at] = dice.roll() as u8;
+        }
+        _ => {
+            let at = 12 + dice.below(frame.len().min(90) - 12);
+            frame[at] = dice.one_of(&[0, 1, 4, 6, 17, 41, 43, 44, 58, 60, 0x45, 0x46, 0x60, 0xff]);
+        }
+    }
+}
