@@ -1,7 +1,7 @@
 //! The command line. Parses the arguments, hands over to the command, and is the one place where an error
 //! becomes words on standard error and a number: 0 done, 1 the thing failed, 2 cannot run here.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -34,6 +34,9 @@ pub enum Command {
     Check(CheckArgs),
     /// Show what the running agent knows and does
     Show(ShowArgs),
+    /// Say where a packet would go from this node, by the real programs; sends nothing, changes nothing
+    #[command(after_help = TRACE_EXAMPLES)]
+    Trace(TraceArgs),
     /// Take everything of ours off this node: links, programs, maps
     #[command(after_help = "Stop the agent first. VIPs are no longer served here afterwards.")]
     Cleanup(CleanupArgs),
@@ -130,6 +133,113 @@ pub enum OutputFormat {
     Json,
 }
 
+const TRACE_EXAMPLES: &str = "Examples:
+  lb-agent trace --from 198.51.100.2 --to 10.99.0.1:80
+  lb-agent trace --from [2001:db8::2]:40000 --to [fd99::1]:53 --protocol udp --payload 1400
+  tcpdump -i eth0 -s 0 -c 1 -w /tmp/one.pcap; lb-agent trace --pcap /tmp/one.pcap";
+
+/// Arguments of `trace`.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("what").required(true).args(["to", "frame", "pcap"]))]
+pub struct TraceArgs {
+    /// The client: an address, or address and port
+    #[arg(long, value_name = "ADDRESS[:PORT]", requires = "to", value_parser = client_end)]
+    pub from: Option<SocketAddr>,
+    /// What it dials: an address, or address and port
+    #[arg(long, value_name = "ADDRESS[:PORT]", requires = "from", value_parser = vip_end)]
+    pub to: Option<SocketAddr>,
+    /// What is above IP; `icmp` is an echo request
+    #[arg(long, value_enum, default_value_t = TraceProtocol::Tcp)]
+    pub protocol: TraceProtocol,
+    /// Flags of the TCP segment
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "syn")]
+    pub flags: Vec<TcpFlag>,
+    /// TTL or hop limit
+    #[arg(long, value_name = "HOPS", default_value_t = 64)]
+    pub ttl: u8,
+    /// Bytes of payload
+    #[arg(long, value_name = "BYTES", default_value_t = 0, value_parser = clap::value_parser!(u16).range(..=9000))]
+    pub payload: u16,
+    /// Who hands the frame to the uplink; the default is no node's
+    #[arg(long, value_name = "MAC", default_value = "00:00:5e:00:01:01", value_parser = mac)]
+    pub source_mac: [u8; 6],
+    /// A whole frame in hexadecimal, from its destination MAC on
+    #[arg(long, value_name = "HEX")]
+    pub frame: Option<String>,
+    /// A capture of the uplink, as `tcpdump -w` writes it
+    #[arg(long, value_name = "FILE")]
+    pub pcap: Option<PathBuf>,
+    /// Which packet of the capture, counted from one
+    #[arg(long, value_name = "NUMBER", default_value_t = 1, requires = "pcap")]
+    pub packet: usize,
+    /// The uplink; the first one unless named
+    #[arg(long, value_name = "NAME")]
+    pub interface: Option<String>,
+    /// Whether it comes in by the uplink or leaves by it
+    #[arg(long, value_enum, default_value_t = TraceDirection::Ingress)]
+    pub direction: TraceDirection,
+    /// Output: lines for people, JSON for programs
+    #[arg(short, long, value_enum, default_value_t = OutputFormat::Table)]
+    pub output: OutputFormat,
+    /// Unix socket of the agent, for names; needs no running agent
+    #[arg(long, value_name = "PATH", default_value = DEFAULT_SOCKET)]
+    pub socket: PathBuf,
+    /// Pin folder of the data path
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_PIN_DIR)]
+    pub pin_dir: PathBuf,
+}
+
+/// What is above IP in a traced packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TraceProtocol {
+    /// A TCP segment
+    Tcp,
+    /// A UDP datagram
+    Udp,
+    /// An echo request
+    Icmp,
+}
+
+/// A flag of a TCP segment; the number is its bit (RFC 9293 3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TcpFlag {
+    /// No more data
+    Fin = 1,
+    /// Opens a connection
+    Syn = 2,
+    /// Ends it at once
+    Rst = 4,
+    /// Acknowledges
+    Ack = 16,
+}
+
+/// Which way a traced packet goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TraceDirection {
+    /// In by the uplink
+    Ingress,
+    /// Out by the uplink
+    Egress,
+}
+
+fn client_end(text: &str) -> Result<SocketAddr, String> {
+    commands::trace::end(text, 40_000)
+}
+
+fn vip_end(text: &str) -> Result<SocketAddr, String> {
+    commands::trace::end(text, 80)
+}
+
+fn mac(text: &str) -> Result<[u8; 6], String> {
+    let bytes: Option<Vec<u8>> = text
+        .split(':')
+        .map(|pair| u8::from_str_radix(pair, 16).ok())
+        .collect();
+    bytes
+        .and_then(|bytes| bytes.try_into().ok())
+        .ok_or_else(|| format!("{text} is no MAC, such as 02:00:00:00:00:01"))
+}
+
 /// Arguments of `cleanup`.
 #[derive(Debug, Args)]
 pub struct CleanupArgs {
@@ -152,6 +262,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => commands::run::run(&args),
         Command::Check(args) => commands::check::check(&args),
         Command::Show(args) => commands::show::show(&args),
+        Command::Trace(args) => commands::trace::trace(&args),
         Command::Cleanup(args) => commands::cleanup::cleanup(&args),
     };
     match result {

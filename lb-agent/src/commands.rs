@@ -4,6 +4,7 @@ pub mod check;
 pub mod cleanup;
 pub mod run;
 pub mod show;
+pub mod trace;
 
 use std::io::{self, ErrorKind, Write};
 

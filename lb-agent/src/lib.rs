@@ -24,4 +24,5 @@ pub mod pin_lock;
 pub mod recovered;
 pub mod show;
 pub mod sources;
+pub mod trace;
 pub mod uplinks;

@@ -117,8 +117,6 @@ impl Walk {
     /// The destination has passed the filter of VIPs, but has not been found to be one: only what is addressed to a VIP
     /// may be dropped, or answered.
     pub const MAY_BE_VIP: u32 = 1 << 5;
-    /// Nothing may be written, neither map nor packet: somebody asks where the packet would go.
-    pub const DRY_RUN: u32 = 1 << 31;
 
     /// Whether a node has steered this packet already.
     #[inline(always)]

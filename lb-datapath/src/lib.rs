@@ -18,6 +18,7 @@ mod observe;
 mod pins;
 mod sys;
 mod testrun;
+pub mod trace;
 
 use std::{
     os::fd::OwnedFd,

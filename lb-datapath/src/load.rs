@@ -84,6 +84,32 @@ impl Instance {
     /// Loads the object for a slot; maps are adopted from the pin folder, or made (and pinned there, if any).
     /// Without pins the slots would have maps of their own, so a second uplink needs a pin folder.
     pub(crate) fn load(options: &Options, abilities: Abilities, slot: u32) -> Result<Self, Error> {
+        let mut instance = Self::load_on(options, abilities, slot, |_| true)?;
+        if slot == 0 {
+            instance.furnish_rooms()?;
+        }
+        Ok(instance)
+    }
+
+    /// Loads the object for a slot beside a pinned data path: on its maps of the image, with all others and rooms of its
+    /// own.
+    pub(crate) fn load_beside(
+        options: &Options,
+        abilities: Abilities,
+        slot: u32,
+    ) -> Result<Self, Error> {
+        let of_the_image = |name: &str| MapId::ALL.iter().any(|map| map.name() == name);
+        let mut instance = Self::load_on(options, abilities, slot, of_the_image)?;
+        instance.furnish_rooms()?;
+        Ok(instance)
+    }
+
+    fn load_on(
+        options: &Options,
+        abilities: Abilities,
+        slot: u32,
+        is_pinned: impl Fn(&str) -> bool,
+    ) -> Result<Self, Error> {
         let folder = options.pin_dir.as_deref().map(pins::versioned);
         if folder.is_none() && slot != 0 {
             return Err(Error::TooManyUplinks {
@@ -102,12 +128,11 @@ impl Instance {
         loader.verifier_log_level(VerifierLogLevel::STATS);
         for (name, elements) in &sizes {
             loader.map_max_entries(name, *elements);
-            if let Some(folder) = &folder {
-                loader.map_pin_path(name, pins::map(folder, name));
-            }
         }
         if let Some(folder) = &folder {
-            for name in [abi::ROOMS, abi::SWAP_LOCK] {
+            let sized = sizes.iter().map(|(name, _)| *name);
+            let names = sized.chain([abi::ROOMS, abi::SWAP_LOCK]);
+            for name in names.filter(|name| is_pinned(name)) {
                 loader.map_pin_path(name, pins::map(folder, name));
             }
         }
@@ -116,11 +141,7 @@ impl Instance {
         load_xdp(&mut ebpf, JIFFIES)?;
         let egress: &mut SchedClassifier = program(&mut ebpf, EGRESS)?;
         egress.load().map_err(|error| refused(EGRESS, &error))?;
-        let mut instance = Self { ebpf };
-        if slot == 0 {
-            instance.furnish_rooms()?;
-        }
-        Ok(instance)
+        Ok(Self { ebpf })
     }
 
     /// Loads the programs of all rooms, then puts each in its place: one store a room, so that a packet finds the

@@ -1,7 +1,7 @@
 //! The maps in the agent's memory: every one is an array that can be mapped, so reading and writing are loads
 //! and stores, no system calls.
 
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::sync::atomic::Ordering;
 
 use bytemuck::AnyBitPattern;
@@ -22,14 +22,23 @@ pub(crate) struct Arena {
 }
 
 impl Arena {
-    fn map(
+    /// An array of an instance.
+    pub(crate) fn map(
         instance: &Instance,
         name: &str,
         elements: u32,
         element_bytes: usize,
     ) -> Result<Self, Error> {
-        let fd = instance.map_fd(name)?;
-        let mapping = Mapping::new(fd.as_fd(), elements, element_bytes)
+        Self::of(instance.map_fd(name)?.as_fd(), elements, element_bytes)
+    }
+
+    /// An array whose definition is known to be this.
+    pub(crate) fn of(
+        fd: BorrowedFd<'_>,
+        elements: u32,
+        element_bytes: usize,
+    ) -> Result<Self, Error> {
+        let mapping = Mapping::new(fd, elements, element_bytes)
             .map_err(|source| Error::kernel("map a BPF array into memory", source))?;
         Ok(Self { mapping })
     }

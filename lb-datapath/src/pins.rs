@@ -12,12 +12,15 @@ use std::{
 };
 
 use lb_common::{
-    abi::{self, ABI_VERSION, MapId},
+    abi::{self, ABI_VERSION, MapId, data},
+    config::Config,
+    flow::FLOWS_PER_LINE,
     limits::Capacity,
+    row::LINES_PER_UNIT,
     walk::ROOMS_MAX,
 };
 
-use crate::{Error, Uplink, data_maps, load, sys};
+use crate::{Error, Uplink, data_maps, load, memory::Arena, sys};
 
 /// `BPF_FS_MAGIC` (linux/magic.h).
 const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
@@ -105,7 +108,8 @@ pub(crate) fn prepare(
     })
 }
 
-fn is_array(path: &Path, elements: u32, bytes: usize) -> bool {
+/// Whether a map of this shape is pinned there.
+pub(crate) fn is_array(path: &Path, elements: u32, bytes: usize) -> bool {
     const BPF_MAP_TYPE_ARRAY: u32 = 2;
     const BPF_F_MMAPABLE: u32 = 1 << 10;
     definition(path).is_some_and(|definition| {
@@ -114,6 +118,22 @@ fn is_array(path: &Path, elements: u32, bytes: usize) -> bool {
             && definition.value_bytes as usize == bytes
             && definition.elements == elements
             && definition.flags & BPF_F_MMAPABLE != 0
+    })
+}
+
+/// The sizes that a pinned data path was made with, if its maps are there.
+pub(crate) fn capacity(folder: &Path) -> Option<Capacity> {
+    let elements = |map: MapId| Some(definition(&self::map(folder, map.name()))?.elements);
+    let flows = definition(&map(folder, data::FLOWS))?.elements;
+    let config = sys::open_pin(&map(folder, MapId::Config.name())).ok()?;
+    let config = Arena::of(config.as_fd(), 1, size_of::<Config>()).ok()?;
+    let embryonic_flows = (config.element::<Config>(0).embryonic_mask + 1) * FLOWS_PER_LINE;
+    Some(Capacity {
+        services: elements(MapId::ServiceCold)?,
+        row_units: elements(MapId::Rows)? / LINES_PER_UNIT,
+        endpoints: elements(MapId::Endpoints)?,
+        established_flows: flows.checked_sub(embryonic_flows)?,
+        embryonic_flows,
     })
 }
 
