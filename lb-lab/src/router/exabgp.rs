@@ -70,7 +70,11 @@ impl ExaBgp {
         let text = fs::read_to_string(&self.messages)?;
         // The last line may still be written.
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-        let parse = |line| serde_json::from_str(line).with_context(|| format!("reading {line}"));
+        // It prints what NOTIFICATIONs carry as it came, control characters and all.
+        let parse = |line: &str| {
+            let line = line.replace(char::is_control, "?");
+            serde_json::from_str(&line).with_context(|| format!("reading {line}"))
+        };
         whole.lines().map(parse).collect()
     }
 }

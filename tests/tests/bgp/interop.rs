@@ -31,7 +31,7 @@ fn gobgp() -> Result<()> {
         (REFRESH, "GoBGP 3.10 asks no peer to send again"),
         (
             HOLD_TIME_ZERO,
-            "GoBGP reads a hold time of 0 as its default of 90 s",
+            "GoBGP 3.10 gives up at its first write in a session without timers",
         ),
     ];
     all_cells(Cells::start(

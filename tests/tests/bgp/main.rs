@@ -2,5 +2,8 @@
 //! all cells of the table of what sessions can be. Needs root and the daemons.
 
 mod cells;
+mod graceful_restart;
 mod interop;
+mod loss;
+mod scripted;
 mod sessions;
