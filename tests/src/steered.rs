@@ -172,7 +172,11 @@ impl Steered {
         })
     }
 
-    fn wait_resolved(&mut self) -> Result<()> {
+    /// Waits until every agent has a MAC for each way to another node.
+    ///
+    /// # Errors
+    /// One has not within [`SOON`].
+    pub fn wait_resolved(&mut self) -> Result<()> {
         self.wait_for("nodes", "the ways to the nodes are resolved", |rows| {
             rows.len() == 3
                 && rows

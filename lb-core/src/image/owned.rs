@@ -58,3 +58,6 @@ fn serves(wanted: &Wanted<'_>, placements: &Placements, vip: IpAddr) -> bool {
         placement.endpoint_lines > 0 && port.is_some_and(|port| wanted.ports.contains_key(&port))
     })
 }
+
+#[cfg(test)]
+mod tests;

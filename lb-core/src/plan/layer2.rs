@@ -55,3 +55,6 @@ fn uplinks(snapshot: &Snapshot) -> u64 {
         .filter(|link| is_meant(layer2, &link.name))
         .fold(0, |slots, link| slots | 1_u64 << link.slot)
 }
+
+#[cfg(test)]
+mod tests;
