@@ -202,7 +202,7 @@ fn note_tcp<const V6: bool>(
     } else {
         if flow.flags & Flow::RESET_IN_DOUBT != 0 {
             flow.flags &= !Flow::RESET_IN_DOUBT;
-            state = lives_on(config, found);
+            state = lives_on(config, flow, found);
         }
         flow.flags |= Flow::REPLIED;
         if flags & tcp::FIN != 0 && state == State::Established as u32 {
@@ -215,11 +215,12 @@ fn note_tcp<const V6: bool>(
 
 /// The state of a flow whose pod goes on after a RST.
 #[inline(always)]
-fn lives_on(config: &Config, found: Found) -> u32 {
-    if flows::is_embryonic(config, found.number) {
-        State::SynReceived as u32
-    } else {
-        State::Established as u32
+fn lives_on(config: &Config, flow: &Flow, found: Found) -> u32 {
+    match (flows::is_embryonic(config, found.number), flow.expected_ack) {
+        (false, _) => State::Established as u32,
+        // No SYN-ACK has been seen: nothing to wait for.
+        (true, 0) => State::Adopted as u32,
+        (true, _) => State::SynReceived as u32,
     }
 }
 

@@ -46,6 +46,8 @@ pub(crate) enum Effect {
     Choose(crate::flows::Tuple, u32),
     /// A flow of a node begins, goes on or ends.
     Flow(crate::flows::Change),
+    /// The first fragment of a reply left.
+    Fragment(crate::replies::Datagram, crate::flows::Tuple),
     /// An answer was sent.
     Answer,
 }
@@ -75,6 +77,13 @@ impl Expected {
 
     pub(crate) fn with(mut self, effect: Effect) -> Self {
         self.effects.push(effect);
+        self
+    }
+
+    /// Counted under one more.
+    pub(crate) fn also(mut self, verdict: &'static str) -> Self {
+        self.counted.push(verdict);
+        self.counted.sort_unstable();
         self
     }
 

@@ -58,6 +58,12 @@ pub(crate) struct Flow {
     pub(crate) established: bool,
     pub(crate) replied: bool,
     pub(crate) expected_ack: u32,
+    /// The client's port as the pod sees it.
+    pub(crate) mapped_port: u16,
+    /// What the pod has acknowledged last.
+    pub(crate) endpoint_ack: u32,
+    /// The client's RST was one that a pod may only challenge (RFC 5961 section 3.2).
+    pub(crate) in_doubt: bool,
     pub(crate) last_seen: Duration,
 }
 
@@ -82,7 +88,7 @@ pub(crate) struct Change {
 }
 
 /// What a pod's packet is found by.
-type Reverse = (IpAddr, u16, IpAddr, u16, bool);
+pub(crate) type Reverse = (IpAddr, u16, IpAddr, u16, bool);
 
 /// One node's flows.
 #[derive(Clone, Debug, Default)]
@@ -90,6 +96,9 @@ pub(crate) struct Flows {
     by_tuple: HashMap<Tuple, Flow>,
     by_reply: HashMap<Reverse, Tuple>,
 }
+
+/// How far a client's RST may be ahead of what the pod has acknowledged and still be believed: any receive window.
+const WINDOW: u32 = 1 << 20;
 
 /// Ticks are about a second, and packets fall anywhere in them.
 const SLACK: Duration = Duration::from_secs(2);
@@ -117,15 +126,17 @@ impl Flows {
 
     pub(crate) fn apply(&mut self, change: &Change) {
         if let Some(old) = self.by_tuple.remove(&change.tuple) {
-            let reply = reverse(&change.tuple, &old.endpoint);
+            let reply = reverse(&change.tuple, &old.endpoint, old.mapped_port);
             if self.by_reply.get(&reply) == Some(&change.tuple) {
                 self.by_reply.remove(&reply);
             }
         }
         if let Some(flow) = change.flow {
             self.by_tuple.insert(change.tuple, flow);
-            self.by_reply
-                .insert(reverse(&change.tuple, &flow.endpoint), change.tuple);
+            self.by_reply.insert(
+                reverse(&change.tuple, &flow.endpoint, flow.mapped_port),
+                change.tuple,
+            );
         }
     }
 
@@ -147,19 +158,24 @@ impl Flows {
 }
 
 /// The tuple of a flow's replies.
-pub(crate) fn reverse(tuple: &Tuple, endpoint: &Endpoint) -> Reverse {
+pub(crate) fn reverse(tuple: &Tuple, endpoint: &Endpoint, mapped_port: u16) -> Reverse {
     (
         endpoint.address,
         endpoint.port,
         tuple.client,
-        tuple.client_port,
+        mapped_port,
         tuple.udp,
     )
 }
 
 impl Flow {
     /// A flow's first packet at its owner.
-    pub(crate) fn begin(endpoint: Endpoint, segment: Option<Segment>, now: Duration) -> Self {
+    pub(crate) fn begin(
+        endpoint: Endpoint,
+        mapped_port: u16,
+        segment: Option<Segment>,
+        now: Duration,
+    ) -> Self {
         let state = match segment {
             None => FlowState::Unreplied,
             Some(segment) if segment.rst => FlowState::Reset,
@@ -172,6 +188,9 @@ impl Flow {
             established: false,
             replied: false,
             expected_ack: 0,
+            mapped_port,
+            endpoint_ack: 0,
+            in_doubt: false,
             last_seen: now,
         }
     }
@@ -193,7 +212,11 @@ impl Flow {
             return self;
         };
         if segment.rst {
-            self.state = FlowState::Reset;
+            let ahead = segment.sequence.wrapping_sub(self.endpoint_ack);
+            if self.replied && ahead < WINDOW {
+                self.state = FlowState::Reset;
+                self.in_doubt |= ahead != 0;
+            }
             return self;
         }
         if self.established {
@@ -235,14 +258,30 @@ impl Flow {
         if segment.syn && segment.ack {
             self.expected_ack = segment.sequence.wrapping_add(1);
         }
+        if segment.ack {
+            self.endpoint_ack = segment.acknowledgement;
+        }
+        let in_doubt = std::mem::take(&mut self.in_doubt);
         if segment.rst {
             self.state = FlowState::Reset;
             return self;
+        }
+        if in_doubt {
+            self.state = self.before_reset();
         }
         self.replied = true;
         if segment.fin && self.state == FlowState::Established {
             self.state = FlowState::Closing;
         }
         self
+    }
+
+    /// The state of a flow whose pod goes on after a RST.
+    fn before_reset(&self) -> FlowState {
+        match (self.established, self.expected_ack) {
+            (true, _) => FlowState::Established,
+            (false, 0) => FlowState::Adopted,
+            (false, _) => FlowState::SynReceived,
+        }
     }
 }

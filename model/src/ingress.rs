@@ -11,7 +11,7 @@ use crate::{
     compare::{Action, Effect, Expected, Observed, hex},
     flows::{Flow, FlowView, Flows, Tuple},
     parse::{self, Parsed},
-    replies,
+    replies::{Datagram, Sending},
     translate::{age, deliver, related},
     tunnel::{self, Arrival},
     wire::{self, ETHERNET, put},
@@ -19,6 +19,8 @@ use crate::{
 
 /// Steers that a packet may make between nodes after the first.
 const HOPS_MAX: u8 = 1;
+/// Where no client's service listens.
+const LOWEST_MAPPED_PORT: u16 = 0x8000;
 /// Answers a second that a data path may surely give, and surely not exceed, on one CPU.
 const ANSWERS: std::ops::Range<usize> = 700..2100;
 
@@ -42,6 +44,8 @@ pub struct Model {
     /// Which of its service's endpoints a flow may have, one bit each.
     choices: HashMap<Tuple, u64>,
     answers: Vec<VecDeque<Duration>>,
+    /// By node: the flow of a reply's first fragment, by what later ones have of it.
+    fragments: Vec<HashMap<Datagram, (Tuple, Duration)>>,
     taken: BTreeMap<Vec<&'static str>, u64>,
 }
 
@@ -67,6 +71,7 @@ impl Model {
             secrets: HashMap::new(),
             choices: HashMap::new(),
             answers: vec![VecDeque::new(); nodes],
+            fragments: vec![HashMap::new(); nodes],
             taken: BTreeMap::new(),
         }
     }
@@ -116,7 +121,14 @@ impl Model {
         observed: &Observed,
     ) -> Result<(), String> {
         let site = &self.cluster.nodes[node];
-        let expected = replies::sent(node, site, &self.flows[node], now, frame);
+        let expected = Sending {
+            own: node,
+            node: site,
+            flows: &self.flows[node],
+            fragments: &self.fragments[node],
+            now,
+        }
+        .sent(frame);
         self.settle(node, now, frame, observed, expected)
     }
 
@@ -203,6 +215,9 @@ impl Model {
             }
             Effect::Choose(..) => {}
             Effect::Flow(change) => self.flows[change.node].apply(&change),
+            Effect::Fragment(datagram, tuple) => {
+                self.fragments[node].insert(datagram, (tuple, now));
+            }
             Effect::Answer => {
                 self.answers[node].push_back(now);
                 if self.answers[node].len() > ANSWERS.end {
@@ -284,33 +299,73 @@ impl Model {
 
     fn steer(&self, visit: &Visit<'_>, parsed: &Parsed, endpoint: &Endpoint) -> Vec<Expected> {
         let is_local = endpoint.node == visit.own;
+        let may_know = is_local || visit.steered;
         let known = self.flows[visit.own].find(&parsed.tuple, visit.now);
-        let one = |known: Option<Flow>| match (known, is_local, parsed.is_error) {
-            (Some(flow), _, true) if is_local || visit.steered => {
-                vec![related(visit, parsed, &flow)]
+        let outcomes = known.into_iter().map(|flow| {
+            let flow = flow.filter(|_| may_know);
+            if parsed.is_error {
+                return match flow {
+                    Some(flow) => vec![related(visit, parsed, &flow)],
+                    None if is_local => vec![Expected::drop("icmp-error-of-no-flow")],
+                    None => self.forward(visit, parsed, endpoint.node),
+                };
             }
-            (None, true, true) => vec![Expected::drop("icmp-error-of-no-flow")],
-            (Some(flow), ..) if is_local || visit.steered => {
-                vec![deliver(visit, parsed, Some(flow), endpoint)]
+            let segment = parsed.segment(visit.frame);
+            match flow.filter(|flow| !flow.is_over_by(segment)) {
+                Some(flow) => vec![deliver(
+                    visit,
+                    parsed,
+                    flow.after_client(segment, visit.now),
+                )],
+                None if is_local => self.begin(visit, parsed, endpoint),
+                None => self.forward(visit, parsed, endpoint.node),
             }
-            (None, true, false) => vec![self.begin(visit, parsed, endpoint)],
-            _ => self.forward(visit, parsed, endpoint.node),
-        };
-        known.into_iter().flat_map(one).collect()
+        });
+        outcomes.flatten().collect()
     }
 
-    /// A flow that is not known here, at its row's endpoint.
-    fn begin(&self, visit: &Visit<'_>, parsed: &Parsed, endpoint: &Endpoint) -> Expected {
-        let reply = crate::flows::reverse(&parsed.tuple, endpoint);
-        let other = self.flows[visit.own].find_reply(&reply);
-        let clashes = other.is_some_and(|other| {
-            let alive = self.flows[visit.own].find(&other, visit.now);
-            other != parsed.tuple && alive.iter().any(Option::is_some)
-        });
-        if clashes {
-            return Expected::drop("reverse-clash");
+    /// A flow that is not known here, at its row's endpoint; if the pod could not tell it from another, at another of
+    /// the node's pods, or from another port of the client's.
+    fn begin(&self, visit: &Visit<'_>, parsed: &Parsed, row: &Endpoint) -> Vec<Expected> {
+        let tuple = &parsed.tuple;
+        let to = |endpoint: &Endpoint, port: u16| {
+            let segment = parsed.segment(visit.frame);
+            deliver(
+                visit,
+                parsed,
+                Flow::begin(*endpoint, port, segment, visit.now),
+            )
+        };
+        if self.is_free(visit, tuple, row, tuple.client_port) {
+            return vec![to(row, tuple.client_port)];
         }
-        deliver(visit, parsed, None, endpoint)
+        let service = self.cluster.port(tuple.vip, tuple.vip_port, tuple.udp);
+        let pods = service.map_or(&[][..], |service| &service.endpoints);
+        let others = pods
+            .iter()
+            .filter(|pod| pod.node == visit.own && *pod != row);
+        let free = others.filter(|pod| self.is_free(visit, tuple, pod, tuple.client_port));
+        let mut outcomes: Vec<_> = free
+            .map(|pod| to(pod, tuple.client_port).also("reverse-clash"))
+            .collect();
+        if outcomes.is_empty() {
+            let mapped = visit.observed.get(parsed.transport..parsed.transport + 2);
+            let mapped = mapped.map_or(0, |bytes| wire::half(bytes, 0));
+            if mapped >= LOWEST_MAPPED_PORT && self.is_free(visit, tuple, row, mapped) {
+                let translated = to(row, mapped).also("reverse-clash");
+                outcomes.push(translated.also("client-port-translated"));
+            }
+        }
+        outcomes
+    }
+
+    /// Whether a pod could tell the flow from every other.
+    fn is_free(&self, visit: &Visit<'_>, tuple: &Tuple, pod: &Endpoint, port: u16) -> bool {
+        let flows = &self.flows[visit.own];
+        let other = flows.find_reply(&crate::flows::reverse(tuple, pod, port));
+        other.is_none_or(|other| {
+            other == *tuple || flows.find(&other, visit.now).iter().all(Option::is_none)
+        })
     }
 
     fn forward(&self, visit: &Visit<'_>, parsed: &Parsed, to: usize) -> Vec<Expected> {

@@ -25,6 +25,13 @@ pub(crate) struct Parsed {
     pub(crate) is_error: bool,
 }
 
+impl Parsed {
+    /// The TCP segment; `None` of UDP.
+    pub(crate) fn segment(&self, frame: &[u8]) -> Option<Segment> {
+        (!self.tuple.udp && !self.is_error).then(|| Segment::at(frame, self.transport))
+    }
+}
+
 /// Where a packet goes, by the fixed part of its header; `None` if that is not all there, or it is no IP.
 pub(crate) fn destination(frame: &[u8]) -> Option<IpAddr> {
     match is_v6(frame)? {
@@ -181,13 +188,13 @@ fn quoted(frame: &[u8], network: &Network, v6: bool) -> Result<Parsed, &'static 
         return Err("unsupported-protocol");
     }
     let (from, to) = if v6 { (8, 24) } else { (12, 16) };
-    let vip = quoted_address(frame, v6, inner + from);
+    let vip = address_at(frame, v6, inner + from);
     if vip != network.destination {
         return Err("malformed");
     }
     Ok(Parsed {
         tuple: Tuple {
-            client: quoted_address(frame, v6, inner + to),
+            client: address_at(frame, v6, inner + to),
             client_port: half(frame, transport + 2),
             vip,
             vip_port: half(frame, transport),
@@ -200,7 +207,8 @@ fn quoted(frame: &[u8], network: &Network, v6: bool) -> Result<Parsed, &'static 
     })
 }
 
-fn quoted_address(frame: &[u8], v6: bool, at: usize) -> IpAddr {
+/// The address at an offset that the frame is known to reach.
+pub(crate) fn address_at(frame: &[u8], v6: bool, at: usize) -> IpAddr {
     if v6 {
         let octets: [u8; 16] = frame[at..at + 16].try_into().expect("sixteen bytes");
         Ipv6Addr::from(octets).into()

@@ -1,11 +1,10 @@
 //! What a packet becomes on its way: a hop older, a pod's instead of a VIP's.
 
 use crate::{
-    cluster::Endpoint,
     compare::{Action, Effect, Expected},
     flows::{Change, Flow},
     ingress::Visit,
-    parse::{Parsed, Segment},
+    parse::Parsed,
     replies::octets,
     wire::{ETHERNET, half, mend, put, replace, sum},
 };
@@ -20,32 +19,26 @@ pub(crate) fn age(frame: &mut [u8], v6: bool, hop_limit: u8) {
     }
 }
 
-/// To the pod of the flow, or of the row if there is none yet.
-pub(crate) fn deliver(
-    visit: &Visit<'_>,
-    parsed: &Parsed,
-    known: Option<Flow>,
-    row: &Endpoint,
-) -> Expected {
+/// To the pod of the flow, as it is after this packet.
+pub(crate) fn deliver(visit: &Visit<'_>, parsed: &Parsed, flow: Flow) -> Expected {
     let tuple = parsed.tuple;
-    let segment = (!tuple.udp).then(|| Segment::at(visit.frame, parsed.transport));
-    let flow = match known {
-        Some(flow) if !flow.is_over_by(segment) => flow.after_client(segment, visit.now),
-        _ => Flow::begin(*row, segment, visit.now),
-    };
     let v6 = visit.frame[12] != 8;
     let mut out = visit.frame.to_vec();
     let destination = ETHERNET + if v6 { 24 } else { 16 };
     let pod = octets(flow.endpoint.address);
     let checksum = parsed.transport + if tuple.udp { 6 } else { 16 };
-    let port = parsed.transport + 2;
-    let old = sum(&octets(tuple.vip)) + u32::from(half(&out, port));
+    let ports = [
+        flow.mapped_port.to_be_bytes(),
+        flow.endpoint.port.to_be_bytes(),
+    ]
+    .concat();
+    let old = sum(&octets(tuple.vip)) + sum(&out[parsed.transport..parsed.transport + 4]);
     put(&mut out, destination, &pod);
-    put(&mut out, port, &flow.endpoint.port.to_be_bytes());
+    put(&mut out, parsed.transport, &ports);
     let has_none = tuple.udp && half(&out, checksum) == 0;
     let mut expected = Expected::new(Action::Pass, None, &["delivered"]);
     if !has_none {
-        let new = sum(&pod) + u32::from(flow.endpoint.port);
+        let new = sum(&pod) + sum(&ports);
         mend(&mut out, checksum, old % 0xffff, new % 0xffff);
         expected.checksums.push(checksum);
     }
@@ -76,11 +69,13 @@ pub(crate) fn related(visit: &Visit<'_>, parsed: &Parsed, flow: &Flow) -> Expect
     let vip = octets(parsed.tuple.vip);
     put(&mut out, outer_at, &pod);
     put(&mut out, quote_at, &pod);
-    put(
-        &mut out,
-        parsed.transport,
-        &flow.endpoint.port.to_be_bytes(),
-    );
+    // As the pod has sent it.
+    let ports = [
+        flow.endpoint.port.to_be_bytes(),
+        flow.mapped_port.to_be_bytes(),
+    ]
+    .concat();
+    put(&mut out, parsed.transport, &ports);
     let mut expected = Expected::new(Action::Pass, None, &["icmp-error-delivered"]);
     if !v6 {
         mend(&mut out, 24, sum(&vip), sum(&pod));
@@ -89,8 +84,9 @@ pub(crate) fn related(visit: &Visit<'_>, parsed: &Parsed, flow: &Flow) -> Expect
     }
     let quoted = parsed.transport + 6;
     if parsed.tuple.udp && half(&out, quoted) != 0 {
-        let old = sum(&vip) + u32::from(parsed.tuple.vip_port);
-        let new = sum(&pod) + u32::from(flow.endpoint.port);
+        let quoted_ports = &visit.frame[parsed.transport..parsed.transport + 4];
+        let old = sum(&vip) + sum(quoted_ports);
+        let new = sum(&pod) + sum(&ports);
         mend(&mut out, quoted, old % 0xffff, new % 0xffff);
         expected.checksums.push(quoted);
     }

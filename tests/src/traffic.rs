@@ -11,7 +11,7 @@ use crate::{
     addresses::{no_vip, second_vip, vips},
     dice::Dice,
     frame::Packet,
-    icmp_error::{complaint, quoted},
+    icmp_error::{complaint, quoted, refusal},
     reference::{NODES, Reference},
     world::{ROUTER_MAC, node_mac, outer_address},
 };
@@ -32,6 +32,8 @@ struct Conversation {
     sequence: u32,
     /// What the pod has sent last, as the client got it.
     heard: Option<Vec<u8>>,
+    /// What the pod has got last.
+    delivered: Option<Vec<u8>>,
 }
 
 /// Plays the scene of a seed.
@@ -56,7 +58,18 @@ struct Scene {
 impl Scene {
     fn new(seed: u64) -> Self {
         let mut dice = Dice::seeded(seed);
-        let conversations = (0..CLIENTS).map(|_| Conversation::new(&mut dice)).collect();
+        let mut conversations: Vec<Conversation> = Vec::new();
+        for _ in 0..CLIENTS {
+            let mut talk = Conversation::new(&mut dice);
+            // Behind a CGNAT, ports meet again.
+            let before = conversations.last().map(|other| other.packet.source);
+            let same_family =
+                |source: &(IpAddr, u16)| source.0.is_ipv4() == talk.packet.source.0.is_ipv4();
+            if let Some(source) = before.filter(same_family).filter(|_| dice.once_in(2)) {
+                talk.packet.source = source;
+            }
+            conversations.push(talk);
+        }
         Self {
             dice,
             conversations,
@@ -67,7 +80,8 @@ impl Scene {
         let number = self.dice.below(CLIENTS);
         match self.dice.below(16) {
             0..8 => self.client(reference, number),
-            8..12 => self.pod(reference, number),
+            8..11 => self.pod(reference, number),
+            11 => self.object(reference, number),
             12 => self.complain(reference, number),
             13 => self.ping(reference, number),
             14 => self.stray(reference, number),
@@ -136,7 +150,7 @@ impl Scene {
             to_mac: ROUTER_MAC,
             from_mac: node_mac(node),
             source: (address, port),
-            destination: talk.packet.source,
+            destination: (talk.packet.source.0, talk.port_at_pod()),
             ..talk.packet.clone()
         };
         vary(&mut self.dice, &mut reply, talk.sequence);
@@ -149,9 +163,10 @@ impl Scene {
         let sequence = reply.sequence;
         let mut frame = reply.frame();
         dress(&mut self.dice, &mut frame);
-        if self.dice.once_in(6) {
-            mutate(&mut self.dice, &mut frame);
+        if reply.udp && self.dice.once_in(4) {
+            split(&mut self.dice, &mut frame);
         }
+        self.spoil(&mut frame);
         // The kernel runs no egress program on less than an IP header.
         if frame.len() < 54 {
             return Ok(());
@@ -165,6 +180,45 @@ impl Scene {
             }
         }
         Ok(())
+    }
+
+    /// The pod, or its node, cannot take what the client sent.
+    fn object(&mut self, reference: &mut Reference, number: usize) -> Result<()> {
+        let talk = &self.conversations[number];
+        let (Some(delivered), Some((node, address, _))) = (talk.delivered.clone(), talk.pod) else {
+            return self.client(reference, number);
+        };
+        let sender = if self.dice.once_in(2) {
+            address
+        } else {
+            outer_address(node, address.is_ipv6())
+        };
+        let kinds: &[(u8, u8)] = match sender {
+            IpAddr::V4(_) => &[(3, 3), (3, 4), (11, 0), (5, 1)],
+            IpAddr::V6(_) => &[(1, 4), (2, 0), (3, 0), (130, 0)],
+        };
+        let kind = self.dice.one_of(kinds);
+        let most = (delivered.len() - 14).min(500);
+        let bytes = if self.dice.once_in(2) {
+            quoted(sender)
+        } else {
+            most
+        };
+        let mut frame = refusal(&delivered, sender, kind, [0; 4], bytes.min(most));
+        self.spoil(&mut frame);
+        if frame.len() >= 54 {
+            reference.send(node, &frame)?;
+        }
+        Ok(())
+    }
+
+    /// A frame that leaves the stack is as long as its packet.
+    fn spoil(&mut self, frame: &mut Vec<u8>) {
+        if self.dice.once_in(6) {
+            let bytes = frame.len();
+            mutate(&mut self.dice, frame);
+            frame.truncate(bytes);
+        }
     }
 
     /// A router on the way to the client has something to say about the last reply.
@@ -271,7 +325,19 @@ impl Conversation {
             pod: None,
             sequence: dice.roll() as u32,
             heard: None,
+            delivered: None,
         }
+    }
+
+    /// The client's port as the pod saw it last.
+    fn port_at_pod(&self) -> u16 {
+        let at = if self.packet.source.0.is_ipv4() {
+            34
+        } else {
+            54
+        };
+        let seen = self.delivered.as_ref().map(|frame| wire::half(frame, at));
+        seen.unwrap_or(self.packet.source.1)
     }
 
     /// The packet got to a pod.
@@ -287,6 +353,7 @@ impl Conversation {
             }
         };
         self.pod = Some((node, address, wire::half(frame, at + 2)));
+        self.delivered = Some(frame.to_vec());
     }
 }
 
@@ -345,6 +412,21 @@ fn dress(dice: &mut Dice, frame: &mut [u8]) {
         frame[14] = 0x60 | class >> 4;
         frame[15] = class << 4 | frame[15] & 15;
     }
+}
+
+/// As the first fragment of a datagram, or as a later one.
+fn split(dice: &mut Dice, frame: &mut Vec<u8>) {
+    let offset = dice.one_of(&[0_u16, 0, 185]);
+    let id = dice.one_of(&[7, 8]);
+    if frame[12] == 8 {
+        let field = (0x2000 | offset).to_be_bytes();
+        wire::replace(frame, 18, &[0, id, field[0], field[1]], &[24]);
+        return;
+    }
+    let field = (offset << 3 | 1).to_be_bytes();
+    let length = (wire::half(frame, 18) + 8).to_be_bytes();
+    wire::put(frame, 18, &[length[0], length[1], 44]);
+    frame.splice(54..54, [17, 0, field[0], field[1], 0, 0, 0, id]);
 }
 
 /// What wires, middleboxes and enemies do.

@@ -15,7 +15,7 @@ const SCENES: u64 = 1700;
 const SCENES_BETWEEN_FLOWS: u64 = 100;
 
 /// Outcomes without which a run has shown little.
-const OUTCOMES: [&[&str]; 23] = [
+const OUTCOMES: [&[&str]; 27] = [
     &[],
     &["delivered"],
     &["forwarded-direct"],
@@ -39,6 +39,10 @@ const OUTCOMES: [&[&str]; 23] = [
     &["gue-bad-tag"],
     &["icmp-error-delivered"],
     &["icmp-error-of-no-flow"],
+    &["icmp-error-replied"],
+    &["reply-fragment"],
+    &["delivered", "reverse-clash"],
+    &["client-port-translated", "delivered", "reverse-clash"],
 ];
 
 #[test]
