@@ -110,6 +110,14 @@ impl Client {
         }
     }
 
+    /// Does something where the client is.
+    pub(crate) fn in_namespace<T: Send>(
+        &self,
+        work: impl FnOnce() -> Result<T> + Send,
+    ) -> Result<T> {
+        self.namespace.run(work)
+    }
+
     /// One small request; an error if it fails.
     pub fn http_get(&self, target: SocketAddr) -> Result<Seen> {
         self.http(&Request::to(target)).result
@@ -269,7 +277,8 @@ fn failed(request: &Request, error: anyhow::Error) -> Record {
     }
 }
 
-fn connect(request: &Request) -> Result<(SocketAddr, TcpStream)> {
+/// A connection to a request's target, and its own end.
+pub(crate) fn connect(request: &Request) -> Result<(SocketAddr, TcpStream)> {
     let stream: TcpStream = connected(request)?.into();
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(request.time_limit))?;
@@ -345,11 +354,15 @@ fn exchange(request: &Request, mut stream: &TcpStream) -> Result<Seen> {
     stream
         .write_all(&vec![b'x'; upload])
         .context("sending the body")?;
-    read_answer(stream)
+    let mut reader = BufReader::new(stream);
+    let seen = read_answer(&mut reader)?;
+    // The pod closes; waiting for it leaves TIME_WAIT on its side.
+    ensure!(reader.read(&mut [0])? == 0, "more than the answer came");
+    Ok(seen)
 }
 
-fn read_answer(stream: &TcpStream) -> Result<Seen> {
-    let mut reader = BufReader::new(stream);
+/// One answer, to the last byte of its body.
+pub(crate) fn read_answer(reader: &mut impl BufRead) -> Result<Seen> {
     let mut line = String::new();
     reader
         .read_line(&mut line)
@@ -378,7 +391,5 @@ fn read_answer(stream: &TcpStream) -> Result<Seen> {
     reader
         .read_exact(&mut body)
         .context("reading the answer's body")?;
-    // The pod closes; waiting for it leaves TIME_WAIT on its side.
-    ensure!(reader.read(&mut [0])? == 0, "more than the answer came");
     Ok(serde_json::from_slice(&body)?)
 }

@@ -6,6 +6,7 @@ mod agent;
 mod builder;
 mod client;
 mod configuration;
+mod connection;
 mod counters;
 mod datagrams;
 mod firewall;
@@ -29,6 +30,7 @@ pub use builder::{
 };
 pub use client::{Client, Load, Record, Request, failures, per_pod};
 pub use configuration::{VIP_PORT, vip};
+pub use connection::Connection;
 pub use counters::TcpCounters;
 pub use datagrams::{DatagramCount, DatagramLoad};
 pub use frame::FrameSocket;
