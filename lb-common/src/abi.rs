@@ -98,6 +98,8 @@ pub mod data {
     pub const FLOWS: &str = "flows";
     /// [`crate::flow::ReverseLine`]s: from a pod's 4-tuple to a flow number.
     pub const FLOW_REVERSE: &str = "flow_reverse";
+    /// [`crate::flow_limit::Window`]s: flows begun in this tick, by source prefix and by service.
+    pub const NEW_FLOWS: &str = "new_flows";
     /// [`crate::reply_fragment::FragmentLine`]s: from a datagram whose first fragment left to its flow.
     pub const REPLY_FRAGMENTS: &str = "reply_fragments";
     /// [`crate::counter::ServiceCounters`] by CPU and service id.

@@ -41,8 +41,10 @@ pub struct Config {
     pub mss_v4_bytes: u16,
     /// The same over IPv6.
     pub mss_v6_bytes: u16,
+    /// Flows that may begin in one tick from one source prefix ([`crate::flow_limit`]); 0: any number.
+    pub new_flows_per_prefix: u32,
     /// Zero.
-    pub reserved: [u32; 2],
+    pub reserved: u32,
     /// Echo replies, refusals and ICMP errors that one CPU sends in a second, and at once.
     pub answers_per_second: u32,
     /// [`Config::SILENT_ON_ECHO`], [`Config::SILENT_ON_CLOSED_PORTS`].

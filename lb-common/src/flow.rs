@@ -61,7 +61,8 @@ pub const fn timeout_seconds(state: State) -> u32 {
     }
 }
 
-/// One word of the index: state 8 bits, tag 24 bits, tick of the last packet 32 bits.
+/// One word of the index: state 4 bits, fraction 4 bits, tag 24 bits, tick 32 bits. Tick and fraction, a sixteenth of
+/// a tick, are of the last packet that was noted: a flow that is not embryonic notes one a tick.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(transparent)]
 pub struct Meta(pub u64);
@@ -71,14 +72,28 @@ impl Meta {
     #[inline(always)]
     #[must_use]
     pub const fn new(state: u32, tag: u32, tick: u32) -> Self {
-        Self((state & 0xff | tag << 8) as u64 | (tick as u64) << 32)
+        Self((state & 0xf | tag << 8) as u64 | (tick as u64) << 32)
+    }
+
+    /// With this many sixteenths of the tick.
+    #[inline(always)]
+    #[must_use]
+    pub const fn with_fraction(self, sixteenths: u32) -> Self {
+        Self(self.0 & !0xf0 | (sixteenths as u64 & 0xf) << 4)
+    }
+
+    /// Time of the last packet in sixteenths of a tick.
+    #[inline(always)]
+    #[must_use]
+    pub const fn sixteenths(self) -> u32 {
+        self.tick() << 4 | self.0 as u32 >> 4 & 0xf
     }
 
     /// [`State`] as a number.
     #[inline(always)]
     #[must_use]
     pub const fn state(self) -> u32 {
-        self.0 as u32 & 0xff
+        self.0 as u32 & 0xf
     }
 
     /// 24 bits of the flow's hash.

@@ -14,6 +14,7 @@ pub mod counter;
 pub mod endpoint;
 pub mod filter;
 pub mod flow;
+pub mod flow_limit;
 pub mod gue;
 pub mod hash;
 #[cfg(feature = "alloc")]

@@ -91,6 +91,10 @@ verdicts! {
     VipClaimed = 31, "vip-claimed";
     /// Beside `ReverseClash`: no other endpoint was there, the pod sees another port of the client's.
     PortTranslated = 32, "client-port-translated";
+    /// Too many new flows from this source prefix; see `dataplane.newFlowsPerSourcePrefixPerSecond`.
+    SourceLimited = 33, "source-limited";
+    /// Beside the verdict on the packet: the oldest embryonic flow gave way to a new one.
+    FlowEvicted = 34, "flow-evicted";
 }
 
 /// Counters there is room for.

@@ -55,7 +55,7 @@ rooms! {
     Arp = 10, "arp";
     /// Neighbour Solicitation or Advertisement.
     Ndp = 11, "ndp";
-    /// To a pod of this node, by a flow that is made here.
+    /// To a pod of this node, by a flow that is made here, or moves to the established ones.
     NewFlow = 12, "new_flow";
 }
 
@@ -97,7 +97,8 @@ pub struct Walk {
     pub private_flags: u8,
     /// Zero.
     pub padding: [u8; 2],
-    /// Number plus one of a flow of this client that is over, and gives way to a new one; 0: none.
+    /// Number plus one of this client's flow: the one to promote ([`Walk::PROVEN`]), or one that is over and gives way to
+    /// a new one; 0: none.
     pub replaced: u32,
     /// Zero.
     pub reserved: [u8; 8],
@@ -117,6 +118,8 @@ impl Walk {
     /// The destination has passed the filter of VIPs, but has not been found to be one: only what is addressed to a VIP
     /// may be dropped, or answered.
     pub const MAY_BE_VIP: u32 = 1 << 5;
+    /// The flow is embryonic, and this packet proves that its client is there.
+    pub const PROVEN: u32 = 1 << 6;
 
     /// Whether a node has steered this packet already.
     #[inline(always)]

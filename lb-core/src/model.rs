@@ -128,6 +128,8 @@ pub struct Dataplane {
     pub refuses_closed_ports: bool,
     /// Echo replies, refusals and ICMP errors that one CPU sends in a second, and at once.
     pub answers_per_second: u32,
+    /// Flows that may begin on a node in a second from one IPv4 /24 or IPv6 /64; `None`: any number.
+    pub new_flows_per_source_prefix_per_second: Option<u32>,
     /// Prefixes that VIPs are taken from: what comes in for an address of these that is no VIP ends here.
     pub pools: BTreeSet<Prefix>,
     /// Routing table of the routes that end it.
@@ -140,6 +142,7 @@ impl Default for Dataplane {
             answers_echo: true,
             refuses_closed_ports: true,
             answers_per_second: lb_common::limits::ANSWERS_PER_SECOND,
+            new_flows_per_source_prefix_per_second: None,
             pools: BTreeSet::new(),
             routing_table: ROUTING_TABLE_DEFAULT,
         }

@@ -310,7 +310,7 @@ pub fn versioned(pin_dir: &Path) -> PathBuf {
 }
 
 /// Number of elements of each map that the data path writes itself, in [`data`]'s names.
-pub(crate) fn data_maps(capacity: &Capacity, cpus: u32) -> [(&'static str, u32, usize); 9] {
+pub(crate) fn data_maps(capacity: &Capacity, cpus: u32) -> [(&'static str, u32, usize); 10] {
     [
         (
             data::FLOW_INDEX,
@@ -322,6 +322,11 @@ pub(crate) fn data_maps(capacity: &Capacity, cpus: u32) -> [(&'static str, u32, 
             data::FLOW_REVERSE,
             capacity.reverse_lines(),
             size_of::<lb_common::flow::ReverseLine>(),
+        ),
+        (
+            data::NEW_FLOWS,
+            lb_common::flow_limit::PREFIX_WINDOWS + capacity.services,
+            size_of::<u64>(),
         ),
         (
             data::REPLY_FRAGMENTS,

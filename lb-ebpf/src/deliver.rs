@@ -17,7 +17,6 @@ use crate::{
     flows::{self, Found},
     forward, maps,
     ptr::{self, Frame},
-    reverse::{self, Tuple},
     rooms,
 };
 
@@ -87,6 +86,11 @@ pub(crate) fn enter<const V6: bool>(ctx: &XdpContext) -> u32 {
             walk.replaced = replaced;
             rooms::enter(ctx, Room::NewFlow)
         }
+        Ok(Next::Promote { number }) => {
+            walk.flags |= Walk::PROVEN;
+            walk.replaced = number + 1;
+            rooms::enter(ctx, Room::NewFlow)
+        }
         Ok(Next::Forward) => rooms::enter_by_family::<V6>(ctx, Room::ForwardV4, Room::ForwardV6),
         Err(reason) => count::drop_of(config, service, reason),
     }
@@ -98,6 +102,8 @@ enum Next {
     Pass,
     /// Its flow is to be made; `replaced` as [`Walk::replaced`].
     Create { replaced: u32 },
+    /// Its flow is to move to the established ones.
+    Promote { number: u32 },
     /// The flow is not known here, and its row leads elsewhere.
     Forward,
 }
@@ -122,8 +128,11 @@ fn deliver<const V6: bool>(
             Next::Forward
         });
     };
-    let number = advance::<V6>(config, steered, found, flags, numbers, now);
-    let flow = flows::record(number).ok_or(Verdict::TableInconsistent)?;
+    if advance(config, found, flags, numbers, now) {
+        let number = found.number;
+        return Ok(Next::Promote { number });
+    }
+    let flow = flows::record(found.number).ok_or(Verdict::TableInconsistent)?;
     forward::translate_destination::<V6>(frame, steered.protocol, flow);
     Ok(Next::Pass)
 }
@@ -150,44 +159,40 @@ fn opens_anew(found: Found, flags: u8) -> bool {
     closed && flags & (tcp::SYN | tcp::ACK) == tcp::SYN
 }
 
-/// A client's packet of a known flow; the flow's number, which changes when it is promoted.
+/// Notes a client's packet of a known flow. True if it proves the flow, which is embryonic still.
 #[inline(always)]
-fn advance<const V6: bool>(
+fn advance(
     config: &Config,
-    steered: &Steered,
     found: Found,
     flags: u8,
     [sequence, acknowledges]: [u32; 2],
     now: u32,
-) -> u32 {
+) -> bool {
     let state = found.meta.state();
-    if flags & tcp::RST != 0 {
-        let state = reset(found.number, sequence).map_or(state, |state| state as u32);
-        flows::touch(found, state, now);
-        return found.number;
-    }
-    if !flows::is_embryonic(config, found.number) {
-        let state = if flags & tcp::FIN != 0 {
-            State::Closing as u32
-        } else {
-            state
-        };
-        flows::touch(found, state, now);
-        return found.number;
-    }
-    let Some(flow) = flows::record(found.number) else {
-        return found.number;
-    };
-    let replied = flow.flags & Flow::REPLIED != 0;
-    let proven =
-        replied && (state != State::SynReceived as u32 || acknowledges == flow.expected_ack);
-    if proven && state != State::Reset as u32 {
-        if let Some(number) = promote::<V6>(config, steered, found, flags, now) {
-            return number;
+    let is_embryonic = flows::is_embryonic(config, found.number);
+    let next = if flags & tcp::RST != 0 {
+        reset(found.number, sequence).map_or(state, |state| state as u32)
+    } else if is_embryonic {
+        if state != State::Reset as u32 && is_proven(found, acknowledges) {
+            return true;
         }
-    }
-    flows::touch(found, state, now);
-    found.number
+        state
+    } else if flags & tcp::FIN != 0 {
+        State::Closing as u32
+    } else {
+        state
+    };
+    flows::touch(found, next, now);
+    false
+}
+
+/// Both sides have spoken, TCP's by the right numbers: nobody does that from a forged address.
+#[inline(always)]
+fn is_proven(found: Found, acknowledges: u32) -> bool {
+    flows::record(found.number).is_some_and(|flow| {
+        let handshake = found.meta.state() == State::SynReceived as u32;
+        flow.flags & Flow::REPLIED != 0 && (!handshake || acknowledges == flow.expected_ack)
+    })
 }
 
 /// Bytes that a client may be ahead of what the pod has acknowledged: a receive window, generously.
@@ -206,33 +211,4 @@ fn reset(number: u32, sequence: u32) -> Option<State> {
         flow.flags |= Flow::RESET_IN_DOUBT;
     }
     Some(State::Reset)
-}
-
-/// Moves a flow to the established table: the copy lives before the reverse index leads to it, and the old
-/// place is given back last, so that replies find the flow at every instant. What a reply notes in the old record on
-/// another CPU meanwhile is lost, which costs nothing: the flow has been answered already.
-#[inline(always)]
-fn promote<const V6: bool>(
-    config: &Config,
-    steered: &Steered,
-    found: Found,
-    flags: u8,
-    now: u32,
-) -> Option<u32> {
-    let number = flows::claim(
-        flows::established_line(config, steered.hash),
-        steered.hash,
-        now,
-    )?;
-    flows::copy_record(found.number, number)?;
-    let state = match (steered.protocol, flags & tcp::FIN != 0) {
-        (TCP, true) => State::Closing,
-        (TCP, false) => State::Established,
-        _ => State::Stream,
-    };
-    flows::publish(number, state, steered.hash, now);
-    let hash = Tuple::of(flows::record(number)?).hash::<V6>(config);
-    reverse::redirect(config, hash, found.number, number);
-    flows::publish(found.number, State::Free, steered.hash, now);
-    Some(number)
 }

@@ -1,15 +1,16 @@
 //! The flow owner's table: find, claim, promote, age. Places are claimed by compare-and-swap on their index
 //! word; a record is written only by the run that holds the claim. Nothing here sweeps: an expired place is
-//! simply free.
+//! simply free, and of embryonic flows the oldest gives way.
 
 use lb_common::{
     config::Config,
     flow::{self, FLOWS_PER_LINE, Flow, IndexLine, Meta, State},
     packet::{self, ETHERNET_BYTES, IPV4_BYTES, IPV6_BYTES, Packet as _},
+    verdict::Verdict,
 };
 
 use crate::{
-    lookup, maps,
+    count, lookup, maps,
     ptr::{self, Frame},
 };
 
@@ -20,7 +21,10 @@ const COLLISIONS: u32 = 2;
 /// before a flow finds none. Global functions of numbers: the verifier walks each once, not once a caller and
 /// path.
 mod scan {
-    use super::{Config, FLOWS_PER_LINE, Meta, State, is_alive, is_taken, maps, metas, ptr, word};
+    use super::{
+        Config, FLOWS_PER_LINE, Meta, State, Verdict, count, fraction, is_alive, is_taken, maps,
+        metas, ptr, word,
+    };
 
     /// Number of the first living flow with this tag, at the `from`th place of the pair or a later one; or [`NONE`].
     #[unsafe(no_mangle)]
@@ -45,7 +49,9 @@ mod scan {
         NONE
     }
 
-    /// Claims the first free or expired place; its number, or [`NONE`].
+    /// Claims the first free or expired place. In a full embryonic line the flow that was silent for the longest time gives
+    /// way, if that is a sixteenth of a tick: so a handshake survives a flood as long as the table is large enough
+    /// for what comes in within a round trip. The number, or [`NONE`].
     #[unsafe(no_mangle)]
     #[inline(never)]
     extern "C" fn flow_claim(line: u32, tag: u32, now: u32) -> u32 {
@@ -53,7 +59,8 @@ mod scan {
             return NONE;
         };
         let config: &Config = ptr::by_ref(config);
-        let claimed = Meta::new(State::Claimed as u32, tag, now);
+        let claimed = Meta::new(State::Claimed as u32, tag, now).with_fraction(fraction(config));
+        let (mut longest, mut victim, mut victims) = (0, NONE, 0);
         for half in 0..2 {
             let Some(metas) = metas(line ^ half) else {
                 return NONE;
@@ -61,12 +68,30 @@ mod scan {
             for place in 0..FLOWS_PER_LINE {
                 let word = word(metas, place);
                 let meta = Meta(ptr::load_word(word));
+                let number = (line ^ half) * FLOWS_PER_LINE + place;
                 if !is_taken(config, meta, now) && ptr::swap_word(word, meta.0, claimed.0) {
-                    return (line ^ half) * FLOWS_PER_LINE + place;
+                    return number;
+                }
+                let silent = claimed
+                    .sixteenths()
+                    .wrapping_sub(meta.sixteenths())
+                    .cast_signed();
+                if silent > longest && meta.state() != State::Claimed as u32 {
+                    (longest, victim, victims) = (silent, number, meta.0);
                 }
             }
         }
-        NONE
+        if victim == NONE || line > config.embryonic_mask {
+            return NONE;
+        }
+        let Some(metas) = metas(victim / FLOWS_PER_LINE) else {
+            return NONE;
+        };
+        if !ptr::swap_word(word(metas, ptr::opaque(victim)), victims, claimed.0) {
+            return NONE;
+        }
+        count::verdict(Verdict::FlowEvicted);
+        victim
     }
 
     /// No flow has this number.
@@ -100,6 +125,12 @@ pub(crate) struct Found {
 #[inline(always)]
 pub(crate) fn now(config: &Config) -> u32 {
     (ptr::jiffies() >> (config.tick_shift & 31)) as u32
+}
+
+/// Sixteenths of the current tick that are over.
+#[inline(always)]
+fn fraction(config: &Config) -> u32 {
+    (ptr::jiffies() << 4 >> (config.tick_shift & 31)) as u32
 }
 
 /// Whether a flow's index word counts: neither free, nor being written, nor too old.
@@ -207,14 +238,16 @@ pub(crate) fn claim(line: u32, hash: u64, now: u32) -> Option<u32> {
 pub(crate) fn publish(number: u32, state: State, hash: u64, now: u32) {
     if let Some(metas) = metas(number / FLOWS_PER_LINE) {
         let word = word(metas, ptr::opaque(number));
-        ptr::store_word(word, Meta::new(state as u32, flow::tag(hash), now).0);
+        let claimed = Meta(ptr::load_word(word));
+        let meta = Meta::new(state as u32, flow::tag(hash), now);
+        ptr::store_word(word, meta.with_fraction(claimed.sixteenths()).0);
     }
 }
 
 /// Notes a packet of a flow: its age starts anew, its state may change. Another CPU's note is as good.
 #[inline(always)]
 pub(crate) fn touch(found: Found, state: u32, now: u32) {
-    let new = Meta::new(state, found.meta.tag(), now);
+    let new = Meta::new(state, found.meta.tag(), now).with_fraction(found.meta.sixteenths());
     if new == found.meta {
         return;
     }

@@ -25,6 +25,8 @@ mod egress;
 #[cfg(target_arch = "bpf")]
 mod egress_error;
 #[cfg(target_arch = "bpf")]
+mod flow_limit;
+#[cfg(target_arch = "bpf")]
 mod flows;
 #[cfg(target_arch = "bpf")]
 mod forward;
@@ -42,6 +44,8 @@ mod neighbours;
 mod new_flow;
 #[cfg(target_arch = "bpf")]
 mod odd;
+#[cfg(target_arch = "bpf")]
+mod promote;
 #[cfg(target_arch = "bpf")]
 mod ptr;
 #[cfg(target_arch = "bpf")]

@@ -59,6 +59,8 @@ arrays! {
     FLOWS: "flows", Flow;
     /// From a pod's tuple to a flow.
     FLOW_REVERSE: "flow_reverse", ReverseLine;
+    /// Flows begun in this tick.
+    NEW_FLOWS: "new_flows", u64;
     /// From a datagram whose first fragment left to its flow.
     REPLY_FRAGMENTS: "reply_fragments", FragmentLine;
     /// Per CPU and service.

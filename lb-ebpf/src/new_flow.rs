@@ -15,12 +15,12 @@ use lb_common::{
 use crate::{
     clash, count,
     deliver::{self, Steered, tcp},
-    flows, forward, maps,
+    flow_limit, flows, forward, maps, promote,
     ptr::{self, Frame},
     reverse, rooms,
 };
 
-/// The program of the room: makes the flow and delivers its first packet.
+/// The program of the room: makes the flow, or promotes it, and delivers the packet.
 #[inline(always)]
 pub(crate) fn enter(ctx: &XdpContext) -> u32 {
     let (Some(walk), Some(config)) = (rooms::walk(), maps::CONFIG.get_ptr(0)) else {
@@ -45,7 +45,12 @@ fn deliver<const V6: bool>(ctx: &XdpContext, config: &Config, walk: &Walk) -> Re
         return Err(Verdict::Malformed);
     }
     let steered = &Steered::of(walk);
-    let number = create::<V6>(config, frame, steered, walk.replaced)?;
+    let (flags, ..) = deliver::tcp_fields::<V6>(frame, steered.protocol);
+    let number = if walk.has(Walk::PROVEN) {
+        promote::promote::<V6>(config, steered, walk.replaced.wrapping_sub(1), flags)
+    } else {
+        create::<V6>(config, frame, steered, flags, walk.replaced)?
+    };
     let flow = flows::record(number).ok_or(Verdict::TableInconsistent)?;
     forward::translate_destination::<V6>(frame, steered.protocol, flow);
     Ok(())
@@ -58,10 +63,12 @@ fn create<const V6: bool>(
     config: &Config,
     frame: Frame,
     steered: &Steered,
+    flags: u8,
     replaced: u32,
 ) -> Result<u32, Verdict> {
     let now = flows::now(config);
-    let (flags, ..) = deliver::tcp_fields::<V6>(frame, steered.protocol);
+    let client = frame.load_address::<V6>(Layout::source(V6));
+    flow_limit::admit::<V6>(config, &client, now)?;
     let line = flow::line(steered.hash, config.embryonic_mask);
     let number = flows::claim(line, steered.hash, now).ok_or(Verdict::FlowsFull)?;
     if replaced != 0 {

@@ -91,7 +91,11 @@ impl Ground {
                     embryonic_flows: 16,
                     ..CAPACITY
                 };
-                World::with(1, CLUSTER, &Options::unpinned(capacity))
+                let mut world = World::with(1, CLUSTER, &Options::unpinned(capacity))?;
+                // Time stands still: no flow is older than another, and none gives way.
+                world.snapshot.datapath.tick_shift = 31;
+                world.apply()?;
+                Ok(world)
             }
             Self::Inconsistent => {
                 let mut world = World::new(1)?;

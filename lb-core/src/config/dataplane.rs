@@ -48,10 +48,19 @@ pub(super) fn dataplane(
             is_the_kernels.then_some("tables 0 and 252 to 255 are the kernel's own; take another")
         },
     );
+    let per_prefix = section.new_flows_per_source_prefix_per_second.as_ref();
+    let any_number = 0;
+    let new_flows = bounded(
+        per_prefix,
+        any_number,
+        "newFlowsPerSourcePrefixPerSecond",
+        |rate| (rate == 0).then_some("0 would let nobody in; leave it out to let everybody in"),
+    );
     Dataplane {
         answers_echo: section.answer_echo.unwrap_or(default.answers_echo),
         refuses_closed_ports: refuses_closed_ports(section.closed_ports.as_ref(), problems),
         answers_per_second,
+        new_flows_per_source_prefix_per_second: per_prefix.map(|_| new_flows),
         pools: pools(&section.pools, nodes, services, problems),
         routing_table,
     }

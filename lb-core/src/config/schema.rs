@@ -82,6 +82,7 @@ pub(super) struct Dataplane {
     pub(super) answer_echo: Option<bool>,
     pub(super) closed_ports: Option<Text>,
     pub(super) answers_per_second: Option<Spanned<u32>>,
+    pub(super) new_flows_per_source_prefix_per_second: Option<Spanned<u32>>,
     #[serde(default)]
     pub(super) pools: Vec<Text>,
     pub(super) routing_table: Option<Spanned<u32>>,

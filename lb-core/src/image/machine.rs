@@ -149,7 +149,11 @@ fn config(cluster: &ClusterPlan, neighbours: &Neighbours) -> Config {
         own_id: own.map_or(0, |node| id(seed[0], node)),
         mss_v4_bytes: inner_mtu_bytes.map_or(0, |mtu| mtu.saturating_sub(IPV4_TCP_BYTES)),
         mss_v6_bytes: inner_mtu_bytes.map_or(0, |mtu| mtu.saturating_sub(IPV6_TCP_BYTES)),
-        reserved: [0; 2],
+        new_flows_per_prefix: cluster
+            .dataplane
+            .new_flows_per_source_prefix_per_second
+            .unwrap_or(0),
+        reserved: 0,
         answers_per_second: cluster.dataplane.answers_per_second,
         flags: flags(&cluster.dataplane),
         rarely_reserved: [0; 7],

@@ -24,13 +24,14 @@ fn refusal(section: &str) -> String {
 
 #[test]
 fn every_setting_is_understood() {
-    let section = "dataplane: {answerEcho: false, closedPorts: drop, answersPerSecond: 50, pools: [10.99.0.0/24, \"fd99::/64\"], routingTable: 77}";
+    let section = "dataplane: {answerEcho: false, closedPorts: drop, answersPerSecond: 50, newFlowsPerSourcePrefixPerSecond: 70, pools: [10.99.0.0/24, \"fd99::/64\"], routingTable: 77}";
     let settings = read(section).unwrap_or_else(|error| panic!("{error}"));
     assert!(!settings.answers_echo && !settings.refuses_closed_ports);
     assert_eq!(
         (settings.answers_per_second, settings.routing_table),
         (50, 77)
     );
+    assert_eq!(settings.new_flows_per_source_prefix_per_second, Some(70));
     let pools: Vec<_> = settings.pools.iter().map(ToString::to_string).collect();
     assert_eq!(pools, ["10.99.0.0/24", "fd99::/64"]);
 }
@@ -95,5 +96,16 @@ fn a_pool_holds_nothing_but_vips() {
       |
     1 | dataplane: {pools: [10.99.0.1/24, 10.0.0.0/8, 10.0.0.0/24, 0.0.0.0/0, nets]}
       |                                                                       ^
+    "#);
+}
+
+#[test]
+fn a_limit_of_nothing_is_refused() {
+    insta::assert_snapshot!(refusal("dataplane: {newFlowsPerSourcePrefixPerSecond: 0}"), @r#"
+    dataplane.newFlowsPerSourcePrefixPerSecond: 0 would let nobody in; leave it out to let everybody in
+     --> lb.yaml:1:47
+      |
+    1 | dataplane: {newFlowsPerSourcePrefixPerSecond: 0}
+      |                                               ^
     "#);
 }
