@@ -18,8 +18,12 @@ use lb_core::{
     snapshot::{Link, PortFeedback},
 };
 
+use lb_datapath::Attached;
+
 use crate::{
-    api::rows::{Answer, BgpRow, EndpointRow, Health, Mode, NodeRow, ServiceRow, VerdictRow},
+    api::rows::{
+        Answer, BgpRow, EndpointRow, Health, Mode, NodeRow, ServiceRow, UplinkRow, VerdictRow,
+    },
     engine::{
         feedback::{PeerSession, SessionState},
         state::View,
@@ -29,6 +33,8 @@ use crate::{
 /// What the data path has counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
+    /// Where the programs are.
+    pub attached: Vec<Attached>,
     /// By service port.
     pub services: BTreeMap<ServicePort, ServiceCounters>,
     /// Packets by verdict, those that never happened left out.
@@ -74,6 +80,26 @@ pub fn endpoints(view: &View) -> Answer<EndpointRow> {
 pub fn nodes(view: &View) -> Answer<NodeRow> {
     let rows = view.snapshot.nodes.iter().map(|node| node_row(view, node));
     answer(view, rows.collect())
+}
+
+/// Uplinks.
+#[must_use]
+pub fn uplinks(view: &View, counters: &Counters) -> Answer<UplinkRow> {
+    let row = |link: &Link| {
+        let attached = counters
+            .attached
+            .iter()
+            .find(|attached| *attached.interface == *link.name);
+        UplinkRow {
+            interface: link.name.to_string(),
+            xdp: attached.map(|attached| attached.xdp.to_string()),
+            egress: attached.map(|attached| attached.egress.to_string()),
+            mac: link.mac.to_string(),
+            mtu_bytes: link.mtu_bytes,
+            not_in_driver: attached.and_then(|attached| attached.refusal.clone()),
+        }
+    };
+    answer(view, view.snapshot.links.iter().map(row).collect())
 }
 
 /// BGP sessions.

@@ -22,6 +22,7 @@ use lb_core::{
     model::ServicePort,
     snapshot::{Link, Neighbours, PortFeedback, Takeover},
 };
+use lb_datapath::Attached;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
@@ -47,6 +48,8 @@ pub trait Maps {
     fn apply(&mut self, writes: &[MapWrite]) -> Result<(), Self::Error>;
     /// Attaches the programs to these uplinks, or replaces those that are attached.
     fn attach(&mut self, links: &[Link]) -> Result<(), Self::Error>;
+    /// Where the programs are.
+    fn attached(&self) -> Vec<Attached>;
     /// From now on the maps outlive this process, whatever becomes of it.
     fn keep(&mut self);
     /// Counters by service id.
@@ -161,6 +164,7 @@ impl<M: Maps> Executor<M> {
             .filter_map(|port| Some((*port, of(port)?)));
         let verdicts = Verdict::ALL.iter().copied().zip(self.maps.verdicts());
         Counters {
+            attached: self.maps.attached(),
             services: services.collect(),
             verdicts: verdicts.filter(|&(_, packets)| packets > 0).collect(),
         }

@@ -118,6 +118,8 @@ pub enum ShowWhat {
     Endpoints,
     /// Nodes: how packets get there
     Nodes,
+    /// Uplinks: in which mode the programs run there
+    Uplinks,
     /// BGP sessions
     Bgp,
     /// Pinned BPF maps; needs no running agent

@@ -85,6 +85,7 @@ pub fn understand_edit(path: &Path, text: &str, running: &Config) -> Result<Conf
     let changed = [
         ("node.name", config.node != running.node),
         ("node.uplinks", config.uplinks != running.uplinks),
+        ("node.mode", config.uplink_mode != running.uplink_mode),
         ("cluster.keyFile", config.key_file != running.key_file),
     ];
     match changed.into_iter().find(|(_, changed)| *changed) {

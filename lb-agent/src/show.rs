@@ -11,7 +11,7 @@ use std::{
 use comfy_table::{ContentArrangement, Table, TableStyle};
 
 use crate::api::rows::{
-    Answer, BgpRow, EndpointRow, Health, MapRow, Mode, NodeRow, ServiceRow, VerdictRow,
+    Answer, BgpRow, EndpointRow, Health, MapRow, Mode, NodeRow, ServiceRow, UplinkRow, VerdictRow,
 };
 
 /// The table of `show services`.
@@ -97,6 +97,23 @@ pub fn nodes(answer: &Answer<NodeRow>) -> String {
         ]);
     }
     page(answer, &table, "no node is configured")
+}
+
+/// The table of `show uplinks`.
+#[must_use]
+pub fn uplinks(answer: &Answer<UplinkRow>) -> String {
+    let mut table = table(&["UPLINK", "XDP", "EGRESS", "MAC", "MTU", "REASON"]);
+    for row in &answer.rows {
+        table.add_row([
+            row.interface.clone(),
+            or_dash(row.xdp.clone().unwrap_or_default()),
+            or_dash(row.egress.clone().unwrap_or_default()),
+            row.mac.clone(),
+            row.mtu_bytes.to_string(),
+            or_dash(row.not_in_driver.clone().unwrap_or_default()),
+        ]);
+    }
+    page(answer, &table, "no uplink is there")
 }
 
 /// The table of `show bgp`.

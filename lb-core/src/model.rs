@@ -321,3 +321,15 @@ impl fmt::Display for Mac {
         write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
     }
 }
+
+/// Where on an uplink packets are taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UplinkMode {
+    /// In the driver if it takes the program, else in the network stack.
+    #[default]
+    Auto,
+    /// In the driver.
+    Native,
+    /// In the network stack.
+    Generic,
+}

@@ -44,6 +44,7 @@ impl World {
         let config = Config {
             node: NODES[0].into(),
             uplinks: Vec::new(),
+            uplink_mode: crate::model::UplinkMode::Auto,
             key_file: None,
             nodes: nodes.collect(),
             bgp: None,

@@ -11,41 +11,98 @@ use std::{
 use aya::programs::{
     LinkOrder, ProgramError, SchedClassifier, TcAttachType, Xdp, XdpMode,
     links::{FdLink, PinnedLink},
-    tc::{SchedClassifierLink, TcAttachOptions},
-    xdp::XdpLink,
+    tc::{SchedClassifierLink, TcAttachOptions, TcError},
+    xdp::{XdpError, XdpLink},
 };
 
-use crate::{Error, Uplink, load::Instance, pins, sys};
+use crate::{
+    Abilities, Attached, EgressHook, Error, Mode, Uplink, XdpHook, clsact, load::Instance, pins,
+    sys,
+};
 
 /// Attaches both programs; without a pin folder they stay as long as the instance.
 pub(crate) fn attach(
     instance: &mut Instance,
     uplink: &Uplink,
+    mode: Mode,
+    abilities: Abilities,
     pin_dir: Option<&Path>,
-) -> Result<(), Error> {
-    attach_xdp(
-        instance.xdp()?,
-        uplink,
-        pin_dir.map(|folder| pins::link(folder, "xdp", &uplink.name)),
-    )?;
-    attach_egress(
-        instance.egress()?,
-        uplink,
-        pin_dir.map(|folder| pins::link(folder, "egress", &uplink.name)),
-    )
+) -> Result<Attached, Error> {
+    let (xdp, refusal) = attach_xdp(instance.xdp()?, uplink, mode, pin_dir)?;
+    let program = instance.egress()?;
+    let egress = if abilities.tcx {
+        let pin = pin_dir.map(|folder| pins::link(folder, "egress", &uplink.name));
+        attach_tcx(program, uplink, pin)?;
+        EgressHook::Tcx
+    } else {
+        clsact::attach(program, uplink, pin_dir)
+            .map_err(|error| refused(uplink, "egress", &error))?;
+        EgressHook::Clsact
+    };
+    Ok(Attached {
+        interface: uplink.name.clone(),
+        xdp,
+        refusal,
+        egress,
+    })
 }
 
-fn attach_xdp(program: &mut Xdp, uplink: &Uplink, pin: Option<PathBuf>) -> Result<(), Error> {
-    let refused = |error: ProgramError| refused(uplink, "XDP", &error);
-    if let Some(pinned) = pin.as_deref().and_then(|pin| usable(pin, uplink)) {
-        let link =
-            XdpLink::try_from(FdLink::from(pinned)).map_err(|_| not_a_link(uplink, "XDP"))?;
-        let id = program.attach_to_link(link).map_err(refused)?;
-        drop(program.take_link(id).map_err(refused)?);
-        return Ok(());
+/// Where the program is now, and why not in the driver if it was tried there.
+fn attach_xdp(
+    program: &mut Xdp,
+    uplink: &Uplink,
+    mode: Mode,
+    pin_dir: Option<&Path>,
+) -> Result<(XdpHook, Option<String>), Error> {
+    let pin =
+        |hook: XdpHook| pin_dir.map(|folder| pins::link(folder, hook.pin_name(), &uplink.name));
+    let allowed = XdpHook::allowed_by(mode);
+    for hook in XdpHook::ALL {
+        let Some(pinned) = pin(hook).as_deref().and_then(|pin| usable(pin, uplink)) else {
+            continue;
+        };
+        if allowed.contains(&hook) {
+            update_xdp(program, pinned, uplink)?;
+            return Ok((hook, None));
+        }
+        // The operator asks for the other hook: for a moment there is none.
+        drop(pinned.unpin());
     }
+    let mut refusal = None;
+    for hook in allowed {
+        match attach_xdp_to(program, uplink, *hook, pin(*hook)) {
+            Ok(()) => return Ok((*hook, refusal)),
+            Err(error @ (Error::XdpTaken { .. } | Error::NotPermitted { .. })) => {
+                return Err(error);
+            }
+            Err(error) if *hook == allowed[allowed.len() - 1] => return Err(error),
+            Err(error) => refusal = Some(error.to_string()),
+        }
+    }
+    unreachable!("every mode allows a hook")
+}
+
+fn update_xdp(program: &mut Xdp, pinned: PinnedLink, uplink: &Uplink) -> Result<(), Error> {
+    let refused = |error: ProgramError| refused(uplink, "XDP", &error);
+    let link = XdpLink::try_from(FdLink::from(pinned)).map_err(|_| not_a_link(uplink, "XDP"))?;
+    let id = program.attach_to_link(link).map_err(refused)?;
+    drop(program.take_link(id).map_err(refused)?);
+    Ok(())
+}
+
+fn attach_xdp_to(
+    program: &mut Xdp,
+    uplink: &Uplink,
+    hook: XdpHook,
+    pin: Option<PathBuf>,
+) -> Result<(), Error> {
+    let refused = |error: ProgramError| refused(uplink, "XDP", &error);
+    let mode = match hook {
+        XdpHook::Native => XdpMode::Driver,
+        XdpHook::Generic => XdpMode::Skb,
+    };
     let id = program
-        .attach_to_if_index(uplink.ifindex, XdpMode::Default)
+        .attach_to_if_index(uplink.ifindex, mode)
         .map_err(refused)?;
     let Some(pin) = pin else { return Ok(()) };
     let link = FdLink::try_from(program.take_link(id).map_err(refused)?)
@@ -53,7 +110,7 @@ fn attach_xdp(program: &mut Xdp, uplink: &Uplink, pin: Option<PathBuf>) -> Resul
     pin_link(link, &pin, uplink)
 }
 
-fn attach_egress(
+fn attach_tcx(
     program: &mut SchedClassifier,
     uplink: &Uplink,
     pin: Option<PathBuf>,
@@ -102,7 +159,7 @@ fn not_a_link(uplink: &Uplink, hook: &'static str) -> Error {
         interface: uplink.name.clone(),
         hook,
         source: io::Error::from_raw_os_error(libc::EOPNOTSUPP),
-        hint: ": this kernel attaches without BPF links, which a restart without a gap needs (kernel 6.6 or newer)",
+        hint: ": the driver attaches without a BPF link, which a restart without a gap needs: `node.mode: generic` does without the driver",
     }
 }
 
@@ -111,6 +168,10 @@ fn refused(uplink: &Uplink, hook: &'static str, error: &ProgramError) -> Error {
     let source = match error {
         ProgramError::SyscallError(error) => {
             io::Error::from_raw_os_error(error.io_error.raw_os_error().unwrap_or(0))
+        }
+        ProgramError::TcError(TcError::NetlinkError(error))
+        | ProgramError::XdpError(XdpError::NetlinkError(error)) => {
+            io::Error::from_raw_os_error(error.raw_os_error().unwrap_or(0))
         }
         other => io::Error::other(other.to_string()),
     };

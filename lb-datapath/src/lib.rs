@@ -9,10 +9,12 @@ mod attach;
 pub mod bench;
 #[cfg(feature = "fixtures")]
 mod clear;
+mod clsact;
 mod error;
 mod facts;
 mod load;
 mod memory;
+mod mode;
 mod object;
 mod observe;
 mod pins;
@@ -39,6 +41,7 @@ use lb_common::{
 };
 use load::Instance;
 pub use load::Variant;
+pub use mode::{Attached, EgressHook, Mode, XdpHook};
 
 pub use observe::{MapRow, show_maps};
 pub use pins::cleanup;
@@ -53,6 +56,8 @@ pub struct Options {
     pub capacity: Capacity,
     /// Which build of the programs.
     pub variant: Variant,
+    /// Where the ingress program shall run.
+    pub mode: Mode,
 }
 
 impl Options {
@@ -63,6 +68,7 @@ impl Options {
             pin_dir: Some(pin_dir.into()),
             capacity: Capacity::DEFAULT,
             variant: Variant::from_environment(),
+            mode: Mode::Auto,
         }
     }
 
@@ -73,6 +79,7 @@ impl Options {
             pin_dir: None,
             capacity,
             variant: Variant::Shipped,
+            mode: Mode::Auto,
         }
     }
 }
@@ -92,6 +99,7 @@ pub struct Uplink {
 pub struct Datapath {
     options: Options,
     abilities: Abilities,
+    attached: Vec<Attached>,
     adopted: bool,
     notes: Vec<String>,
     first: Instance,
@@ -129,6 +137,7 @@ impl Datapath {
         Ok(Self {
             options: options.clone(),
             abilities,
+            attached: Vec::new(),
             adopted,
             notes,
             first,
@@ -204,19 +213,30 @@ impl Datapath {
                     most: INTERFACES_MAX,
                 });
             }
-            let folder = self.options.pin_dir.clone();
+            let (folder, mode) = (self.options.pin_dir.clone(), self.options.mode);
+            let abilities = self.abilities;
             let instance = self.instance(uplink.slot)?;
-            attach::attach(instance, uplink, folder.as_deref())?;
+            let attached = attach::attach(instance, uplink, mode, abilities, folder.as_deref())?;
+            self.attached.retain(|have| have.interface != uplink.name);
+            self.attached.push(attached);
         }
         self.replaced_rooms = None;
         Ok(())
+    }
+
+    /// The uplinks with the programs on them, in the order in which they were attached to.
+    #[must_use]
+    pub fn attached(&self) -> &[Attached] {
+        &self.attached
     }
 
     /// Takes the programs off uplinks that are no longer named.
     ///
     /// # Errors
     /// A pin cannot be removed.
-    pub fn detach_others(&self, uplinks: &[Uplink]) -> Result<Vec<String>, Error> {
+    pub fn detach_others(&mut self, uplinks: &[Uplink]) -> Result<Vec<String>, Error> {
+        self.attached
+            .retain(|have| uplinks.iter().any(|uplink| uplink.name == have.interface));
         match &self.options.pin_dir {
             Some(folder) => pins::remove_other_links(folder, uplinks),
             None => Ok(Vec::new()),

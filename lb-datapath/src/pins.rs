@@ -20,10 +20,13 @@ use lb_common::{
     walk::ROOMS_MAX,
 };
 
-use crate::{Error, Uplink, data_maps, load, memory::Arena, sys};
+use crate::{Error, Uplink, clsact, data_maps, load, memory::Arena, sys};
 
 /// `BPF_FS_MAGIC` (linux/magic.h).
 const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
+
+/// What the name of a filter's mark starts with, before the interface's index.
+const FILTER: &str = "filter_";
 
 /// The folder of this version's pins.
 pub(crate) fn versioned(pin_dir: &Path) -> PathBuf {
@@ -48,6 +51,13 @@ pub(crate) struct Prepared {
     pub(crate) adopted: bool,
     /// The program array of a set that cannot.
     pub(crate) replaced_rooms: Option<OwnedFd>,
+}
+
+/// Where a clsact filter on an interface is marked.
+pub(crate) fn filter(pin_dir: &Path, ifindex: u32) -> PathBuf {
+    versioned(pin_dir)
+        .join("links")
+        .join(format!("{FILTER}{ifindex}"))
 }
 
 /// Makes the folders, and removes maps whose definition is not ours.
@@ -158,14 +168,19 @@ pub(crate) fn map_names(folder: &Path) -> Result<Vec<String>, Error> {
 pub(crate) fn remove_other_links(pin_dir: &Path, uplinks: &[Uplink]) -> Result<Vec<String>, Error> {
     let keep: Vec<PathBuf> = uplinks
         .iter()
-        .flat_map(|uplink| ["xdp", "egress"].map(|hook| link(pin_dir, hook, &uplink.name)))
+        .flat_map(|uplink| {
+            ["xdp", "generic", "egress"]
+                .map(|hook| link(pin_dir, hook, &uplink.name))
+                .into_iter()
+                .chain([filter(pin_dir, uplink.ifindex)])
+        })
         .collect();
     let links = versioned(pin_dir).join("links");
     let mut removed = Vec::new();
     for name in names(&links)? {
         let path = links.join(&name);
         if !keep.contains(&path) {
-            remove(&path)?;
+            remove_link(&path)?;
             removed.push(format!("link {name}"));
         }
     }
@@ -183,7 +198,7 @@ pub fn cleanup(pin_dir: &Path) -> Result<Vec<String>, Error> {
         for kind in ["links", "maps"] {
             let folder = pin_dir.join(&version).join(kind);
             for name in names(&folder)? {
-                remove(&folder.join(&name))?;
+                remove_link(&folder.join(&name))?;
                 removed.push(format!("{kind} {name}").replacen("s ", " ", 1));
             }
             remove_folder(&folder)?;
@@ -220,6 +235,16 @@ fn remove(path: &Path) -> Result<(), Error> {
         }
         _ => Ok(()),
     }
+}
+
+/// Removes a pin: a link goes with it, a filter first. A map is neither.
+fn remove_link(path: &Path) -> Result<(), Error> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let ifindex = name.strip_prefix(FILTER).and_then(|rest| rest.parse().ok());
+    if let Some(ifindex) = ifindex {
+        clsact::detach(ifindex);
+    }
+    remove(path)
 }
 
 /// Removes an empty folder; one with other people's things in it stays.

@@ -330,6 +330,18 @@ pub(crate) fn link_ifindex(link: BorrowedFd<'_>) -> io::Result<u32> {
     information(link).map(|words| words[4])
 }
 
+/// Name of an interface of this network namespace.
+pub(crate) fn interface_name(ifindex: u32) -> Option<String> {
+    let mut name = [0u8; libc::IF_NAMESIZE];
+    // SAFETY: the buffer has the length that the function wants.
+    let found = unsafe { libc::if_indextoname(ifindex, name.as_mut_ptr().cast()) };
+    if found.is_null() {
+        return None;
+    }
+    let name = std::ffi::CStr::from_bytes_until_nul(&name).ok()?;
+    name.to_str().ok().map(str::to_owned)
+}
+
 fn information(object: BorrowedFd<'_>) -> io::Result<[u32; 32]> {
     let mut words = [0u32; 32];
     let attributes = InfoAttributes {

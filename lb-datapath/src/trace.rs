@@ -75,6 +75,7 @@ impl Tracer {
             pin_dir: Some(pin_dir.to_path_buf()),
             capacity,
             variant: Variant::from_environment(),
+            mode: crate::Mode::Auto,
         };
         let instance = Instance::load_beside(&options, Abilities::probe(), slot)?;
         let arenas = Arenas::map(&instance, &capacity)?;

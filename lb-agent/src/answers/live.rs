@@ -7,7 +7,7 @@ use super::Counters;
 use crate::{
     answers,
     api::{
-        rows::{Answer, BgpRow, EndpointRow, NodeRow, ServiceRow, VerdictRow},
+        rows::{Answer, BgpRow, EndpointRow, NodeRow, ServiceRow, UplinkRow, VerdictRow},
         server::Tell,
     },
     engine::state::View,
@@ -45,6 +45,11 @@ impl Tell for Live {
 
     async fn nodes(&self) -> Option<Answer<NodeRow>> {
         Some(answers::nodes(&self.view().await?))
+    }
+
+    async fn uplinks(&self) -> Option<Answer<UplinkRow>> {
+        let view = self.view().await?;
+        Some(answers::uplinks(&view, &ask(&self.counters).await?))
     }
 
     async fn bgp(&self) -> Option<Answer<BgpRow>> {

@@ -151,6 +151,7 @@ fn a_service_says_how_many_serve_it_and_who_is_told() {
         ..ServiceCounters::default()
     };
     let counters = Counters {
+        attached: vec![],
         services: BTreeMap::from([(port, counted)]),
         verdicts: vec![(Verdict::TooBig, 3)],
     };

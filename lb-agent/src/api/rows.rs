@@ -130,6 +130,23 @@ pub enum Mode {
     Unreachable,
 }
 
+/// An uplink, with the programs on it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UplinkRow {
+    /// Its name.
+    pub interface: String,
+    /// Where packets are taken: native, generic; none: nowhere yet.
+    pub xdp: Option<String>,
+    /// Where replies are rewritten: tcx, clsact; none: nowhere yet.
+    pub egress: Option<String>,
+    /// Its MAC.
+    pub mac: String,
+    /// Its MTU.
+    pub mtu_bytes: u16,
+    /// Why packets are not taken in the driver, if that was tried.
+    pub not_in_driver: Option<String>,
+}
+
 /// A pinned BPF map.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MapRow {

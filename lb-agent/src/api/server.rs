@@ -13,7 +13,7 @@ use tokio::net::UnixListener;
 
 use super::{
     client,
-    rows::{Answer, BgpRow, EndpointRow, NodeRow, ServiceRow, VerdictRow},
+    rows::{Answer, BgpRow, EndpointRow, NodeRow, ServiceRow, UplinkRow, VerdictRow},
 };
 
 /// Who knows the answers; `None` while the agent is leaving.
@@ -26,6 +26,8 @@ pub trait Tell: Send + Sync + 'static {
     fn endpoints(&self) -> impl Future<Output = Option<Answer<EndpointRow>>> + Send;
     /// Nodes.
     fn nodes(&self) -> impl Future<Output = Option<Answer<NodeRow>>> + Send;
+    /// Uplinks.
+    fn uplinks(&self) -> impl Future<Output = Option<Answer<UplinkRow>>> + Send;
     /// BGP sessions.
     fn bgp(&self) -> impl Future<Output = Option<Answer<BgpRow>>> + Send;
 }
@@ -98,12 +100,14 @@ fn router<T: Tell>(tell: Arc<T>) -> Router {
     let verdicts = |State(tell): Told<T>| async move { reply(tell.verdicts().await) };
     let endpoints = |State(tell): Told<T>| async move { reply(tell.endpoints().await) };
     let nodes = |State(tell): Told<T>| async move { reply(tell.nodes().await) };
+    let uplinks = |State(tell): Told<T>| async move { reply(tell.uplinks().await) };
     let bgp = |State(tell): Told<T>| async move { reply(tell.bgp().await) };
     Router::new()
         .route("/v1/services", get(services))
         .route("/v1/verdicts", get(verdicts))
         .route("/v1/endpoints", get(endpoints))
         .route("/v1/nodes", get(nodes))
+        .route("/v1/uplinks", get(uplinks))
         .route("/v1/bgp", get(bgp))
         .with_state(tell)
 }

@@ -2,7 +2,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use super::{
     client,
-    rows::{Answer, BgpRow, EndpointRow, NodeRow, ServiceRow, VerdictRow},
+    rows::{Answer, BgpRow, EndpointRow, NodeRow, ServiceRow, UplinkRow, VerdictRow},
     server::{Error, Socket, Tell, serve},
 };
 use crate::engine::feedback::SessionState;
@@ -64,6 +64,9 @@ impl Tell for Fixed {
         Some(answer(vec![]))
     }
     async fn nodes(&self) -> Option<Answer<NodeRow>> {
+        Some(answer(vec![]))
+    }
+    async fn uplinks(&self) -> Option<Answer<UplinkRow>> {
         Some(answer(vec![]))
     }
     async fn bgp(&self) -> Option<Answer<BgpRow>> {

@@ -12,8 +12,11 @@ use lb_common::{
     image::{Image, MapWrite},
     verdict::VERDICTS,
 };
-use lb_core::snapshot::{DatapathFacts, Link};
-use lb_datapath::{Datapath, Error, Options, Uplink};
+use lb_core::{
+    model::UplinkMode,
+    snapshot::{DatapathFacts, Link},
+};
+use lb_datapath::{Attached, Datapath, Error, Mode, Options, Uplink};
 
 use super::Maps;
 use crate::pin_lock::{self, PinLock};
@@ -41,12 +44,21 @@ impl Kernel {
     ///
     /// # Errors
     /// If the kernel refuses, or another agent has the folder.
-    pub fn open(pin_dir: &Path) -> Result<Self, OpenError> {
+    pub fn open(pin_dir: &Path, mode: UplinkMode) -> Result<Self, OpenError> {
         let lock = pin_dir
             .exists()
             .then(|| PinLock::take(pin_dir))
             .transpose()?;
-        let datapath = Datapath::open(&Options::pinned(pin_dir))?;
+        let options = Options {
+            mode: match mode {
+                UplinkMode::Auto => Mode::Auto,
+                UplinkMode::Native => Mode::Native,
+                UplinkMode::Generic => Mode::Generic,
+            },
+            ..Options::pinned(pin_dir)
+        };
+        let datapath = Datapath::open(&options)?;
+        tracing::info!("this kernel has {}", datapath.abilities());
         let lock = match lock {
             Some(lock) => lock,
             None => PinLock::take(pin_dir)?,
@@ -97,10 +109,17 @@ impl Maps for Kernel {
         };
         let uplinks: Vec<_> = links.iter().map(uplink).collect();
         self.datapath.attach(&uplinks)?;
+        for attached in self.datapath.attached() {
+            tell(attached);
+        }
         for removed in self.datapath.detach_others(&uplinks)? {
             tracing::info!("took away the {removed}: no uplink any more");
         }
         Ok(())
+    }
+
+    fn attached(&self) -> Vec<Attached> {
+        self.datapath.attached().to_vec()
     }
 
     fn keep(&mut self) {
@@ -117,6 +136,23 @@ impl Maps for Kernel {
 
     fn stamp(&self, limit: Option<Duration>) -> Result<(), Error> {
         self.datapath.stamp(limit)
+    }
+}
+
+/// Where the programs are, and what that costs.
+fn tell(attached: &Attached) {
+    let Attached {
+        interface,
+        xdp,
+        egress,
+        refusal,
+    } = attached;
+    match refusal {
+        None => tracing::info!(%interface, %xdp, %egress, "attached"),
+        Some(refusal) => tracing::warn!(
+            %interface, %xdp, %egress,
+            "attached in the network stack, at several times the cost of a packet: {refusal}"
+        ),
     }
 }
 

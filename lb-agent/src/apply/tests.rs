@@ -113,6 +113,10 @@ impl Maps for Fake {
         Ok(())
     }
 
+    fn attached(&self) -> Vec<lb_datapath::Attached> {
+        Vec::new()
+    }
+
     fn keep(&mut self) {
         self.0.borrow_mut().kept = true;
     }

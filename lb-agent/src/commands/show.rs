@@ -24,6 +24,7 @@ pub fn show(args: &ShowArgs) -> Result<(), Failure> {
         ShowWhat::Services => services(args),
         ShowWhat::Endpoints => asked(args, "/v1/endpoints", |answer| show::endpoints(answer, now)),
         ShowWhat::Nodes => asked(args, "/v1/nodes", show::nodes),
+        ShowWhat::Uplinks => asked(args, "/v1/uplinks", show::uplinks),
         ShowWhat::Bgp => asked(args, "/v1/bgp", |answer| show::bgp(answer, now)),
         ShowWhat::Maps => {
             let maps = maps(&args.pin_dir)?;

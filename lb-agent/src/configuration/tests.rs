@@ -55,6 +55,11 @@ fn services_change_while_the_agent_runs() {
 fn what_only_a_restart_can_change_is_named() {
     for (from, to, field) in [
         ("uplinks: [eth0]", "uplinks: [eth1]", "node.uplinks"),
+        (
+            "uplinks: [eth0]",
+            "uplinks: [eth0], mode: generic",
+            "node.mode",
+        ),
         ("n1", "n2", "node.name"),
         (
             "services:",

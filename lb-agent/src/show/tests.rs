@@ -2,9 +2,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lb_common::verdict::Verdict;
 
-use super::{ago, bgp, endpoints, nodes, services, verdicts};
+use super::{ago, bgp, endpoints, nodes, services, uplinks, verdicts};
 use crate::{
-    api::rows::{Answer, BgpRow, EndpointRow, Health, Mode, NodeRow, ServiceRow, VerdictRow},
+    api::rows::{
+        Answer, BgpRow, EndpointRow, Health, Mode, NodeRow, ServiceRow, UplinkRow, VerdictRow,
+    },
     engine::feedback::SessionState,
 };
 
@@ -180,4 +182,29 @@ fn times_have_two_units_at_the_most() {
             text
         );
     }
+}
+
+#[test]
+fn uplinks_say_in_which_mode_they_are_and_why() {
+    let native = UplinkRow {
+        interface: "eth0".to_owned(),
+        xdp: Some("native".to_owned()),
+        egress: Some("tcx".to_owned()),
+        mac: "02:00:00:00:00:01".to_owned(),
+        mtu_bytes: 1500,
+        not_in_driver: None,
+    };
+    let generic = UplinkRow {
+        interface: "eth1".to_owned(),
+        xdp: Some("generic".to_owned()),
+        egress: Some("clsact".to_owned()),
+        not_in_driver: Some("the driver does not take XDP programs".to_owned()),
+        ..native.clone()
+    };
+    let expected = "\
+UPLINK  XDP      EGRESS  MAC                MTU   REASON
+eth0    native   tcx     02:00:00:00:00:01  1500  -
+eth1    generic  clsact  02:00:00:00:00:01  1500  the driver does not take XDP programs
+";
+    assert_eq!(uplinks(&answer(vec![native, generic])), expected);
 }

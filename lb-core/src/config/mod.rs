@@ -16,7 +16,7 @@ use std::{path::PathBuf, sync::Arc};
 
 pub use error::{ConfigError, Problem};
 
-use crate::model::{Bgp, Dataplane, Layer2, Node, Service};
+use crate::model::{Bgp, Dataplane, Layer2, Node, Service, UplinkMode};
 
 /// A file that was understood and found consistent.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,6 +25,8 @@ pub struct Config {
     pub node: Arc<str>,
     /// Names of the uplinks; empty: the interface of the default route.
     pub uplinks: Vec<String>,
+    /// Where on an uplink packets are taken.
+    pub uplink_mode: UplinkMode,
     /// File with the cluster's secret; `None`: there is one node, which may make its own.
     pub key_file: Option<PathBuf>,
     /// All nodes, this one included.

@@ -29,6 +29,7 @@ pub(super) struct OwnNode {
     pub(super) name: Option<Text>,
     #[serde(default)]
     pub(super) uplinks: Vec<Text>,
+    pub(super) mode: Option<Text>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -481,6 +481,29 @@ fn this_node_must_be_among_the_nodes() {
 }
 
 #[test]
+fn the_mode_of_the_uplinks_is_one_of_three() {
+    for (word, mode) in [
+        ("auto", UplinkMode::Auto),
+        ("native", UplinkMode::Native),
+        ("generic", UplinkMode::Generic),
+    ] {
+        let text = changed(
+            "uplinks: [eth0]}",
+            &format!("uplinks: [eth0], mode: {word}}}"),
+        );
+        assert_eq!(parse(&text, ORIGIN).unwrap().uplink_mode, mode);
+    }
+    let text = changed("uplinks: [eth0]}", "uplinks: [eth0], mode: turbo}");
+    insta::assert_snapshot!(refusal(&text), @r#"
+    node.mode: "turbo" is none of auto, native, generic
+     --> lb.yaml:2:44
+      |
+    2 | node: {name: node1, uplinks: [eth0], mode: turbo}
+      |                                            ^
+    "#);
+}
+
+#[test]
 fn several_nodes_need_a_key_and_announcing_needs_a_speaker() {
     let text = changed("cluster: {keyFile: /etc/fairlead/key}\n", "");
     insta::assert_snapshot!(refusal(&text), @r#"

@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{Config, dataplane, duration, error::Problem, layer2, names, schema, services};
-use crate::model::{Bgp, Node, Peer};
+use crate::model::{Bgp, Node, Peer, UplinkMode};
 
 /// The port that the OpenELB lineage listens on beside a CNI's speaker.
 const LISTEN_PORT_DEFAULT: u16 = 17_900;
@@ -49,6 +49,7 @@ pub(super) fn validate(
     Some(Config {
         node: name,
         uplinks: uplinks(&file.node.uplinks, problems),
+        uplink_mode: uplink_mode(file.node.mode.as_ref(), problems),
         key_file,
         nodes: nodes.into_iter().collect(),
         bgp: bgp.map(Arc::new),
@@ -83,6 +84,22 @@ fn key_file(file: &schema::File, problems: &mut Vec<Problem>) -> Option<PathBuf>
         problems.push(Problem::at(&file.nodes, "nodes", message));
     }
     key_file.map(|path| path.value.clone().into())
+}
+
+fn uplink_mode(text: Option<&schema::Text>, problems: &mut Vec<Problem>) -> UplinkMode {
+    let Some(text) = text else {
+        return UplinkMode::Auto;
+    };
+    match text.value.as_str() {
+        "auto" => return UplinkMode::Auto,
+        "native" => return UplinkMode::Native,
+        "generic" => return UplinkMode::Generic,
+        other => {
+            let message = format!("\"{other}\" is none of auto, native, generic");
+            problems.push(Problem::at(text, "node.mode", &message));
+        }
+    }
+    UplinkMode::Auto
 }
 
 fn uplinks(uplinks: &[schema::Text], problems: &mut Vec<Problem>) -> Vec<String> {
