@@ -131,6 +131,7 @@ pub fn snapshot(shape: Shape, facts: DatapathFacts) -> Result<Snapshot> {
     let config = Config {
         node: OWN.into(),
         uplinks: vec!["eth0".to_owned()],
+        uplink_mode: lb_core::model::UplinkMode::Auto,
         key_file: None,
         nodes,
         layer2: None,
