@@ -30,6 +30,9 @@ pub enum Variant {
     /// The one that is meant.
     #[default]
     Shipped,
+    /// An object that a test has built.
+    #[cfg(feature = "fixtures")]
+    Given(&'static [u8]),
     /// No update of the transport checksum on delivery.
     #[cfg(feature = "canaries")]
     Checksum,
@@ -59,10 +62,26 @@ impl Variant {
         Self::Shipped
     }
 
+    /// The object in a file, which stays in memory until the process ends.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    #[cfg(feature = "fixtures")]
+    pub fn from_file(path: &std::path::Path) -> std::io::Result<Self> {
+        let bytes = std::fs::read(path)?;
+        // Sections are read as records of up to eight bytes.
+        let mut words = vec![0_u64; bytes.len().div_ceil(8)];
+        bytemuck::cast_slice_mut::<u64, u8>(&mut words)[..bytes.len()].copy_from_slice(&bytes);
+        let aligned: &'static [u8] = bytemuck::cast_slice(words.leak());
+        Ok(Self::Given(&aligned[..bytes.len()]))
+    }
+
     fn object(self, abilities: Abilities) -> &'static [u8] {
         match self {
             Self::Shipped if abilities.need_basic() => object::BASIC,
             Self::Shipped => object::SHIPPED,
+            #[cfg(feature = "fixtures")]
+            Self::Given(object) => object,
             #[cfg(feature = "canaries")]
             Self::Checksum => object::canary::CHECKSUM,
             #[cfg(feature = "canaries")]

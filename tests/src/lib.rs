@@ -2,6 +2,7 @@
 //! parser of others, and a lab with agents and what must hold in it. Nothing here is used by the product.
 
 pub mod addresses;
+pub mod binary;
 pub mod case;
 pub mod cases;
 pub mod cpu;
@@ -11,6 +12,7 @@ pub mod frame;
 pub mod hitless;
 pub mod icmp_error;
 pub mod loaded;
+pub mod mutants;
 pub mod neighbour;
 pub mod outer;
 pub mod reference;

@@ -2,12 +2,14 @@
 //! or two here and many where the kernel is emulated, and a test needs its own maps only while it runs.
 
 use std::{
+    env,
     ops::{Deref, DerefMut},
-    sync::{Mutex, PoisonError},
+    path::Path,
+    sync::{Mutex, OnceLock, PoisonError},
 };
 
-use anyhow::Result;
-use lb_datapath::{Datapath, Options};
+use anyhow::{Context as _, Result};
+use lb_datapath::{Datapath, Options, Variant};
 
 /// Loaded and idle.
 static IDLE: Mutex<Vec<(Options, Datapath)>> = Mutex::new(Vec::new());
@@ -24,6 +26,10 @@ impl Loaded {
     /// # Errors
     /// The kernel does not take the programs, or does not let a map be cleared.
     pub fn open(options: &Options) -> Result<Self> {
+        let options = &Options {
+            variant: chosen(options.variant)?,
+            ..options.clone()
+        };
         let idle = {
             let mut idle = IDLE.lock().unwrap_or_else(PoisonError::into_inner);
             let found = idle.iter().position(|(have, _)| have == options);
@@ -44,6 +50,20 @@ impl Loaded {
             .as_ref()
             .unwrap_or_else(|| unreachable!("taken only when dropped"))
     }
+}
+
+/// The build that `FAIRLEAD_OBJECT` names in place of the shipped one: a mutant must fail what the other passes.
+fn chosen(variant: Variant) -> Result<Variant> {
+    static GIVEN: OnceLock<Variant> = OnceLock::new();
+    let Some(path) = env::var_os("FAIRLEAD_OBJECT") else {
+        return Ok(variant);
+    };
+    if let Some(given) = GIVEN.get() {
+        return Ok(*given);
+    }
+    let read = Variant::from_file(Path::new(&path));
+    let read = read.with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(*GIVEN.get_or_init(|| read))
 }
 
 impl Deref for Loaded {

@@ -1,13 +1,10 @@
 //! The fixtures on other kernels than the host's: the very binary that runs here boots in a guest of QEMU. The oldest
 //! kernel that is supported and the newest that Debian packages; those between in soak.
 
-use std::{
-    env, fs,
-    path::PathBuf,
-    time::{Duration, SystemTime},
-};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use fairlead_tests::binary::test_binary;
 use lb_lab::guest::{Guest, Kernel};
 
 /// Fewer have run if the guest's list of tests is not the host's.
@@ -60,26 +57,4 @@ fn passed(console: &str) -> Option<usize> {
         .lines()
         .find_map(|line| line.trim().strip_prefix("test result: ok. "))?;
     result.split_whitespace().next()?.parse().ok()
-}
-
-/// The newest build of a test binary of this package; cargo puts all of them into the folder of this one.
-fn test_binary(name: &str) -> Result<PathBuf> {
-    let own = env::current_exe()?;
-    let folder = own.parent().context("this binary lies in no folder")?;
-    let mut newest: Option<(SystemTime, PathBuf)> = None;
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        let stem = path.file_name().unwrap_or_default().to_string_lossy();
-        let is_it = stem
-            .strip_prefix(name)
-            .and_then(|rest| rest.strip_prefix('-'))
-            .is_some_and(|hash| !hash.contains('.'));
-        if is_it {
-            newest = newest.max(Some((fs::metadata(&path)?.modified()?, path)));
-        }
-    }
-    let (_, path) = newest.with_context(|| {
-        format!("{name} is not built: `cargo test -p fairlead-tests --test {name} --no-run`")
-    })?;
-    Ok(path)
 }

@@ -30,6 +30,17 @@ pub(super) fn cases(clients: &mut Clients) -> Vec<Case> {
                 ..ingress("a node behind a router gets it by GUE", &packet)
             });
         }
+        let headers = if udp { 28 } else { 40 } + if vip.is_ipv4() { 0 } else { 20 };
+        let packet = Packet {
+            payload: vec![7; 1500 - 44 - headers],
+            ..clients.packet(vip, port_of(3, udp), udp)
+        };
+        cases.push(Case {
+            action: XDP_TX,
+            out: Outer::first(1, 3).around(&aged(&packet), &packet.frame()),
+            counted: &[Verdict::ForwardedGue],
+            ..ingress("just room for an outer header", &packet)
+        });
         let packet = clients.packet(vip, port_of(5, udp), udp);
         cases.push(Case {
             action: XDP_DROP,
