@@ -16,7 +16,7 @@ const NEED_ROOT: [&str; 3] = ["fairlead-tests", "lb-datapath", "lb-lab"];
 /// Packages whose tests build labs.
 const LAB_PACKAGES: [&str; 2] = ["fairlead-tests", "lb-lab"];
 /// Binaries of the lab packages that run the real program on fixtures and build no lab.
-const FIXTURE_BINARIES: [&str; 3] = ["fixtures", "mutants", "reference"];
+const FIXTURE_BINARIES: [&str; 4] = ["fixtures", "flood", "mutants", "reference"];
 /// The binary of the lab packages that boots other kernels.
 const KERNELS_BINARY: &str = "kernels";
 /// Labs mostly wait, so more of them run at once than there are cores.
