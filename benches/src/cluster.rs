@@ -2,7 +2,7 @@
 //! that is attached nowhere.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv4Addr},
     sync::Arc,
     time::Duration,
@@ -15,7 +15,7 @@ use lb_core::{
     config::Config,
     image::{ImageOutcome, Placements},
     keys::ClusterKeys,
-    model::{Announce, Bgp, Endpoint, Mac, Node, Port, Protocol, Service},
+    model::{Announce, Bgp, Endpoint, Mac, Node, Port, Protocol, Service, TrafficPolicy},
     snapshot::{DatapathFacts, Link, Neighbour},
 };
 use lb_datapath::{Datapath, Options};
@@ -81,6 +81,7 @@ pub fn fill(shape: Shape) -> Result<Datapath> {
     let facts = datapath.facts();
     let facts = DatapathFacts {
         capacity: facts.capacity,
+        jiffies_per_second: facts.jiffies_per_second,
         tick_shift: facts.tick_shift,
         timeout_ticks: facts.timeout_ticks,
     };
@@ -199,8 +200,8 @@ fn service(shape: Shape, index: u32) -> Arc<Service> {
         Endpoint {
             address,
             node: match shape.serves {
-                true => format!("node{:03}", 1 + place % (shape.nodes + 1)).into(),
-                false => format!("node{:03}", 2 + place % shape.nodes).into(),
+                true => Some(format!("node{:03}", 1 + place % (shape.nodes + 1)).into()),
+                false => Some(format!("node{:03}", 2 + place % shape.nodes).into()),
             },
             ports: BTreeMap::from([("web".into(), 8080)]),
             ready: true,
@@ -221,6 +222,9 @@ fn service(shape: Shape, index: u32) -> Arc<Service> {
             protocol: Protocol::Tcp,
             port: PORT,
         }],
+        traffic_policy: TrafficPolicy::Cluster,
+        affinity: None,
+        source_ranges: BTreeSet::new(),
         health_check: None,
         endpoints: (0..shape.endpoints).map(endpoint).collect(),
     })

@@ -234,13 +234,21 @@ fn reasons(view: &View, port: &PortPlan) -> Vec<String> {
         }
         reasons.extend(vip.failed.get(&port.port).cloned());
     }
-    let said_already = view
-        .desired
-        .vips
-        .get(&port.port.vip)
-        .is_some_and(|vip| vip.reason == VipReason::NoEndpoint);
-    if port.targets.is_empty() && !said_already {
+    let said_already = view.desired.vips.get(&port.port.vip).is_some_and(|vip| {
+        matches!(
+            vip.reason,
+            VipReason::NoEndpoint | VipReason::NoEndpointHere
+        )
+    });
+    if port.by_kernel {
+        let why = "no endpoint is on a node of the cluster: left to the kernel (kube-proxy) of the node that gets a \
+                   packet; pods do not see the client's address";
+        reasons.push(why.to_owned());
+    } else if port.targets.is_empty() && !said_already {
         reasons.push("no endpoint is used: see `show endpoints`".to_owned());
+    } else if !port.serves_here() && !said_already {
+        let why = "externalTrafficPolicy is Local, and this node has no endpoint: what comes here goes to other nodes";
+        reasons.push(why.to_owned());
     }
     reasons
 }
@@ -269,7 +277,7 @@ fn endpoint_row(view: &View, plan: &ServicePlan, reason: &EndpointReason) -> End
             .zip(port)
             .and_then(|(endpoint, port)| endpoint.ports.get(&port.name).copied()),
         node: endpoint
-            .map(|endpoint| endpoint.node.to_string())
+            .and_then(|endpoint| Some(endpoint.node.as_ref()?.to_string()))
             .unwrap_or_default(),
         ready: endpoint.is_some_and(|endpoint| endpoint.ready),
         health: match probe {

@@ -48,7 +48,7 @@ impl Needs {
             .services
             .iter()
             .flat_map(|service| &service.endpoints);
-        let own = endpoints.filter(|endpoint| endpoint.node == config.node);
+        let own = endpoints.filter(|endpoint| endpoint.node.as_ref() == Some(&config.node));
         let addresses = config.nodes.iter().flat_map(|node| &node.addresses);
         Self {
             uplinks: uplinks.to_vec(),

@@ -35,11 +35,13 @@ pub enum MapId {
     NodeAddresses,
     /// [`crate::interface::Interface`] by uplink slot.
     Interfaces,
+    /// [`crate::source::SourceLine`]s, handed out in powers of two.
+    SourceRanges,
 }
 
 impl MapId {
     /// Every map of the image, in order.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Config,
         Self::ServicesHead,
         Self::VipFilter,
@@ -52,6 +54,7 @@ impl MapId {
         Self::NodeMacs,
         Self::NodeAddresses,
         Self::Interfaces,
+        Self::SourceRanges,
     ];
 
     /// The map's name in the object and in the pin folder (at most 15 characters, `BPF_OBJ_NAME_LEN`).
@@ -70,6 +73,7 @@ impl MapId {
             Self::NodeMacs => "node_macs",
             Self::NodeAddresses => "node_addresses",
             Self::Interfaces => "interfaces",
+            Self::SourceRanges => "source_ranges",
         }
     }
 
@@ -86,9 +90,14 @@ impl MapId {
             Self::Nodes => size_of::<crate::node::Node>(),
             Self::NodeMacs | Self::NodeAddresses => size_of::<crate::node::NodeLine>(),
             Self::Interfaces => size_of::<crate::interface::Interface>(),
+            Self::SourceRanges => size_of::<crate::source::SourceLine>(),
         }
     }
 }
+
+/// [`crate::source::TrieKey`]s: who may connect to services with many ranges. The agent writes it by system calls,
+/// the kernel maps no trie into memory.
+pub const SOURCE_TRIE: &str = "source_trie";
 
 /// Maps that the data path writes itself.
 pub mod data {
@@ -108,6 +117,8 @@ pub mod data {
     pub const VERDICTS: &str = "verdicts";
     /// [`crate::counter::AnswerBuckets`] by CPU: answers that the data path makes itself.
     pub const ANSWERS: &str = "answers";
+    /// [`crate::affinity::AffinityLine`]s: which endpoint a client has.
+    pub const AFFINITY: &str = "affinity";
     /// One [`crate::counter::Beat`], stamped by the agent.
     pub const BEAT: &str = "beat";
     /// [`crate::walk::Walk`] by CPU: what a packet's next program must know.

@@ -49,8 +49,12 @@ pub struct Config {
     pub answers_per_second: u32,
     /// [`Config::SILENT_ON_ECHO`], [`Config::SILENT_ON_CLOSED_PORTS`].
     pub flags: u32,
+    /// Lines of `affinity` minus one.
+    pub affinity_mask: u32,
     /// Zero.
-    pub rarely_reserved: [u64; 7],
+    pub padding: u32,
+    /// Zero.
+    pub rarely_reserved: [u64; 6],
 }
 
 impl Config {

@@ -63,6 +63,20 @@ pub const fn flow_v6(
     x ^ (x >> 32)
 }
 
+/// Hash of a client's address alone: the row of a service with session affinity.
+#[inline(always)]
+#[must_use]
+pub const fn client_v4(seed: &[u64; 2], source: u32) -> u64 {
+    word(seed[0] ^ K2, (source as u64) << 32 ^ seed[1])
+}
+
+/// As [`client_v4`].
+#[inline(always)]
+#[must_use]
+pub const fn client_v6(seed: &[u64; 2], source: &Address) -> u64 {
+    word(seed[0] ^ K2, address_v6(seed[1], source))
+}
+
 #[inline(always)]
 const fn pair(seed: u64, address: &Address) -> u64 {
     let (high, low) = halves(address);

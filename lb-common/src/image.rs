@@ -2,11 +2,11 @@
 //! what planning compares with; it is read back from the pinned maps at start. Only whole, aligned 64-bit
 //! words are written, each by one release-ordered store, in the order given.
 
-use alloc::{vec, vec::Vec};
+use alloc::{collections::BTreeSet, vec, vec::Vec};
 
 use bytemuck::Pod;
 
-use crate::{abi::MapId, limits::Capacity};
+use crate::{abi::MapId, limits::Capacity, source::TrieRange};
 
 /// One step of a change. Order matters: what a later store names must be there already.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +20,10 @@ pub enum MapWrite {
         /// The new words.
         values: Vec<u64>,
     },
+    /// Adds a range of clients to map `source_trie`.
+    AddRange(TrieRange),
+    /// Takes a range of clients away from map `source_trie`.
+    RemoveRange(TrieRange),
     /// Waits until every packet that might still see the state before has left the programs (an RCU grace period).
     Grace,
 }
@@ -29,6 +33,7 @@ pub enum MapWrite {
 pub struct Image {
     capacity: Capacity,
     maps: [Vec<u64>; MapId::ALL.len()],
+    ranges: BTreeSet<TrieRange>,
 }
 
 impl Image {
@@ -36,16 +41,28 @@ impl Image {
     #[must_use]
     pub fn empty(capacity: Capacity) -> Self {
         let maps = MapId::ALL.map(|map| vec![0; words(&capacity, map)]);
-        Self { capacity, maps }
+        Self {
+            capacity,
+            maps,
+            ranges: BTreeSet::new(),
+        }
     }
 
-    /// From the words of each map as the kernel holds them; `None` if a length is not that of the capacity.
+    /// From the words of each map and the ranges of the trie as the kernel holds them; `None` if a length is not that of the capacity.
     #[must_use]
-    pub fn recovered(capacity: Capacity, maps: [Vec<u64>; MapId::ALL.len()]) -> Option<Self> {
+    pub fn recovered(
+        capacity: Capacity,
+        maps: [Vec<u64>; MapId::ALL.len()],
+        ranges: BTreeSet<TrieRange>,
+    ) -> Option<Self> {
         let fits = MapId::ALL
             .iter()
             .all(|&map| maps[map as usize].len() == words(&capacity, map));
-        fits.then_some(Self { capacity, maps })
+        fits.then_some(Self {
+            capacity,
+            maps,
+            ranges,
+        })
     }
 
     /// Sizes of the maps.
@@ -58,6 +75,12 @@ impl Image {
     #[must_use]
     pub fn words(&self, map: MapId) -> &[u64] {
         &self.maps[map as usize]
+    }
+
+    /// What map `source_trie` holds.
+    #[must_use]
+    pub fn ranges(&self) -> &BTreeSet<TrieRange> {
+        &self.ranges
     }
 
     /// Element `index` of a map. Panics if the map has no such element or `T` is not its size: a defect here.
@@ -79,8 +102,13 @@ impl Image {
     /// Carries out writes on the image, as the data path does on the kernel.
     pub fn apply(&mut self, writes: &[MapWrite]) {
         for write in writes {
-            if let MapWrite::Store { map, word, values } = write {
-                self.maps[*map as usize][*word..*word + values.len()].copy_from_slice(values);
+            match write {
+                MapWrite::Store { map, word, values } => {
+                    self.maps[*map as usize][*word..*word + values.len()].copy_from_slice(values);
+                }
+                MapWrite::AddRange(range) => _ = self.ranges.insert(*range),
+                MapWrite::RemoveRange(range) => _ = self.ranges.remove(range),
+                MapWrite::Grace => {}
             }
         }
     }

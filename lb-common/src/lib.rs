@@ -7,6 +7,7 @@
 extern crate alloc;
 
 pub mod abi;
+pub mod affinity;
 pub mod arp;
 pub mod checksum;
 pub mod config;
@@ -27,6 +28,7 @@ pub mod packet;
 pub mod reply_fragment;
 pub mod row;
 pub mod service;
+pub mod source;
 pub mod verdict;
 pub mod walk;
 

@@ -33,6 +33,10 @@ pub struct Capacity {
     pub established_flows: u32,
     /// Embryonic flows (TCP SYNs, unreplied UDP) at this node, a power of two.
     pub embryonic_flows: u32,
+    /// Ranges of clients over all services that have more than a few ([`crate::source::INLINE_RANGES_MAX`]).
+    pub source_ranges: u32,
+    /// Clients whose endpoint is kept at this node, a power of two.
+    pub affinities: u32,
 }
 
 impl Capacity {
@@ -44,6 +48,8 @@ impl Capacity {
         endpoints: 65_536,
         established_flows: 262_144,
         embryonic_flows: 65_536,
+        source_ranges: 65_536,
+        affinities: 65_536,
     };
 
     /// Buckets of one copy of the services: four entries each, half full at the most.
@@ -69,6 +75,13 @@ impl Capacity {
         (self.flows() / 4).next_power_of_two()
     }
 
+    /// Lines of `affinity`.
+    #[must_use]
+    pub const fn affinity_lines(&self) -> u32 {
+        let lines = self.affinities / crate::affinity::ENTRIES_PER_LINE;
+        if lines < 1 { 1 } else { lines }
+    }
+
     /// Elements of a map of the image.
     #[must_use]
     pub const fn elements(&self, map: crate::abi::MapId) -> u32 {
@@ -78,6 +91,8 @@ impl Capacity {
             MapId::VipFilter | MapId::EndpointFilter => crate::filter::FILTER_WORDS as u32,
             MapId::Services => 2 * self.buckets_per_copy(),
             MapId::ServiceCold => self.services,
+            // One for each service, whose IPv4 ranges fit; IPv6 takes up to four.
+            MapId::SourceRanges => self.services,
             MapId::Rows => self.row_units * crate::row::LINES_PER_UNIT,
             MapId::Endpoints => self.endpoints,
             MapId::Nodes => NODES_MAX,

@@ -4,7 +4,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::{Address, hash, row::Shape};
+use crate::{Address, endpoint::ENDPOINTS_PER_LINE, hash, row::Shape};
 
 /// Entries in a bucket.
 pub const ENTRIES_PER_BUCKET: usize = 4;
@@ -100,17 +100,21 @@ impl ServiceValue {
     pub const VIP: u16 = 2;
     /// No endpoint serves: nothing to choose from.
     pub const EMPTY: u16 = 4;
-    /// The rest of the flags, whose rooms are kept: client affinity, source ranges, rows with alternates,
-    /// a node-local view, a predecessor's flows still about.
+    /// Rows are chosen by the client's address alone, and its endpoint is kept ([`ServiceCold::affinity_ticks`]).
     pub const AFFINITY: u16 = 8;
-    /// See [`ServiceValue::AFFINITY`].
+    /// Only some clients may connect ([`ServiceCold::ranges`]).
     pub const RANGES: u16 = 16;
-    /// See [`ServiceValue::AFFINITY`].
+    /// Room kept for rows with alternates.
     pub const ALTERNATES: u16 = 32;
-    /// See [`ServiceValue::AFFINITY`].
+    /// This node has endpoints of its own, which new flows use ([`ServiceCold::local_view`]).
     pub const LOCAL_VIEW: u16 = 64;
-    /// See [`ServiceValue::AFFINITY`].
+    /// Room kept for a predecessor's flows that are still about.
     pub const LEGACY: u16 = 128;
+    /// With [`ServiceValue::EMPTY`]: the kernel's own load balancing reaches endpoints that no node steers to.
+    pub const KERNEL: u16 = 256;
+
+    /// Flags of a service whose endpoint takes more than the flow's row to find.
+    pub const CHOSEN_APART: u16 = Self::AFFINITY | Self::RANGES | Self::LOCAL_VIEW | Self::KERNEL;
 
     /// Puts the fields together; each must fit (ids below 2^16, units below 2^16, lines below 2^20).
     #[must_use]
@@ -165,6 +169,70 @@ impl ServiceValue {
     pub const fn has(self, flags: u16) -> bool {
         self.flags() & flags == flags
     }
+
+    /// Whether one of `flags` is set.
+    #[inline(always)]
+    #[must_use]
+    pub const fn has_any(self, flags: u16) -> bool {
+        self.flags() & flags != 0
+    }
+}
+
+/// A node-local view: where its rows and endpoints are, in one word that is read and written whole. It shares
+/// nothing with the service's other rows; 0 is none.
+///
+/// Bits from the low end: first unit of rows 16, first line of endpoints 20, lines of endpoints 16, shape 2.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(transparent)]
+pub struct LocalView(pub u64);
+
+impl LocalView {
+    /// Puts the fields together; lines are below 2^20.
+    #[must_use]
+    pub const fn new(row_unit: u16, endpoint_line: u32, endpoint_lines: u16, shape: Shape) -> Self {
+        Self(
+            row_unit as u64
+                | (endpoint_line as u64 & 0xf_ffff) << 16
+                | (endpoint_lines as u64) << 36
+                | (shape as u64) << 52,
+        )
+    }
+
+    /// First unit of the rows.
+    #[inline(always)]
+    #[must_use]
+    pub const fn row_unit(self) -> u32 {
+        self.0 as u16 as u32
+    }
+
+    /// First line of the endpoints.
+    #[inline(always)]
+    #[must_use]
+    pub const fn endpoint_line(self) -> u32 {
+        (self.0 >> 16) as u32 & 0xf_ffff
+    }
+
+    /// Lines of endpoints that the extent holds; 0 if there is no view.
+    #[inline(always)]
+    #[must_use]
+    pub const fn endpoint_lines(self) -> u32 {
+        (self.0 >> 36) as u16 as u32
+    }
+
+    /// Shape of the rows.
+    #[inline(always)]
+    #[must_use]
+    pub const fn shape(self) -> Shape {
+        Shape::from_bits((self.0 >> 52) as u32)
+    }
+
+    /// Whether an index into `endpoints` lies in the view's extent.
+    #[inline(always)]
+    #[must_use]
+    pub const fn holds(self, endpoint: u32) -> bool {
+        let first = self.endpoint_line() * ENDPOINTS_PER_LINE;
+        endpoint.wrapping_sub(first) < self.endpoint_lines() * ENDPOINTS_PER_LINE
+    }
 }
 
 /// One entry of a bucket.
@@ -203,17 +271,17 @@ pub struct ServiceCold {
     pub endpoint_lines: u16,
     /// Cluster time of the last change of the endpoints, for the chain; zero until then.
     pub changed_at: u64,
-    /// Affinity time-out; zero without affinity.
-    pub affinity_seconds: u32,
-    /// First unit of the node-local view's rows; zero without one.
-    pub local_row_unit: u16,
-    /// How many source ranges stand beside the service; zero: all clients.
-    pub range_count: u16,
+    /// Ticks that a client keeps its endpoint after its last packet; zero without [`ServiceValue::AFFINITY`].
+    pub affinity_ticks: u32,
+    /// Zero.
+    pub padding: u32,
+    /// [`LocalView`]; zero without [`ServiceValue::LOCAL_VIEW`].
+    pub local_view: u64,
+    /// [`crate::source::Ranges`]; means something only with [`ServiceValue::RANGES`].
+    pub ranges: u64,
     /// Of a VIP entry: slots of the uplinks on which this node answers for the VIP by ARP and Neighbour Discovery, a
     /// bit each; one word, so that one store changes it.
     pub owned_on: u64,
-    /// Zero.
-    pub reserved: [u64; 2],
 }
 
 impl ServiceCold {
@@ -250,6 +318,24 @@ mod tests {
             (0, 0xffff, 0, 0x3ff)
         );
         assert_eq!(value.shape(), Shape::Large);
+    }
+
+    #[test]
+    fn the_local_view_keeps_its_fields_apart() {
+        let view = LocalView::new(0xffff, 0, 0xffff, Shape::Single);
+        assert_eq!(
+            (view.row_unit(), view.endpoint_line(), view.endpoint_lines()),
+            (0xffff, 0, 0xffff)
+        );
+        let view = LocalView::new(0, 0xf_ffff, 2, Shape::Large);
+        assert_eq!(
+            (view.row_unit(), view.endpoint_line(), view.shape()),
+            (0, 0xf_ffff, Shape::Large)
+        );
+        let first = 0xf_ffff * ENDPOINTS_PER_LINE;
+        assert!(view.holds(first) && view.holds(first + 3));
+        assert!(!view.holds(first - 1) && !view.holds(first + 4));
+        assert!(!LocalView::default().holds(0));
     }
 
     #[test]

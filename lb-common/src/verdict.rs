@@ -95,6 +95,10 @@ verdicts! {
     SourceLimited = 33, "source-limited";
     /// Beside the verdict on the packet: the oldest embryonic flow gave way to a new one.
     FlowEvicted = 34, "flow-evicted";
+    /// The service does not take clients of this address (`loadBalancerSourceRanges`).
+    SourceRefused = 35, "source-refused";
+    /// Passed to the kernel's own load balancing: no node steers to the endpoints.
+    LeftToKernel = 36, "left-to-kernel";
 }
 
 /// Counters there is room for.

@@ -5,6 +5,8 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::service::ServiceValue;
+
 /// Places in the map `rooms`.
 pub const ROOMS_MAX: u32 = 32;
 
@@ -57,6 +59,12 @@ rooms! {
     Ndp = 11, "ndp";
     /// To a pod of this node, by a flow that is made here, or moves to the established ones.
     NewFlow = 12, "new_flow";
+    /// Of a service whose endpoint is not simply that of the flow's row ([`crate::service::ServiceValue::CHOSEN_APART`]).
+    ChooseV4 = 13, "choose_v4";
+    /// As above.
+    ChooseV6 = 14, "choose_v6";
+    /// Delivered to a flow whose client keeps its endpoint: notes that it does.
+    Keep = 15, "keep";
 }
 
 /// The element of map `walks`, one a CPU.
@@ -100,8 +108,10 @@ pub struct Walk {
     /// Number plus one of this client's flow: the one to promote ([`Walk::PROVEN`]), or one that is over and gives way to
     /// a new one; 0: none.
     pub replaced: u32,
-    /// Zero.
-    pub reserved: [u8; 8],
+    /// Number of the flow that the packet was delivered to.
+    pub flow: u32,
+    /// Low half of the hash that chose the row, if that is another than the flow's ([`ServiceValue::AFFINITY`]).
+    pub client_hash: u32,
 }
 
 impl Walk {
@@ -126,6 +136,16 @@ impl Walk {
     #[must_use]
     pub const fn steered_before(&self) -> bool {
         self.flags & (Self::BY_GUE | Self::OF_NODE) != 0
+    }
+
+    /// Low half of the hash that chose the row.
+    #[inline(always)]
+    #[must_use]
+    pub const fn row_hash(&self) -> u32 {
+        match ServiceValue(self.service).has(ServiceValue::AFFINITY) {
+            true => self.client_hash,
+            false => self.hash as u32,
+        }
     }
 
     /// Whether all of `flags` are set.

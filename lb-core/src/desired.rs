@@ -11,7 +11,7 @@ use std::{
 
 use crate::{
     keys::ClusterKeys,
-    model::{Dataplane, Node, Peer, Prefix, Protocol, Service, ServicePort},
+    model::{Dataplane, Node, Peer, Prefix, Protocol, Service, ServicePort, TrafficPolicy},
     probes::Probe,
     snapshot::{DatapathFacts, Link, Takeover},
     table::Rows,
@@ -142,6 +142,26 @@ pub struct PortPlan {
     pub targets: Arc<[Target]>,
     /// Rows that name places in `targets`.
     pub rows: Arc<Rows>,
+    /// Which endpoints new flows use.
+    pub traffic_policy: TrafficPolicy,
+    /// The endpoints of this node alone, which new flows use that it gets from outside: with
+    /// [`TrafficPolicy::Local`], and only if there are any.
+    pub local: Option<Arc<LocalView>>,
+    /// Nobody can be steered to, but the kernel's own load balancing knows endpoints.
+    pub by_kernel: bool,
+    /// How long a client keeps its endpoint after its last packet; `None`: not at all.
+    pub affinity: Option<Duration>,
+    /// Who may connect, of the VIP's family, sorted; `None`: everybody, empty: nobody.
+    pub source_ranges: Option<Arc<[Prefix]>>,
+}
+
+/// A node's own endpoints of a service port, and their table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalView {
+    /// As [`PortPlan::targets`], never empty.
+    pub targets: Arc<[Target]>,
+    /// Rows that name places in `targets`.
+    pub rows: Arc<Rows>,
 }
 
 impl PortPlan {
@@ -152,6 +172,20 @@ impl PortPlan {
             && self.service == other.service
             && (Arc::ptr_eq(&self.targets, &other.targets) || self.targets == other.targets)
             && (Arc::ptr_eq(&self.rows, &other.rows) || self.rows == other.rows)
+            && self.traffic_policy == other.traffic_policy
+            && self.local == other.local
+            && self.by_kernel == other.by_kernel
+            && self.affinity == other.affinity
+            && self.source_ranges == other.source_ranges
+    }
+
+    /// Whether a packet that comes to this node from outside is served: what may attract packets to it.
+    #[must_use]
+    pub fn serves_here(&self) -> bool {
+        match self.traffic_policy {
+            TrafficPolicy::Cluster => !self.targets.is_empty() || self.by_kernel,
+            TrafficPolicy::Local => self.local.is_some(),
+        }
     }
 }
 
@@ -186,6 +220,12 @@ pub enum EndpointVerdict {
     Used,
     /// None is ready; this one is terminating and still serves (KEP-1669).
     UsedTerminating,
+    /// It terminates and still serves, and this node has none that is ready (`externalTrafficPolicy: Local`).
+    UsedHereTerminating,
+    /// No endpoint that is ready is on a node of the cluster: the kernel's own load balancing is left to reach it.
+    UsedByKernel,
+    /// It is on no node of the cluster, while others are.
+    NoNode,
     /// Neither ready nor terminating.
     NotReady,
     /// Terminating, while others are ready.
@@ -208,7 +248,10 @@ impl EndpointVerdict {
     /// Whether rows may name it.
     #[must_use]
     pub const fn is_used(self) -> bool {
-        matches!(self, Self::Used | Self::UsedTerminating)
+        matches!(
+            self,
+            Self::Used | Self::UsedTerminating | Self::UsedHereTerminating
+        )
     }
 }
 
@@ -219,6 +262,14 @@ impl std::fmt::Display for EndpointVerdict {
             Self::UsedTerminating => {
                 "used: no endpoint is ready, this one terminates but still serves"
             }
+            Self::UsedHereTerminating => {
+                "used by packets that come to this node: no endpoint here is ready, this one terminates but still serves"
+            }
+            Self::UsedByKernel => {
+                "left to the kernel (kube-proxy) of the node that gets a packet: no agent delivers to it, and it does not \
+                 see the client's address"
+            }
+            Self::NoNode => "not used: it is on no node of the cluster, and others are",
             Self::NotReady => "not used: it is not ready",
             Self::Terminating => "not used: it terminates, and others are ready",
             Self::Gone => "not used: it terminates and no longer serves",

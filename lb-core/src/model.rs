@@ -213,6 +213,16 @@ impl fmt::Display for Prefix {
     }
 }
 
+/// Which endpoints a packet may go to (`externalTrafficPolicy`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TrafficPolicy {
+    /// All of the cluster, from any node.
+    #[default]
+    Cluster,
+    /// Those of the node that the network delivers to; a node without one is not announced.
+    Local,
+}
+
 /// A Service of type `LoadBalancer`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Service {
@@ -222,6 +232,13 @@ pub struct Service {
     pub vips: Vec<IpAddr>,
     /// Who announces them.
     pub announce: Announce,
+    /// Which endpoints new flows use.
+    pub traffic_policy: TrafficPolicy,
+    /// How long a client keeps its endpoint after its last packet (`sessionAffinity: ClientIP`); `None`: flows of one
+    /// client are spread.
+    pub affinity: Option<Duration>,
+    /// Who may connect, of both families (`loadBalancerSourceRanges`); empty: everybody.
+    pub source_ranges: BTreeSet<Prefix>,
     /// What clients may dial on each VIP.
     pub ports: Vec<Port>,
     /// How every agent probes each endpoint; `None`: not at all.
@@ -257,8 +274,8 @@ pub struct HealthCheck {
 pub struct Endpoint {
     /// The pod's address.
     pub address: IpAddr,
-    /// Name of the node it is on.
-    pub node: Arc<str>,
+    /// Name of the node it is on; `None`: it is outside the cluster.
+    pub node: Option<Arc<str>>,
     /// The pod's port, by the name of the Service's port; a port that is not here is not served by this pod.
     pub ports: BTreeMap<Arc<str>, u16>,
     /// Gets new connections.

@@ -146,6 +146,8 @@ pub struct Neighbour {
 pub struct DatapathFacts {
     /// Sizes of the maps.
     pub capacity: Capacity,
+    /// HZ of the kernel.
+    pub jiffies_per_second: u64,
     /// A tick of flow ages is `1 << tick_shift` jiffies.
     pub tick_shift: u32,
     /// Ticks that a flow outlives its last packet, by [`lb_common::flow::State`]; HZ and conntrack are folded in.

@@ -1,6 +1,11 @@
 //! A cluster that tests edit: three nodes, Services over a small universe of VIPs and ports.
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+    time::Duration,
+};
 
 use lb_common::limits::Capacity;
 
@@ -8,7 +13,7 @@ use crate::{
     DesiredState, Snapshot,
     config::Config,
     keys::ClusterKeys,
-    model::{Announce, Endpoint, Mac, Node, Port, Protocol, Service},
+    model::{Announce, Endpoint, Mac, Node, Port, Protocol, Service, TrafficPolicy},
     plan,
     snapshot::{DatapathFacts, Link, Neighbour, Neighbours},
 };
@@ -22,6 +27,8 @@ pub(crate) const CAPACITY: Capacity = Capacity {
     endpoints: 256,
     established_flows: 64,
     embryonic_flows: 64,
+    source_ranges: 64,
+    affinities: 64,
 };
 
 pub(crate) struct World {
@@ -54,6 +61,7 @@ impl World {
         };
         let facts = DatapathFacts {
             capacity,
+            jiffies_per_second: 250,
             tick_shift: 8,
             timeout_ticks: [10; 16],
         };
@@ -118,7 +126,7 @@ pub(crate) fn service(
     let ports: Vec<_> = ports.collect();
     let endpoint = |address: IpAddr, number: u16| Endpoint {
         address,
-        node: NODES[usize::from(number) % NODES.len()].into(),
+        node: Some(NODES[usize::from(number) % NODES.len()].into()),
         ports: ports
             .iter()
             .map(|port| (port.name.clone(), 8000 + port.port))
@@ -142,6 +150,9 @@ pub(crate) fn service(
             IpAddr::from([0xfd99, 0, 0, 0, 0, 0, 0, vip.into()]),
         ],
         announce: Announce::Nobody,
+        traffic_policy: TrafficPolicy::Cluster,
+        affinity: None,
+        source_ranges: BTreeSet::new(),
         endpoints: endpoints.collect(),
         health_check: None,
         ports,

@@ -21,6 +21,7 @@ mod pins;
 mod sys;
 mod testrun;
 pub mod trace;
+mod trie;
 
 use std::{
     os::fd::OwnedFd,
@@ -105,6 +106,7 @@ pub struct Datapath {
     first: Instance,
     more: Vec<(u32, Instance)>,
     arenas: memory::Arenas,
+    trie: trie::SourceTrie,
     grace: sys::GraceBarrier,
     facts: Facts,
     /// Rooms of maps that could not be adopted: the programs attached until ours replace them still go on there, and the
@@ -131,6 +133,7 @@ impl Datapath {
         let abilities = Abilities::probe();
         let first = Instance::load(options, abilities, 0)?;
         let arenas = memory::Arenas::map(&first, &options.capacity)?;
+        let trie = trie::SourceTrie::of(&first)?;
         let grace = sys::GraceBarrier::new()
             .map_err(|source| Error::kernel("make the grace barrier", source))?;
         let facts = facts::gather(&first, options.capacity)?;
@@ -143,6 +146,7 @@ impl Datapath {
             first,
             more: Vec::new(),
             arenas,
+            trie,
             grace,
             facts,
             replaced_rooms,
@@ -177,20 +181,22 @@ impl Datapath {
     #[must_use]
     pub fn image(&self) -> Image {
         let maps = MapId::ALL.map(|map| self.arenas.image[map as usize].words());
-        Image::recovered(self.options.capacity, maps)
+        Image::recovered(self.options.capacity, maps, self.trie.ranges())
             .unwrap_or_else(|| unreachable!("the maps were made, or verified, with this capacity"))
     }
 
     /// Carries out writes in their order. Blocks for each grace period (some milliseconds).
     ///
     /// # Errors
-    /// The kernel refused the grace barrier; what was stored before it is in force.
+    /// The kernel refused the grace barrier or a range of the trie; what was stored before it is in force.
     pub fn apply(&mut self, writes: &[MapWrite]) -> Result<(), Error> {
         for write in writes {
             match write {
                 MapWrite::Store { map, word, values } => {
                     self.arenas.image[*map as usize].store(*word, values)
                 }
+                MapWrite::AddRange(range) => self.trie.add(range)?,
+                MapWrite::RemoveRange(range) => self.trie.remove(range)?,
                 MapWrite::Grace => {
                     self.grace
                         .wait()
@@ -330,7 +336,7 @@ pub fn versioned(pin_dir: &Path) -> PathBuf {
 }
 
 /// Number of elements of each map that the data path writes itself, in [`data`]'s names.
-pub(crate) fn data_maps(capacity: &Capacity, cpus: u32) -> [(&'static str, u32, usize); 10] {
+pub(crate) fn data_maps(capacity: &Capacity, cpus: u32) -> [(&'static str, u32, usize); 11] {
     [
         (
             data::FLOW_INDEX,
@@ -367,6 +373,11 @@ pub(crate) fn data_maps(capacity: &Capacity, cpus: u32) -> [(&'static str, u32, 
             data::ANSWERS,
             cpus,
             size_of::<lb_common::counter::AnswerBuckets>(),
+        ),
+        (
+            data::AFFINITY,
+            capacity.affinity_lines(),
+            size_of::<lb_common::affinity::AffinityLine>(),
         ),
         (data::BEAT, 1, size_of::<Beat>()),
         (data::WALKS, cpus, size_of::<lb_common::walk::Walk>()),

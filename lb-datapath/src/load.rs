@@ -117,7 +117,9 @@ impl Instance {
         abilities: Abilities,
         slot: u32,
     ) -> Result<Self, Error> {
-        let of_the_image = |name: &str| MapId::ALL.iter().any(|map| map.name() == name);
+        let of_the_image = |name: &str| {
+            name == abi::SOURCE_TRIE || MapId::ALL.iter().any(|map| map.name() == name)
+        };
         let mut instance = Self::load_on(options, abilities, slot, of_the_image)?;
         instance.furnish_rooms()?;
         Ok(instance)
@@ -148,9 +150,10 @@ impl Instance {
         for (name, elements) in &sizes {
             loader.map_max_entries(name, *elements);
         }
+        loader.map_max_entries(abi::SOURCE_TRIE, options.capacity.source_ranges);
         if let Some(folder) = &folder {
             let sized = sizes.iter().map(|(name, _)| *name);
-            let names = sized.chain([abi::ROOMS, abi::SWAP_LOCK]);
+            let names = sized.chain([abi::ROOMS, abi::SWAP_LOCK, abi::SOURCE_TRIE]);
             for name in names.filter(|name| is_pinned(name)) {
                 loader.map_pin_path(name, pins::map(folder, name));
             }
@@ -241,7 +244,7 @@ impl Instance {
             reason: "the object has no such map".to_owned(),
         };
         let map = self.ebpf.map(name).ok_or_else(missing)?;
-        let aya::maps::Map::Array(data) = map else {
+        let (aya::maps::Map::Array(data) | aya::maps::Map::LpmTrie(data)) = map else {
             return Err(missing());
         };
         data.fd()

@@ -13,10 +13,12 @@ use std::{
 
 use lb_common::{
     abi::{self, ABI_VERSION, MapId, data},
+    affinity::ENTRIES_PER_LINE,
     config::Config,
     flow::FLOWS_PER_LINE,
     limits::Capacity,
     row::LINES_PER_UNIT,
+    source::TrieKey,
     walk::ROOMS_MAX,
 };
 
@@ -96,7 +98,8 @@ pub(crate) fn prepare(
         .iter()
         .filter(|(name, elements, bytes)| is_array(&map(&folder, name), *elements, *bytes));
     let rooms = map(&folder, abi::ROOMS);
-    if good.count() == wanted.len() && is_rooms(&rooms) {
+    let trie = map(&folder, abi::SOURCE_TRIE);
+    if good.count() == wanted.len() && is_rooms(&rooms) && is_trie(&trie, capacity) {
         return Ok(Prepared {
             adopted: true,
             replaced_rooms: None,
@@ -144,6 +147,8 @@ pub(crate) fn capacity(folder: &Path) -> Option<Capacity> {
         endpoints: elements(MapId::Endpoints)?,
         established_flows: flows.checked_sub(embryonic_flows)?,
         embryonic_flows,
+        source_ranges: definition(&map(folder, abi::SOURCE_TRIE))?.elements,
+        affinities: definition(&map(folder, data::AFFINITY))?.elements * ENTRIES_PER_LINE,
     })
 }
 
@@ -151,6 +156,15 @@ fn is_rooms(path: &Path) -> bool {
     const BPF_MAP_TYPE_PROG_ARRAY: u32 = 3;
     definition(path).is_some_and(|definition| {
         definition.map_type == BPF_MAP_TYPE_PROG_ARRAY && definition.elements == ROOMS_MAX
+    })
+}
+
+fn is_trie(path: &Path, capacity: &Capacity) -> bool {
+    const BPF_MAP_TYPE_LPM_TRIE: u32 = 11;
+    definition(path).is_some_and(|definition| {
+        definition.map_type == BPF_MAP_TYPE_LPM_TRIE
+            && definition.key_bytes as usize == size_of::<TrieKey>()
+            && definition.elements == capacity.source_ranges
     })
 }
 

@@ -8,6 +8,8 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
+use bytemuck::{NoUninit, Pod};
+
 /// An array map in this process's memory, as 64-bit words.
 pub(crate) struct Mapping {
     words: NonNull<AtomicU64>,
@@ -106,24 +108,61 @@ impl GraceBarrier {
 
     /// Returns when no packet is in a program that began before the call.
     pub(crate) fn wait(&self) -> io::Result<()> {
-        let key = 0u32;
-        let value = self.inner.as_raw_fd();
+        insert(self.outer.as_fd(), &0u32, &self.inner.as_raw_fd())
+    }
+}
+
+/// Stores a value under a key; both must be as large as the map's.
+pub(crate) fn insert<K: NoUninit, V: NoUninit>(
+    map: BorrowedFd<'_>,
+    key: &K,
+    value: &V,
+) -> io::Result<()> {
+    let attributes = ElementAttributes {
+        map: map.as_raw_fd() as u32,
+        padding: 0,
+        key: (&raw const *key) as u64,
+        value: (&raw const *value) as u64,
+        flags: 0,
+    };
+    bpf(BPF_MAP_UPDATE_ELEM, &attributes).map(drop)
+}
+
+/// Takes a key out, which must be as large as the map's; `NotFound` if it is not there.
+pub(crate) fn remove<K: NoUninit>(map: BorrowedFd<'_>, key: &K) -> io::Result<()> {
+    let attributes = ElementAttributes {
+        map: map.as_raw_fd() as u32,
+        padding: 0,
+        key: (&raw const *key) as u64,
+        value: 0,
+        flags: 0,
+    };
+    bpf(BPF_MAP_DELETE_ELEM, &attributes).map(drop)
+}
+
+/// All keys, which must be as large as the map's, as far as the kernel lists them.
+pub(crate) fn keys<K: Pod>(map: BorrowedFd<'_>) -> Vec<K> {
+    let mut keys: Vec<K> = Vec::new();
+    loop {
+        let mut next = K::zeroed();
         let attributes = ElementAttributes {
-            map: self.outer.as_raw_fd() as u32,
+            map: map.as_raw_fd() as u32,
             padding: 0,
-            key: (&raw const key) as u64,
-            value: (&raw const value) as u64,
+            key: keys.last().map_or(0, |last| (&raw const *last) as u64),
+            value: (&raw mut next) as u64,
             flags: 0,
         };
-        bpf(BPF_MAP_UPDATE_ELEM, &attributes).map(drop)
+        // The end of the map is an error (ENOENT) as well.
+        if bpf(BPF_MAP_GET_NEXT_KEY, &attributes).is_err() {
+            return keys;
+        }
+        keys.push(next);
     }
 }
 
 /// Deletes whatever a map with keys has.
 #[cfg(feature = "fixtures")]
 pub(crate) fn delete_all_keys(map: BorrowedFd<'_>) -> io::Result<()> {
-    const BPF_MAP_DELETE_ELEM: libc::c_int = 3;
-    const BPF_MAP_GET_NEXT_KEY: libc::c_int = 4;
     let mut key = vec![0u8; map_definition(map)?.key_bytes as usize];
     loop {
         let mut attributes = ElementAttributes {
@@ -179,6 +218,8 @@ pub(crate) fn has_tcx() -> bool {
 
 const BPF_MAP_CREATE: libc::c_int = 0;
 const BPF_MAP_UPDATE_ELEM: libc::c_int = 2;
+const BPF_MAP_DELETE_ELEM: libc::c_int = 3;
+const BPF_MAP_GET_NEXT_KEY: libc::c_int = 4;
 const BPF_PROG_LOAD: libc::c_int = 5;
 const BPF_OBJ_GET: libc::c_int = 7;
 const BPF_PROG_TEST_RUN: libc::c_int = 10;
@@ -198,7 +239,7 @@ struct CreateAttributes {
     inner_map: u32,
 }
 
-/// `BPF_MAP_*_ELEM` (union bpf_attr).
+/// `BPF_MAP_*_ELEM` and `BPF_MAP_GET_NEXT_KEY` (union bpf_attr).
 #[repr(C)]
 struct ElementAttributes {
     map: u32,

@@ -38,6 +38,8 @@ pub(crate) mod tcp {
 pub(crate) struct Steered {
     pub(crate) protocol: u8,
     pub(crate) hash: u64,
+    /// Low half of the hash that chose the row.
+    pub(crate) row_hash: u32,
     pub(crate) service: ServiceValue,
     /// Index in `endpoints` of the row's endpoint.
     pub(crate) endpoint: u32,
@@ -57,6 +59,7 @@ impl Steered {
         Self {
             protocol: walk.protocol,
             hash: walk.hash,
+            row_hash: walk.row_hash(),
             service: ServiceValue(walk.service),
             endpoint: walk.endpoint,
             by_gue: walk.has(Walk::BY_GUE),
@@ -81,7 +84,11 @@ pub(crate) fn enter<const V6: bool>(ctx: &XdpContext) -> u32 {
         return count::drop_of(config, service, Verdict::Malformed);
     }
     match deliver::<V6>(frame, config, &steered) {
-        Ok(Next::Pass) => count::pass(Verdict::Delivered),
+        Ok(Next::Pass { number }) if steered.service.has(ServiceValue::AFFINITY) => {
+            walk.flow = number;
+            rooms::enter(ctx, Room::Keep)
+        }
+        Ok(Next::Pass { .. }) => count::pass(Verdict::Delivered),
         Ok(Next::Create { replaced }) => {
             walk.replaced = replaced;
             rooms::enter(ctx, Room::NewFlow)
@@ -98,8 +105,8 @@ pub(crate) fn enter<const V6: bool>(ctx: &XdpContext) -> u32 {
 
 /// What becomes of a packet.
 enum Next {
-    /// Translated: the stack does the rest.
-    Pass,
+    /// Translated for the flow of this number: the stack does the rest.
+    Pass { number: u32 },
     /// Its flow is to be made; `replaced` as [`Walk::replaced`].
     Create { replaced: u32 },
     /// Its flow is to move to the established ones.
@@ -132,9 +139,10 @@ fn deliver<const V6: bool>(
         let number = found.number;
         return Ok(Next::Promote { number });
     }
-    let flow = flows::record(found.number).ok_or(Verdict::TableInconsistent)?;
+    let number = found.number;
+    let flow = flows::record(number).ok_or(Verdict::TableInconsistent)?;
     forward::translate_destination::<V6>(frame, steered.protocol, flow);
-    Ok(Next::Pass)
+    Ok(Next::Pass { number })
 }
 
 /// Flags, sequence number and acknowledgement number of a TCP segment; zero for UDP.

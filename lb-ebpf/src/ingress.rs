@@ -99,6 +99,18 @@ fn steer<const V6: bool>(
     let counters = count::service(config, service.id());
     count::received(counters, frame);
     let hash = lookup::flow_hash::<V6>(config, header);
+    if service.has_any(ServiceValue::CHOSEN_APART) {
+        let walk = begin::<V6>(0)?;
+        walk.hash = hash;
+        walk.service = service.0;
+        walk.ip_bytes = header.ip_bytes;
+        walk.protocol = header.protocol;
+        return Some(rooms::enter_by_family::<V6>(
+            ctx,
+            Room::ChooseV4,
+            Room::ChooseV6,
+        ));
+    }
     let (endpoint, node) = match lookup::endpoint(service, hash) {
         Ok(chosen) => chosen,
         Err(reason) => {

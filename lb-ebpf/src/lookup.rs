@@ -8,7 +8,7 @@ use lb_common::{
     node::{self, NodeLine},
     packet::Header,
     row::{LINES_PER_UNIT, RowLine, Shape},
-    service::{ServiceBucket, ServiceCold, ServiceKey, ServiceValue, ServicesHead},
+    service::{LocalView, ServiceBucket, ServiceCold, ServiceKey, ServiceValue, ServicesHead},
     verdict::Verdict,
 };
 
@@ -173,16 +173,35 @@ pub(crate) fn endpoint(service: ServiceValue, flow_hash: u64) -> Result<(u32, u1
     if service.has(ServiceValue::EMPTY) {
         return Err(Verdict::NoEndpoint);
     }
-    named_by_row(service, flow_hash).ok_or(Verdict::TableInconsistent)
+    let (unit, line) = (service.row_unit(), service.endpoint_line());
+    named_by_row(unit, line, service.shape(), flow_hash).ok_or(Verdict::TableInconsistent)
+}
+
+/// As [`endpoint`], by a node-local view if there is one.
+///
+/// # Errors
+/// As [`endpoint`].
+#[inline(always)]
+pub(crate) fn endpoint_of(
+    service: ServiceValue,
+    view: Option<LocalView>,
+    row_hash: u64,
+) -> Result<(u32, u16), Verdict> {
+    let (unit, line, shape) = match view {
+        Some(view) => (view.row_unit(), view.endpoint_line(), view.shape()),
+        None if service.has(ServiceValue::EMPTY) => return Err(Verdict::NoEndpoint),
+        None => (service.row_unit(), service.endpoint_line(), service.shape()),
+    };
+    named_by_row(unit, line, shape, row_hash).ok_or(Verdict::TableInconsistent)
 }
 
 #[inline(always)]
-fn named_by_row(service: ServiceValue, flow_hash: u64) -> Option<(u32, u16)> {
-    let slot = match service.shape() {
+fn named_by_row(unit: u32, line: u32, shape: Shape, row_hash: u64) -> Option<(u32, u16)> {
+    let slot = match shape {
         Shape::Single => 0,
-        shape => slot(service.row_unit(), shape, flow_hash)?,
+        shape => slot(unit, shape, row_hash)?,
     };
-    let index = service.endpoint_line() * ENDPOINTS_PER_LINE + slot;
+    let index = line * ENDPOINTS_PER_LINE + slot;
     let endpoint: &Endpoint = ptr::by_ref(maps::ENDPOINTS.get_ptr(index)?);
     (endpoint.flags & Endpoint::IN_USE != 0).then_some((index, endpoint.node))
 }

@@ -11,9 +11,13 @@
 )]
 
 #[cfg(target_arch = "bpf")]
+mod affinity;
+#[cfg(target_arch = "bpf")]
 mod answer;
 #[cfg(all(target_arch = "bpf", feature = "bench-driver"))]
 mod bench_driver;
+#[cfg(target_arch = "bpf")]
+mod choose;
 #[cfg(target_arch = "bpf")]
 mod clash;
 #[cfg(target_arch = "bpf")]
@@ -56,6 +60,8 @@ mod reply_fragments;
 mod reverse;
 #[cfg(target_arch = "bpf")]
 mod rooms;
+#[cfg(target_arch = "bpf")]
+mod source;
 #[cfg(target_arch = "bpf")]
 mod steer;
 #[cfg(target_arch = "bpf")]
@@ -104,6 +110,9 @@ mod programs {
         arp: crate::neighbours::arp;
         ndp: crate::neighbours::ndp;
         new_flow: crate::new_flow::enter;
+        choose_v4: crate::choose::enter::<false>;
+        choose_v6: crate::choose::enter::<true>;
+        keep: crate::affinity::enter;
     }
 
     /// Packets that leave by an uplink.

@@ -1,8 +1,12 @@
 //! The maps. Sizes given here are placeholders: the loader sets those of the data path's capacity. All are
-//! plain arrays that the agent maps into its memory.
+//! plain arrays that the agent maps into its memory, but for the trie.
 
-use aya_ebpf::{btf_maps::Array, macros::btf_map};
+use aya_ebpf::{
+    btf_maps::{Array, LpmTrie},
+    macros::btf_map,
+};
 use lb_common::{
+    affinity::AffinityLine,
     config::Config,
     counter::{AnswerBuckets, Beat, ServiceCounters, VerdictCounters},
     endpoint::Endpoint,
@@ -12,6 +16,7 @@ use lb_common::{
     reply_fragment::FragmentLine,
     row::RowLine,
     service::{ServiceBucket, ServiceCold},
+    source::SourceLine,
     walk::Walk,
 };
 
@@ -53,6 +58,10 @@ arrays! {
     NODE_ADDRESSES: "node_addresses", NodeLine;
     /// The uplinks.
     INTERFACES: "interfaces", Interface;
+    /// Who may connect, beside the service.
+    SOURCE_RANGES: "source_ranges", SourceLine;
+    /// Which endpoint a client has.
+    AFFINITY: "affinity", AffinityLine;
     /// Tags, states and ages of flows.
     FLOW_INDEX: "flow_index", IndexLine;
     /// Records of flows.
@@ -86,6 +95,9 @@ pub(crate) struct SwapLock {
 #[cfg(feature = "basic")]
 #[btf_map(name = "swap_lock")]
 pub(crate) static SWAP_LOCK: Array<SwapLock, 1> = Array::new();
+/// Who may connect to services with many ranges; keys are [`lb_common::source::TrieKey`] without its first field.
+#[btf_map(name = "source_trie")]
+pub(crate) static SOURCE_TRIE: LpmTrie<[u32; 5], u32, 1> = LpmTrie::new();
 
 /// Slot of the uplink that this instance of the entry program is attached to; the loader sets it. Rooms are shared by
 /// all uplinks and find it in their [`Walk`].

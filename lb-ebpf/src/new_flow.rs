@@ -8,8 +8,9 @@ use lb_common::{
     endpoint::Endpoint,
     flow::{self, Flow, State},
     packet::{Layout, Packet as _},
+    service::ServiceValue,
     verdict::Verdict,
-    walk::Walk,
+    walk::{Room, Walk},
 };
 
 use crate::{
@@ -33,13 +34,18 @@ pub(crate) fn enter(ctx: &XdpContext) -> u32 {
         deliver::<false>(ctx, config, walk)
     };
     match delivered {
-        Ok(()) => count::pass(Verdict::Delivered),
+        Ok(number) if ServiceValue(walk.service).has(ServiceValue::AFFINITY) => {
+            walk.flow = number;
+            rooms::enter(ctx, Room::Keep)
+        }
+        Ok(_) => count::pass(Verdict::Delivered),
         Err(reason) => count::drop_of(config, Steered::of(walk).service.id(), reason),
     }
 }
 
+/// The number of the flow.
 #[inline(always)]
-fn deliver<const V6: bool>(ctx: &XdpContext, config: &Config, walk: &Walk) -> Result<(), Verdict> {
+fn deliver<const V6: bool>(ctx: &XdpContext, config: &Config, walk: &Walk) -> Result<u32, Verdict> {
     let frame = Frame::xdp(ctx);
     if !frame.has(Layout::transport(V6) + 8) {
         return Err(Verdict::Malformed);
@@ -53,7 +59,7 @@ fn deliver<const V6: bool>(ctx: &XdpContext, config: &Config, walk: &Walk) -> Re
     };
     let flow = flows::record(number).ok_or(Verdict::TableInconsistent)?;
     forward::translate_destination::<V6>(frame, steered.protocol, flow);
-    Ok(())
+    Ok(number)
 }
 
 /// Makes a flow; its number. `replaced` is the number plus one of a flow of the same client that is over, or 0: it goes
@@ -128,6 +134,6 @@ pub(crate) fn fill<const V6: bool>(
     flow.endpoint_ack = 0;
     flow.created = now;
     ptr::copy_address(&raw mut flow.endpoint, &raw const endpoint.address);
-    flow.row = steered.hash as u32 & steered.service.shape().rows().saturating_sub(1);
+    flow.row = steered.row_hash & steered.service.shape().rows().saturating_sub(1);
     Some(())
 }

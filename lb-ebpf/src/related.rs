@@ -10,6 +10,7 @@ use lb_common::{
     flow::Flow,
     packet::{self, ETHERNET_BYTES, IPV4_BYTES, IPV6_BYTES, Layout, Packet as _},
     verdict::Verdict,
+    walk::{Room, Walk},
 };
 
 use crate::{
@@ -21,8 +22,14 @@ use crate::{
 /// The program of the room: delivers an error that was parsed by [`packet::quoted`].
 #[inline(always)]
 pub(crate) fn enter<const V6: bool>(ctx: &XdpContext) -> u32 {
-    let delivered = rooms::walk().and_then(|walk| deliver::<V6>(ctx, walk.hash));
-    delivered.unwrap_or_else(|| count::drop(Verdict::ErrorOfNoFlow))
+    let Some(walk) = rooms::walk() else {
+        return count::drop(Verdict::TableInconsistent);
+    };
+    match deliver::<V6>(ctx, walk.hash) {
+        Some(action) => action,
+        None if walk.has(Walk::IS_LOCAL) => count::drop(Verdict::ErrorOfNoFlow),
+        None => rooms::enter_by_family::<V6>(ctx, Room::ForwardV4, Room::ForwardV6),
+    }
 }
 
 #[inline(always)]

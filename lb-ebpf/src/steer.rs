@@ -7,6 +7,7 @@ use lb_common::{
     gue,
     interface::Interface,
     packet::Header,
+    service::ServiceValue,
     verdict::Verdict,
     walk::{Room, Walk},
 };
@@ -41,6 +42,9 @@ pub(crate) fn steer<const V6: bool>(
     walk.service = service.0;
     let frame = Frame::xdp(ctx);
     count::received(count::service(config, service.id()), frame);
+    if service.has_any(ServiceValue::CHOSEN_APART) {
+        return rooms::enter_by_family::<V6>(ctx, Room::ChooseV4, Room::ChooseV6);
+    }
     let (endpoint, node) = match lookup::endpoint(service, hash) {
         Ok(chosen) => chosen,
         Err(reason) => return rooms::answer::<V6>(ctx, walk, reason),
@@ -52,11 +56,11 @@ pub(crate) fn steer<const V6: bool>(
 
 /// The room of a packet whose endpoint is known.
 #[inline(always)]
-fn enter<const V6: bool>(ctx: &XdpContext, config: &Config, walk: &mut Walk) -> u32 {
+pub(crate) fn enter<const V6: bool>(ctx: &XdpContext, config: &Config, walk: &mut Walk) -> u32 {
     if walk.node == config.own_node {
         walk.flags |= Walk::IS_LOCAL;
-    } else if is_of_a_node(ctx, walk) {
-        walk.flags |= Walk::OF_NODE;
+    } else {
+        note_sender(ctx, walk);
     }
     match (walk.has(Walk::IS_LOCAL), walk.has(Walk::IS_ERROR)) {
         (true, true) => rooms::enter_by_family::<V6>(ctx, Room::RelatedV4, Room::RelatedV6),
@@ -65,6 +69,14 @@ fn enter<const V6: bool>(ctx: &XdpContext, config: &Config, walk: &mut Walk) -> 
             rooms::enter_by_family::<V6>(ctx, Room::DeliverV4, Room::DeliverV6)
         }
         _ => rooms::enter_by_family::<V6>(ctx, Room::ForwardV4, Room::ForwardV6),
+    }
+}
+
+/// Finds out whether the frame comes from another node.
+#[inline(always)]
+pub(crate) fn note_sender(ctx: &XdpContext, walk: &mut Walk) {
+    if is_of_a_node(ctx, walk) {
+        walk.flags |= Walk::OF_NODE;
     }
 }
 

@@ -11,7 +11,7 @@ use lb_common::{
 };
 use lb_datapath::Options;
 
-use crate::world::{CAPACITY, CLUSTER, World};
+use crate::world::{CAPACITY, CLUSTER, SERVICES, World};
 
 /// `TCX_NEXT` (linux/bpf.h), as a test run returns it.
 pub const TCX_NEXT: u32 = u32::MAX;
@@ -32,6 +32,8 @@ pub enum Ground {
     Node(u8),
     /// That of `node1` with room for sixteen embryonic flows.
     Narrow,
+    /// That of `node1` of [`SERVICES`].
+    Services,
     /// That of `node1` with a table that names an endpoint which is not there.
     Inconsistent,
 }
@@ -97,6 +99,7 @@ impl Ground {
                 world.apply()?;
                 Ok(world)
             }
+            Self::Services => World::with(1, SERVICES, &Options::unpinned(CAPACITY)),
             Self::Inconsistent => {
                 let mut world = World::new(1)?;
                 let words = world.datapath.image().words(MapId::Endpoints).len();

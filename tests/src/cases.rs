@@ -9,6 +9,7 @@ mod neighbours;
 mod parse;
 mod passing;
 mod replies;
+mod services;
 mod steering;
 
 use std::net::IpAddr;
@@ -43,6 +44,7 @@ pub fn all() -> Vec<Case> {
         answers::cases,
         errors::cases,
         neighbours::cases,
+        services::cases,
     ];
     let lists = families.into_iter().map(|cases| cases(&mut clients));
     lists.flatten().collect()

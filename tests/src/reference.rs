@@ -278,7 +278,7 @@ fn cluster(worlds: &[World]) -> Cluster {
                 Some(Endpoint {
                     address: one.address,
                     port: *one.ports.get(&port.name)?,
-                    node: number(&one.node)?,
+                    node: number(one.node.as_deref()?)?,
                 })
             });
             ports.push(ServicePort {

@@ -20,6 +20,9 @@ use crate::loaded::Loaded;
 /// The cluster: `node2` is on-link, `node3` behind a router, `node4` too and with IPv6 only, `node5` is unresolved.
 pub const CLUSTER: &str = include_str!("cluster.yaml");
 
+/// Services whose endpoint is not simply that of the flow's row.
+pub const SERVICES: &str = include_str!("services.yaml");
+
 /// `XDP_DROP` (`enum xdp_action`, linux/bpf.h).
 pub const XDP_DROP: u32 = 1;
 /// `XDP_PASS`.
@@ -46,6 +49,8 @@ pub const CAPACITY: Capacity = Capacity {
     endpoints: 256,
     established_flows: 4096,
     embryonic_flows: 8192,
+    source_ranges: 1024,
+    affinities: 1024,
 };
 
 /// A data path as one node of the cluster has it.
@@ -87,6 +92,7 @@ impl World {
         let facts = datapath.facts();
         let facts = DatapathFacts {
             capacity: facts.capacity,
+            jiffies_per_second: facts.jiffies_per_second,
             tick_shift: facts.tick_shift,
             timeout_ticks: facts.timeout_ticks,
         };

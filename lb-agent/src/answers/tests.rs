@@ -87,6 +87,7 @@ fn running() -> State {
     };
     let facts = DatapathFacts {
         capacity: Capacity::DEFAULT,
+        jiffies_per_second: 250,
         tick_shift: 8,
         timeout_ticks: [60; STATES],
     };

@@ -80,6 +80,7 @@ impl Kernel {
         let facts = self.datapath.facts();
         DatapathFacts {
             capacity: facts.capacity,
+            jiffies_per_second: facts.jiffies_per_second,
             tick_shift: facts.tick_shift,
             timeout_ticks: facts.timeout_ticks,
         }

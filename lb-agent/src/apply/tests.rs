@@ -166,6 +166,7 @@ fn planned(yaml: &str, previous: &DesiredState) -> Arc<DesiredState> {
     };
     let facts = DatapathFacts {
         capacity: CAPACITY,
+        jiffies_per_second: 250,
         tick_shift: 8,
         timeout_ticks: [60; STATES],
     };

@@ -2,11 +2,13 @@
 //! full schema is known, and what this version does not support is refused by field and line, never ignored:
 //! a setting that is silently without effect is worse than none. Text in, model out; the agent reads the file.
 
+mod affinity;
 mod dataplane;
 mod duration;
 mod error;
 mod layer2;
 mod names;
+mod prefix;
 mod schema;
 mod services;
 mod supported;

@@ -97,11 +97,25 @@ pub(super) struct Service {
     pub(super) announce: Option<Text>,
     pub(super) external_traffic_policy: Option<Text>,
     pub(super) session_affinity: Option<Text>,
+    pub(super) session_affinity_config: Option<Spanned<SessionAffinityConfig>>,
     pub(super) load_balancer_source_ranges: Option<Spanned<Vec<Text>>>,
     pub(super) ports: Spanned<Vec<Port>>,
     pub(super) health_check: Option<Spanned<HealthCheck>>,
     #[serde(default)]
     pub(super) endpoints: Vec<Endpoint>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SessionAffinityConfig {
+    #[serde(rename = "clientIP")]
+    pub(super) client_ip: Option<ClientIp>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct ClientIp {
+    pub(super) timeout_seconds: Option<Spanned<u32>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -132,7 +146,7 @@ pub(super) struct TcpCheck {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct Endpoint {
     pub(super) address: Text,
-    pub(super) node: Text,
+    pub(super) node: Option<Text>,
     pub(super) ports: BTreeMap<String, Spanned<u16>>,
     pub(super) ready: Option<bool>,
     pub(super) serving: Option<bool>,

@@ -10,9 +10,10 @@ use std::{
 
 use serde_saphyr::Spanned;
 
-use super::{duration, error::Problem, names, schema};
+use super::{affinity, duration, error::Problem, names, prefix, schema};
 use crate::model::{
-    Announce, Endpoint, HealthCheck, Node, Port, Protocol, Service, ServicePort, WEIGHT_MAX,
+    Announce, Endpoint, HealthCheck, Node, Port, Prefix, Protocol, Service, ServicePort,
+    TrafficPolicy, WEIGHT_MAX,
 };
 
 const INTERVAL_DEFAULT: Duration = Duration::from_secs(1);
@@ -175,6 +176,15 @@ impl Maker<'_> {
         Service {
             name: service.name.value.as_str().into(),
             announce: self.announce(service.announce.as_ref()),
+            traffic_policy: match &service.external_traffic_policy {
+                Some(word) if word.value == "Local" => TrafficPolicy::Local,
+                _ => TrafficPolicy::Cluster,
+            },
+            affinity: affinity::affinity(service, &self.path, self.problems),
+            source_ranges: service
+                .load_balancer_source_ranges
+                .as_ref()
+                .map_or_else(BTreeSet::new, |ranges| self.source_ranges(&ranges.value)),
             health_check: service
                 .health_check
                 .as_ref()
@@ -228,6 +238,19 @@ impl Maker<'_> {
             }
         }
         vips
+    }
+
+    fn source_ranges(&mut self, ranges: &[schema::Text]) -> BTreeSet<Prefix> {
+        let mut made = BTreeSet::new();
+        for (index, text) in ranges.iter().enumerate() {
+            let name = format!("loadBalancerSourceRanges[{index}]");
+            match prefix::parse(&text.value) {
+                Ok(prefix) if made.insert(prefix) => {}
+                Ok(prefix) => self.problem(text, &name, &format!("{prefix} is listed twice")),
+                Err(why) => self.problem(text, &name, &why),
+            }
+        }
+        made
     }
 
     fn ports(&mut self, ports: &Spanned<Vec<schema::Port>>) -> Vec<Port> {
@@ -302,13 +325,12 @@ impl Maker<'_> {
         ports: &[Port],
     ) -> Option<Endpoint> {
         let path = format!("endpoints[{index}]");
-        let node = self
-            .nodes
-            .iter()
-            .find(|node| *node.name == *endpoint.node.value);
-        if node.is_none() {
-            let message = format!("{} is not among the nodes", endpoint.node.value);
-            self.problem(&endpoint.node, &format!("{path}.node"), &message);
+        if let Some(name) = &endpoint.node {
+            let mut nodes = self.nodes.iter();
+            if !nodes.any(|node| *node.name == *name.value) {
+                let message = format!("{} is not among the nodes", name.value);
+                self.problem(name, &format!("{path}.node"), &message);
+            }
         }
         let weight = endpoint.weight.as_ref();
         if let Some(weight) = weight.filter(|weight| !(1..=WEIGHT_MAX).contains(&weight.value)) {
@@ -326,7 +348,10 @@ impl Maker<'_> {
         let ready = endpoint.ready.unwrap_or(true);
         Some(Endpoint {
             address,
-            node: endpoint.node.value.as_str().into(),
+            node: endpoint
+                .node
+                .as_ref()
+                .map(|name| name.value.as_str().into()),
             ports: self.endpoint_ports(&path, endpoint, ports),
             ready,
             serving: endpoint.serving.unwrap_or(ready),

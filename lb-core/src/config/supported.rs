@@ -35,19 +35,11 @@ fn refuse_of_service(service: &schema::Service, index: usize, problems: &mut Vec
         problems,
     );
     let policy = service.external_traffic_policy.as_ref();
-    let words = [("Cluster", true), ("Local", false)];
+    let words = [("Cluster", true), ("Local", true)];
     one_of(policy, field("externalTrafficPolicy"), &words, problems);
     let affinity = service.session_affinity.as_ref();
-    let words = [("None", true), ("ClientIP", false)];
+    let words = [("None", true), ("ClientIP", true)];
     one_of(affinity, field("sessionAffinity"), &words, problems);
-    let ranges = service.load_balancer_source_ranges.as_ref();
-    let ranges = ranges.filter(|ranges| !ranges.value.is_empty());
-    refuse(
-        ranges,
-        field("loadBalancerSourceRanges"),
-        "limiting who may connect",
-        problems,
-    );
     if let Some(check) = &service.health_check {
         let (http, grpc) = (check.value.http.as_ref(), check.value.grpc.as_ref());
         refuse(

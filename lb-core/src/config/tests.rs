@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::model::{Announce, Protocol};
+use crate::model::{Announce, Protocol, TrafficPolicy};
 
 /// The example of the manual: every field that this version supports.
 const WHOLE: &str = r#"
@@ -188,31 +188,13 @@ fn what_bgp_does_not_support_yet_is_refused_by_field_and_line() {
 
 #[test]
 fn what_services_do_not_support_yet_is_refused_by_field_and_line() {
-    let mut text = changed("TCP", "SCTP");
-    for (from, to) in [
-        ("Policy: Cluster", "Policy: Local"),
-        ("Affinity: None", "Affinity: ClientIP"),
-        ("Ranges: []", "Ranges: [10.0.0.0/8]"),
-        ("{tcp: {port: 8080}", "{tcp: {port: 8080}, http: {path: /}"),
-    ] {
-        text = text.replacen(from, to, 1);
-    }
+    let text = changed("TCP", "SCTP");
+    let text = text.replacen(
+        "{tcp: {port: 8080}",
+        "{tcp: {port: 8080}, http: {path: /}",
+        1,
+    );
     insta::assert_snapshot!(refusal(&text), @r#"
-    services[0].externalTrafficPolicy: Local is not supported by this version yet
-      --> lb.yaml:17:28
-       |
-    17 |     externalTrafficPolicy: Local
-       |                            ^
-    services[0].sessionAffinity: ClientIP is not supported by this version yet
-      --> lb.yaml:18:22
-       |
-    18 |     sessionAffinity: ClientIP
-       |                      ^
-    services[0].loadBalancerSourceRanges: limiting who may connect is not supported by this version yet
-      --> lb.yaml:19:31
-       |
-    19 |     loadBalancerSourceRanges: [10.0.0.0/8]
-       |                               ^
     services[0].ports[0].protocol: SCTP is not supported: its associations carry addresses that cannot be translated
       --> lb.yaml:20:36
        |
@@ -224,6 +206,84 @@ fn what_services_do_not_support_yet_is_refused_by_field_and_line() {
     21 |     healthCheck: {tcp: {port: 8080}, http: {path: /}, interval: 500ms, failures: 2}
        |                                            ^
     "#);
+}
+
+#[test]
+fn what_limits_and_binds_clients_is_understood() {
+    let mut text = changed("Policy: Cluster", "Policy: Local");
+    for (from, to) in [
+        ("Affinity: None", "Affinity: ClientIP"),
+        (
+            "Ranges: []",
+            "Ranges: [10.0.0.0/8, \"2001:db8::/32\", 0.0.0.0/0]",
+        ),
+        ("node: node2, ports", "ports"),
+    ] {
+        text = text.replacen(from, to, 1);
+    }
+    let service = |text: &str| {
+        let config = parse(text, ORIGIN).unwrap_or_else(|error| panic!("{error}"));
+        (*config.services[0]).clone()
+    };
+    let made = service(&text);
+    assert_eq!(made.traffic_policy, TrafficPolicy::Local);
+    assert_eq!(made.affinity, Some(Duration::from_secs(10_800)));
+    let ranges: Vec<_> = made.source_ranges.iter().map(ToString::to_string).collect();
+    assert_eq!(ranges, ["0.0.0.0/0", "10.0.0.0/8", "2001:db8::/32"]);
+    assert_eq!(made.endpoints[1].node, None);
+    let config = "ClientIP\n    sessionAffinityConfig: {clientIP: {timeoutSeconds: 60}}";
+    let made = service(&text.replacen("ClientIP", config, 1));
+    assert_eq!(made.affinity, Some(Duration::from_secs(60)));
+}
+
+#[test]
+fn ranges_must_be_prefixes() {
+    let ranges = "Ranges: [10.1.2.3/8, 10.0.0.1, web/24, 10.0.0.0/33, \"fd00::1/64\", 10.0.0.0/+8, 192.0.2.0/24, 192.0.2.0/24]";
+    let text = changed("Ranges: []", ranges);
+    let messages = refusal(&text);
+    let messages: Vec<_> = messages
+        .lines()
+        .filter(|line| line.starts_with("services"))
+        .collect();
+    insta::assert_snapshot!(messages.join("\n"), @r#"
+    services[0].loadBalancerSourceRanges[0]: 10.1.2.3 has bits beyond the prefix; write 10.0.0.0/8, or 10.1.2.3/32
+    services[0].loadBalancerSourceRanges[1]: a range has a length; write 10.0.0.1/32
+    services[0].loadBalancerSourceRanges[2]: "web/24" is not a range of addresses like 192.0.2.0/24 or 2001:db8::/32
+    services[0].loadBalancerSourceRanges[3]: "10.0.0.0/33" is not a range of addresses like 192.0.2.0/24 or 2001:db8::/32
+    services[0].loadBalancerSourceRanges[4]: fd00::1 has bits beyond the prefix; write fd00::/64, or fd00::1/128
+    services[0].loadBalancerSourceRanges[5]: "10.0.0.0/+8" is not a range of addresses like 192.0.2.0/24 or 2001:db8::/32
+    services[0].loadBalancerSourceRanges[7]: 192.0.2.0/24 is listed twice
+    "#);
+    let first = refusal(&changed("Ranges: []", "Ranges: [10.1.2.3/8]"));
+    insta::assert_snapshot!(first, @"
+    services[0].loadBalancerSourceRanges[0]: 10.1.2.3 has bits beyond the prefix; write 10.0.0.0/8, or 10.1.2.3/32
+      --> lb.yaml:19:32
+       |
+    19 |     loadBalancerSourceRanges: [10.1.2.3/8]
+       |                                ^
+    ");
+}
+
+#[test]
+fn affinity_has_kubernetes_limits() {
+    let config = |text: &str| changed("sessionAffinity: None", text);
+    let day =
+        "sessionAffinity: ClientIP\n    sessionAffinityConfig: {clientIP: {timeoutSeconds: 86401}}";
+    insta::assert_snapshot!(refusal(&config(day)), @"
+    services[0].sessionAffinityConfig.clientIP.timeoutSeconds: a time-out is 1 to 86400 seconds (a day)
+      --> lb.yaml:19:56
+       |
+    19 |     sessionAffinityConfig: {clientIP: {timeoutSeconds: 86401}}
+       |                                                        ^
+    ");
+    let none = "sessionAffinityConfig: {clientIP: {timeoutSeconds: 60}}";
+    insta::assert_snapshot!(refusal(&config(none)), @"
+    services[0].sessionAffinityConfig: it means something only with `sessionAffinity: ClientIP`
+      --> lb.yaml:18:28
+       |
+    18 |     sessionAffinityConfig: {clientIP: {timeoutSeconds: 60}}
+       |                            ^
+    ");
 }
 
 #[test]

@@ -1,11 +1,14 @@
 //! The image while it is being changed: reads see what was written before them, and only words that differ
 //! become stores. Changed pages are copied, so that a small change of a large image costs little.
 
+use std::collections::BTreeSet;
+
 use bytemuck::Pod;
 use lb_common::{
     abi::MapId,
     image::{Image, MapWrite},
     limits::Capacity,
+    source::TrieRange,
 };
 
 /// Words of a page: 4 KiB.
@@ -16,6 +19,8 @@ type Page = Box<[u64; PAGE_WORDS]>;
 pub(super) struct Draft<'a> {
     image: &'a Image,
     pages: [Vec<Option<Page>>; MapId::ALL.len()],
+    added: BTreeSet<TrieRange>,
+    removed: BTreeSet<TrieRange>,
     writes: Vec<MapWrite>,
 }
 
@@ -25,6 +30,8 @@ impl<'a> Draft<'a> {
         Self {
             image,
             pages,
+            added: BTreeSet::new(),
+            removed: BTreeSet::new(),
             writes: Vec::new(),
         }
     }
@@ -70,6 +77,49 @@ impl<'a> Draft<'a> {
     pub(super) fn store_element<T: Pod>(&mut self, map: MapId, index: usize, value: &T) {
         let at = index * (map.element_bytes() / 8);
         self.store(map, at, &words_of(value));
+    }
+
+    /// The ranges that the trie has for a service id.
+    pub(super) fn ranges_of(&self, service: u16) -> BTreeSet<TrieRange> {
+        let from = |service| TrieRange {
+            service,
+            prefix_bits: 0,
+            address: [0; 4],
+        };
+        let of_service = |ranges: &BTreeSet<TrieRange>| {
+            let ranges = ranges.range(from(service)..);
+            let ranges = ranges.take_while(|range| range.service == service);
+            ranges.copied().collect::<Vec<_>>()
+        };
+        let was = of_service(self.image.ranges());
+        let kept = was
+            .into_iter()
+            .filter(|range| !self.removed.contains(range));
+        kept.chain(of_service(&self.added)).collect()
+    }
+
+    /// All ranges of the trie before this change.
+    pub(super) fn image_ranges(&self) -> Vec<TrieRange> {
+        self.image.ranges().iter().copied().collect()
+    }
+
+    /// Ranges in the trie.
+    pub(super) fn range_count(&self) -> usize {
+        self.image.ranges().len() + self.added.len() - self.removed.len()
+    }
+
+    pub(super) fn add_range(&mut self, range: TrieRange) {
+        if !self.removed.remove(&range) {
+            self.added.insert(range);
+        }
+        self.writes.push(MapWrite::AddRange(range));
+    }
+
+    pub(super) fn remove_range(&mut self, range: TrieRange) {
+        if !self.added.remove(&range) {
+            self.removed.insert(range);
+        }
+        self.writes.push(MapWrite::RemoveRange(range));
     }
 
     /// All packets that might see what was before have left the programs.

@@ -156,7 +156,9 @@ fn config(cluster: &ClusterPlan, neighbours: &Neighbours) -> Config {
         reserved: 0,
         answers_per_second: cluster.dataplane.answers_per_second,
         flags: flags(&cluster.dataplane),
-        rarely_reserved: [0; 7],
+        affinity_mask: capacity.affinity_lines() - 1,
+        padding: 0,
+        rarely_reserved: [0; 6],
     }
 }
 

@@ -14,7 +14,9 @@ mod owned;
 mod placement;
 mod ports;
 mod recover;
+mod sources;
 mod tags;
+mod view;
 
 use std::{collections::BTreeMap, fmt, net::IpAddr};
 
@@ -25,6 +27,7 @@ use lb_common::{
 
 pub use placement::{Entry, Placement, Placements};
 pub use recover::recover;
+pub use view::Extents;
 
 use crate::{
     DesiredState,
@@ -86,6 +89,10 @@ pub enum NoRoom {
     Rows(u32),
     /// No run of free endpoint lines is long enough.
     Endpoints(u32),
+    /// No run of free lines is long enough for the ranges of clients beside the service.
+    SourceLines(u32),
+    /// The trie has as many ranges of clients as it can.
+    SourceRanges(u32),
     /// No seed was found with which all entries find a place in their buckets.
     Buckets,
     /// Another entry has the same key.
@@ -105,6 +112,16 @@ impl fmt::Display for NoRoom {
                     "no {lines} lines in a row are free of the endpoint arena"
                 )
             }
+            Self::SourceLines(lines) => {
+                write!(
+                    f,
+                    "no {lines} lines in a row are free for loadBalancerSourceRanges"
+                )
+            }
+            Self::SourceRanges(all) => write!(
+                f,
+                "all services together have more than the {all} loadBalancerSourceRanges that the data path takes"
+            ),
             Self::Buckets => f.write_str("the table of service ports is too full"),
             Self::SameKey => f.write_str("another Service has the same VIP, protocol and port"),
             Self::Tags => f.write_str("the table of node addresses is too full"),

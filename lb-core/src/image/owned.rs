@@ -47,15 +47,17 @@ pub(super) fn write(
     }
 }
 
-/// Whether some port of the VIP is there and has endpoints.
+/// Whether some port of the VIP is there and has endpoints for what comes to this node.
 fn serves(wanted: &Wanted<'_>, placements: &Placements, vip: IpAddr) -> bool {
-    let ports = placements.by_entry.range(Entry::Vip(vip)..);
-    let mut ports = ports.map_while(|(entry, placement)| match entry {
-        Entry::Vip(other) => (*other == vip).then_some((None, placement)),
-        Entry::Port(port) => (port.vip == vip).then_some((Some(*port), placement)),
-    });
-    ports.any(|(port, placement)| {
-        placement.endpoint_lines > 0 && port.is_some_and(|port| wanted.ports.contains_key(&port))
+    let entries = placements.by_entry.range(Entry::Vip(vip)..);
+    let entries = entries.map(|(entry, _)| entry);
+    let mut entries = entries.take_while(|entry| entry.vip() == vip);
+    entries.any(|entry| match entry {
+        Entry::Vip(_) => false,
+        Entry::Port(port) => {
+            let plan = wanted.ports.get(port);
+            plan.is_some_and(|plan| plan.serves_here())
+        }
     })
 }
 

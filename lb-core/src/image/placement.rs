@@ -7,9 +7,9 @@ use std::{
     sync::Arc,
 };
 
-use lb_common::{limits::Capacity, row::Shape};
+use lb_common::{abi::MapId, limits::Capacity, source::Ranges};
 
-use super::extents::Arena;
+use super::{extents::Arena, sources, view::Extents};
 use crate::{
     DesiredState,
     desired::{ClusterPlan, LocalEndpoint, PortPlan},
@@ -39,25 +39,26 @@ impl Entry {
 pub struct Placement {
     /// Service id: index of the cold line, and of the counters.
     pub id: u16,
-    /// Shape of the rows.
-    pub shape: Shape,
-    /// First unit of the rows; their number follows from the shape.
-    pub row_unit: u16,
-    /// First line of the endpoints.
-    pub endpoint_line: u32,
-    /// Lines of endpoints; 0 for an entry that has none.
-    pub endpoint_lines: u16,
+    /// Rows and endpoints of the whole cluster.
+    pub cluster: Extents,
+    /// Rows and endpoints of this node.
+    pub local: Option<Extents>,
+    /// Who may connect; `None`: everybody.
+    pub ranges: Option<Ranges>,
 }
 
 impl Placement {
     pub(super) fn bare(id: u16) -> Self {
         Self {
             id,
-            shape: Shape::Single,
-            row_unit: 0,
-            endpoint_line: 0,
-            endpoint_lines: 0,
+            cluster: Extents::NONE,
+            local: None,
+            ranges: None,
         }
+    }
+
+    pub(super) fn views(&self) -> impl Iterator<Item = &Extents> {
+        std::iter::once(&self.cluster).chain(&self.local)
     }
 }
 
@@ -79,23 +80,44 @@ pub(super) struct Arenas {
     pub(super) ids: Arena,
     pub(super) units: Arena,
     pub(super) lines: Arena,
+    pub(super) sources: Arena,
 }
 
 impl Arenas {
-    pub(super) fn take(&mut self, placement: &Placement) {
+    /// Takes all places of an entry, if they are inside and free.
+    pub(super) fn take(&mut self, entry: &Entry, placement: &Placement) -> bool {
+        let lines = sources::lines(placement.ranges, entry.vip().is_ipv6());
+        let is_free = |extents: &Extents| {
+            self.lines
+                .is_free(extents.endpoint_line, extents.endpoint_lines.into())
+                && self
+                    .units
+                    .is_free(extents.row_unit.into(), extents.shape.units())
+        };
+        let are_free = placement.views().all(is_free)
+            && lines.is_none_or(|(line, lines)| self.sources.is_free(line, lines));
+        if !are_free {
+            return false;
+        }
+        for extents in placement.views() {
+            self.units
+                .take(extents.row_unit.into(), extents.shape.units());
+            self.lines
+                .take(extents.endpoint_line, extents.endpoint_lines.into());
+        }
+        if let Some((line, lines)) = lines {
+            self.sources.take(line, lines);
+        }
         self.ids.take(placement.id.into(), 1);
-        self.units
-            .take(placement.row_unit.into(), placement.shape.units());
-        self.lines
-            .take(placement.endpoint_line, placement.endpoint_lines.into());
+        true
     }
 
-    /// Gives back all but the id.
-    pub(super) fn give_back_extents(&mut self, placement: &Placement) {
+    /// Gives back the places of a view.
+    pub(super) fn give_back(&mut self, extents: &Extents) {
         self.units
-            .give_back(placement.row_unit.into(), placement.shape.units());
+            .give_back(extents.row_unit.into(), extents.shape.units());
         self.lines
-            .give_back(placement.endpoint_line, placement.endpoint_lines.into());
+            .give_back(extents.endpoint_line, extents.endpoint_lines.into());
     }
 }
 
@@ -108,6 +130,7 @@ impl Placements {
                 ids: Arena::new(capacity.services.min(1 << 16)),
                 units: Arena::new(capacity.row_units.min(1 << 16)),
                 lines: Arena::new(lines.min(1 << 20)),
+                sources: Arena::new(capacity.elements(MapId::SourceRanges)),
             }),
             ..Self::default()
         }

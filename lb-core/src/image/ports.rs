@@ -1,14 +1,18 @@
-//! Rows and endpoints of service ports. A change that fits is made in place: new endpoints into free slots,
-//! then rows by single words, then the slots that no row names any more, after a grace. What does not fit, and
-//! every service without rows, moves to fresh extents, which one store of the value switches to.
+//! Service ports, with all that belongs to them: views, source ranges, cold lines. Room for all of a service port is
+//! found before anything of it is written; what does not fit is left out, or left as it was. What a cold line says
+//! is read only under a flag of the value, so it is there before the value and goes after a grace.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use lb_common::{
     abi::MapId,
-    endpoint::{ENDPOINTS_PER_LINE, Endpoint},
-    row::{LINES_PER_UNIT, Shape},
-    service::{ServiceCold, ServiceValue},
+    row::Shape,
+    service::{LocalView, ServiceCold, ServiceValue},
+    source::{Ranges, TrieRange},
 };
 
 use super::{
@@ -16,16 +20,10 @@ use super::{
     draft::Draft,
     encode,
     placement::{Arenas, Entry, Placement, Placements, Wanted},
+    sources,
+    view::{self, Extents, View},
 };
-use crate::desired::PortPlan;
-
-/// Slots that a row of one byte can name.
-const NARROW_SLOTS: u32 = 256;
-/// An extent this many times too large is given up for a smaller one.
-const SLACK_MAX: u32 = 4;
-/// Words of an endpoint, and the one with flags, port and node.
-const ENDPOINT_WORDS: usize = 4;
-const FLAGS_WORD: usize = 2;
+use crate::{desired::PortPlan, snapshot::DatapathFacts};
 
 /// What one pass does to the services, besides what it has already written.
 #[derive(Default)]
@@ -37,14 +35,29 @@ pub(super) struct Change {
     /// Where the keys of these are, their values being zero.
     pub(super) keys: Vec<usize>,
     /// Extents that were moved out of.
-    left: Vec<Placement>,
+    pub(super) left: Vec<Extents>,
+    /// Lines of ranges that were moved out of, and whether of IPv6.
+    pub(super) left_lines: Vec<(Ranges, bool)>,
+    /// Ranges of the trie that count no more.
+    pub(super) ranges: Vec<TrieRange>,
     /// Slots that no row names any more.
-    slots: Vec<u32>,
+    pub(super) slots: Vec<u32>,
     /// Cold lines as they are once the old extents are given back.
     colds: Vec<(u16, ServiceCold)>,
 }
 
-/// Writes endpoints, rows and cold lines of all that is new or changed.
+impl Change {
+    fn gives_back(&self) -> bool {
+        !(self.removed.is_empty()
+            && self.left.is_empty()
+            && self.left_lines.is_empty()
+            && self.ranges.is_empty()
+            && self.slots.is_empty()
+            && self.colds.is_empty())
+    }
+}
+
+/// Writes endpoints, rows, ranges and cold lines of all that is new or changed.
 pub(super) fn prepare(
     draft: &mut Draft<'_>,
     wanted: &Wanted<'_>,
@@ -52,12 +65,13 @@ pub(super) fn prepare(
     change: &mut Change,
     unplaced: &mut BTreeMap<Unplaced, NoRoom>,
 ) {
+    let facts = &wanted.cluster.datapath;
     for (&port, &plan) in &wanted.ports {
         let planned = placements.planned.get(&port);
-        if planned.is_some_and(|planned| std::sync::Arc::ptr_eq(planned, plan)) {
+        if planned.is_some_and(|planned| Arc::ptr_eq(planned, plan)) {
             continue;
         }
-        match place(draft, placements, plan, change) {
+        match place(draft, placements, plan, facts, change) {
             Ok(()) => _ = placements.planned.insert(port, plan.clone()),
             Err(why) => _ = unplaced.insert(Unplaced::Port(port), why),
         }
@@ -96,11 +110,7 @@ pub(super) fn give_back(
     change: Change,
     needs_grace: bool,
 ) {
-    let gives_back = !(change.removed.is_empty()
-        && change.left.is_empty()
-        && change.slots.is_empty()
-        && change.colds.is_empty());
-    if !gives_back && !needs_grace {
+    if !change.gives_back() && !needs_grace {
         return;
     }
     draft.grace();
@@ -110,29 +120,43 @@ pub(super) fn give_back(
         placements.resting.insert(at);
     }
     for entry in change.removed {
-        let Some(placement) = placements.by_entry.remove(&entry) else {
-            continue;
-        };
-        if let Entry::Port(port) = entry {
-            placements.planned.remove(&port);
-        }
-        draft.store_element(
-            MapId::ServiceCold,
-            placement.id.into(),
-            &ServiceCold::default(),
-        );
-        give_back_extents(draft, placements, &placement);
-        arenas(placements).ids.give_back(placement.id.into(), 1);
+        take_away(draft, placements, entry);
     }
     for slot in change.slots {
-        clear_slot(draft, slot);
+        view::clear_slot(draft, slot);
+    }
+    for range in change.ranges {
+        draft.remove_range(range);
     }
     for (id, cold) in change.colds {
         draft.store_element(MapId::ServiceCold, id.into(), &cold);
     }
-    for placement in change.left {
-        give_back_extents(draft, placements, &placement);
+    for extents in change.left {
+        view::give_back(draft, arenas(placements), &extents);
     }
+    for (ranges, is_v6) in change.left_lines {
+        sources::give_back(arenas(placements), Some(ranges), is_v6);
+    }
+}
+
+fn take_away(draft: &mut Draft<'_>, placements: &mut Placements, entry: Entry) {
+    let Some(placement) = placements.by_entry.remove(&entry) else {
+        return;
+    };
+    if let Entry::Port(port) = entry {
+        placements.planned.remove(&port);
+    }
+    let id = placement.id;
+    draft.store_element(MapId::ServiceCold, id.into(), &ServiceCold::default());
+    for range in draft.ranges_of(id) {
+        draft.remove_range(range);
+    }
+    let arenas = arenas(placements);
+    for extents in placement.views() {
+        view::give_back(draft, arenas, extents);
+    }
+    sources::give_back(arenas, placement.ranges, entry.vip().is_ipv6());
+    arenas.ids.give_back(id.into(), 1);
 }
 
 fn arenas(placements: &mut Placements) -> &mut Arenas {
@@ -142,37 +166,114 @@ fn arenas(placements: &mut Placements) -> &mut Arenas {
         .expect("placements are known by now")
 }
 
-fn give_back_extents(draft: &mut Draft<'_>, placements: &mut Placements, placement: &Placement) {
-    for slot in slots_of(placement) {
-        clear_slot(draft, slot);
-    }
-    arenas(placements).give_back_extents(placement);
-}
-
 fn place(
     draft: &mut Draft<'_>,
     placements: &mut Placements,
     plan: &PortPlan,
+    facts: &DatapathFacts,
     change: &mut Change,
 ) -> Result<(), NoRoom> {
     let entry = Entry::Port(plan.port);
     let old = placements.by_entry.get(&entry).copied();
-    let in_place = old.and_then(|old| Some((old, slots_in_place(draft, &old, plan)?)));
-    let placement = if let Some((old, slots)) = in_place {
-        write(draft, &old, plan, &slots);
-        let kept: BTreeSet<_> = slots.into_iter().collect();
-        let first = first_slot(&old);
-        change.slots.extend(
-            slots_of(&old)
-                .filter(|&slot| is_in_use(draft, slot) && !kept.contains(&(slot - first))),
-        );
-        old
-    } else {
-        move_out(draft, placements, old, plan, change)?
+    let id = match old {
+        Some(old) => old.id,
+        None => new_id(draft, placements)?,
     };
+    let room = reserve(draft, arenas(placements), id, old.as_ref(), plan).inspect_err(|_| {
+        if old.is_none() {
+            arenas(placements).ids.give_back(id.into(), 1);
+        }
+    })?;
+    let placement = write(draft, id, room, plan, change);
+    if let Some(left) = old
+        .and_then(|old| old.local)
+        .filter(|_| plan.local.is_none())
+    {
+        change.left.push(left);
+    }
+    write_cold(draft, &placement, old.as_ref(), plan, facts, change);
     placements.by_entry.insert(entry, placement);
     change.values.push((entry, value(&placement, plan)));
     Ok(())
+}
+
+/// Room for all parts of a service port.
+struct Room {
+    cluster: view::Room,
+    local: Option<view::Room>,
+    ranges: sources::Room,
+}
+
+fn cluster_view(plan: &PortPlan) -> View<'_> {
+    View {
+        targets: &plan.targets,
+        rows: &plan.rows,
+    }
+}
+
+fn local_view(plan: &PortPlan) -> Option<View<'_>> {
+    plan.local.as_ref().map(|local| View {
+        targets: &local.targets,
+        rows: &local.rows,
+    })
+}
+
+fn reserve(
+    draft: &Draft<'_>,
+    arenas: &mut Arenas,
+    id: u16,
+    old: Option<&Placement>,
+    plan: &PortPlan,
+) -> Result<Room, NoRoom> {
+    let is_v6 = plan.port.vip.is_ipv6();
+    let ranges = sources::reserve(
+        draft,
+        arenas,
+        id,
+        old.and_then(|old| old.ranges),
+        plan.source_ranges.as_deref(),
+        is_v6,
+    )?;
+    let cluster = view::reserve(
+        draft,
+        arenas,
+        old.map(|old| old.cluster),
+        cluster_view(plan),
+    )
+    .inspect_err(|_| sources::cancel(arenas, &ranges, is_v6))?;
+    let local = local_view(plan)
+        .map(|view| view::reserve(draft, arenas, old.and_then(|old| old.local), view))
+        .transpose()
+        .inspect_err(|_| {
+            sources::cancel(arenas, &ranges, is_v6);
+            view::cancel(arenas, &cluster);
+        })?;
+    Ok(Room {
+        cluster,
+        local,
+        ranges,
+    })
+}
+
+fn write(
+    draft: &mut Draft<'_>,
+    id: u16,
+    room: Room,
+    plan: &PortPlan,
+    change: &mut Change,
+) -> Placement {
+    let placement = Placement {
+        id,
+        cluster: room.cluster.extents,
+        local: room.local.as_ref().map(|room| room.extents),
+        ranges: room.ranges.ranges,
+    };
+    view::write(draft, &room.cluster, cluster_view(plan), change);
+    if let Some((room, view)) = room.local.zip(local_view(plan)) {
+        view::write(draft, &room, view, change);
+    }
+    sources::write(draft, room.ranges, plan.port.vip.is_ipv6(), change);
+    placement
 }
 
 fn place_vip(
@@ -201,195 +302,85 @@ fn new_id(draft: &Draft<'_>, placements: &mut Placements) -> Result<u16, NoRoom>
 }
 
 fn value(placement: &Placement, plan: &PortPlan) -> ServiceValue {
-    let empty = if plan.targets.is_empty() {
-        ServiceValue::EMPTY
-    } else {
-        0
-    };
+    let flags = [
+        (plan.targets.is_empty(), ServiceValue::EMPTY),
+        (plan.by_kernel, ServiceValue::KERNEL),
+        (plan.affinity.is_some(), ServiceValue::AFFINITY),
+        (plan.source_ranges.is_some(), ServiceValue::RANGES),
+        (plan.local.is_some(), ServiceValue::LOCAL_VIEW),
+    ];
+    let set = flags.iter().filter(|(is_set, _)| *is_set);
     ServiceValue::new(
         placement.id,
-        placement.row_unit,
-        placement.endpoint_line,
-        placement.shape,
-        ServiceValue::PRESENT | empty,
+        placement.cluster.row_unit,
+        placement.cluster.endpoint_line,
+        placement.cluster.shape,
+        set.fold(ServiceValue::PRESENT, |flags, (_, flag)| flags | flag),
     )
 }
 
-fn first_slot(placement: &Placement) -> u32 {
-    placement.endpoint_line * ENDPOINTS_PER_LINE
-}
-
-fn slots_of(placement: &Placement) -> std::ops::Range<u32> {
-    let first = first_slot(placement);
-    first..first + u32::from(placement.endpoint_lines) * ENDPOINTS_PER_LINE
-}
-
-fn is_in_use(draft: &Draft<'_>, slot: u32) -> bool {
-    let endpoint: Endpoint = draft.element(MapId::Endpoints, slot as usize);
-    endpoint.flags & Endpoint::IN_USE != 0
-}
-
-/// Lines for this many endpoints, with a slot to spare for a change in place.
-fn lines_for(endpoints: usize) -> u32 {
-    match endpoints as u32 {
-        0 => 0,
-        1 => 1,
-        several => (several + 1).next_power_of_two() / ENDPOINTS_PER_LINE,
-    }
-}
-
-/// The slot of each place of the plan, if it can be had where the service is: what stays keeps its slot, what is
-/// new gets a free one.
-fn slots_in_place(draft: &Draft<'_>, old: &Placement, plan: &PortPlan) -> Option<Vec<u32>> {
-    let lines = lines_for(plan.targets.len());
-    let is_too_large = u32::from(old.endpoint_lines) > lines * SLACK_MAX;
-    if old.shape != plan.rows.shape()
-        || is_too_large
-        || u32::from(old.endpoint_lines) < lines.min(1)
-    {
-        return None;
-    }
-    let first = first_slot(old);
-    let (mut known, mut free) = (BTreeMap::new(), Vec::new());
-    for slot in slots_of(old) {
-        let endpoint: Endpoint = draft.element(MapId::Endpoints, slot as usize);
-        if endpoint.flags & Endpoint::IN_USE == 0 {
-            free.push(slot - first);
-        } else {
-            known.insert((endpoint.address, endpoint.port), slot - first);
-        }
-    }
-    let limit = match old.shape {
-        // Without rows, slot 0 it is: another endpoint needs another line.
-        Shape::Single => 0,
-        Shape::Narrow => NARROW_SLOTS,
-        Shape::Wide | Shape::Large => u32::MAX,
-    };
-    let mut free = free.into_iter().filter(|&slot| slot < limit);
-    let targets = plan.targets.iter().map(encode::endpoint);
-    targets
-        .map(|endpoint| {
-            known
-                .get(&(endpoint.address, endpoint.port))
-                .copied()
-                .or_else(|| free.next())
-        })
-        .collect()
-}
-
-fn move_out(
-    draft: &mut Draft<'_>,
-    placements: &mut Placements,
-    old: Option<Placement>,
-    plan: &PortPlan,
-    change: &mut Change,
-) -> Result<Placement, NoRoom> {
-    let shape = plan.rows.shape();
-    let lines = lines_for(plan.targets.len());
-    let id = match old {
-        Some(old) => old.id,
-        None => new_id(draft, placements)?,
-    };
-    let extents = allocate(arenas(placements), shape, lines);
-    let (row_unit, endpoint_line) = extents.inspect_err(|_| {
-        if old.is_none() {
-            arenas(placements).ids.give_back(id.into(), 1);
-        }
-    })?;
-    let placement = Placement {
-        id,
-        shape,
-        row_unit,
-        endpoint_line,
-        endpoint_lines: lines as u16,
-    };
-    let used = plan.targets.len() as u32;
-    for slot in slots_of(&placement).skip(plan.targets.len()) {
-        clear_slot(draft, slot);
-    }
-    write(draft, &placement, plan, &(0..used).collect::<Vec<_>>());
-    write_cold(
-        draft,
-        &Entry::Port(plan.port),
-        &placement,
-        old.as_ref(),
-        change,
-    );
-    change.left.extend(old.filter(|old| old.endpoint_lines > 0));
-    Ok(placement)
-}
-
-fn allocate(arenas: &mut Arenas, shape: Shape, lines: u32) -> Result<(u16, u32), NoRoom> {
-    let line = match lines {
-        0 => 0,
-        lines => arenas
-            .lines
-            .allocate(lines)
-            .ok_or(NoRoom::Endpoints(lines))?,
-    };
-    match shape.units() {
-        0 => Ok((0, line)),
-        units => match arenas.units.allocate(units) {
-            Some(unit) => Ok((unit as u16, line)),
-            None => {
-                arenas.lines.give_back(line, lines);
-                Err(NoRoom::Rows(units))
-            }
-        },
-    }
-}
-
-/// Whoever reads the maps back between now and the switch of the value must not take lines of the old or the
-/// new extent for free ones: until the old one is given back, the cold line says the greater number.
+/// What the cold line says in the end; until then also what is true under the old value. Whoever reads the maps
+/// back in between must not take lines of the old or the new extent for free ones: the greater number stands there.
 fn write_cold(
     draft: &mut Draft<'_>,
-    entry: &Entry,
     placement: &Placement,
     old: Option<&Placement>,
+    plan: &PortPlan,
+    facts: &DatapathFacts,
     change: &mut Change,
 ) {
+    let local = placement.local.map_or(LocalView::default(), |local| {
+        LocalView::new(
+            local.row_unit,
+            local.endpoint_line,
+            local.endpoint_lines,
+            local.shape,
+        )
+    });
     let exact = ServiceCold {
-        row_units: placement.shape.units() as u16,
-        endpoint_lines: placement.endpoint_lines,
-        ..encode::cold(entry)
+        row_units: placement.cluster.shape.units() as u16,
+        endpoint_lines: placement.cluster.endpoint_lines,
+        affinity_ticks: plan.affinity.map_or(0, |timeout| ticks(timeout, facts)),
+        local_view: local.0,
+        ranges: placement.ranges.unwrap_or_default().0,
+        ..encode::cold(&Entry::Port(plan.port))
     };
-    let old_lines = old.map_or(0, |old| old.endpoint_lines);
+    let id = placement.id;
+    let now: ServiceCold = draft.element(MapId::ServiceCold, id.into());
+    let old_lines = old.map_or(0, |old| old.cluster.endpoint_lines);
+    let is_kept = |is_wanted: bool| old.is_some() && !is_wanted;
     let cautious = ServiceCold {
         endpoint_lines: exact.endpoint_lines.max(old_lines),
+        affinity_ticks: if is_kept(plan.affinity.is_some()) {
+            now
+        } else {
+            exact
+        }
+        .affinity_ticks,
+        local_view: if is_kept(plan.local.is_some()) {
+            now
+        } else {
+            exact
+        }
+        .local_view,
+        ranges: if is_kept(placement.ranges.is_some()) {
+            now
+        } else {
+            exact
+        }
+        .ranges,
         ..exact
     };
-    draft.store_element(MapId::ServiceCold, placement.id.into(), &cautious);
+    draft.store_element(MapId::ServiceCold, id.into(), &cautious);
     if cautious != exact {
-        change.colds.push((placement.id, exact));
+        change.colds.push((id, exact));
     }
 }
 
-/// Endpoints first, then the rows that name them.
-fn write(draft: &mut Draft<'_>, placement: &Placement, plan: &PortPlan, slots: &[u32]) {
-    let first = first_slot(placement);
-    for (target, slot) in plan.targets.iter().zip(slots) {
-        let index = (first + slot) as usize;
-        draft.store_element(MapId::Endpoints, index, &encode::endpoint(target));
-    }
-    let words = row_words(plan, slots);
-    let start = usize::from(placement.row_unit) * LINES_PER_UNIT as usize * 8;
-    draft.store(MapId::Rows, start, &words);
-}
-
-/// The rows of a table, in the slots' numbers.
-fn row_words(plan: &PortPlan, slots: &[u32]) -> Vec<u64> {
-    let slots = plan.rows.places().map(|place| slots[place]);
-    let bytes: Vec<u8> = match plan.rows.shape() {
-        Shape::Single | Shape::Narrow => slots.map(|slot| slot as u8).collect(),
-        Shape::Wide | Shape::Large => slots.flat_map(|slot| (slot as u16).to_le_bytes()).collect(),
-    };
-    let words = bytes.chunks_exact(8);
-    words.map(bytemuck::pod_read_unaligned).collect()
-}
-
-/// Flags first: a slot that is in use has all its words.
-fn clear_slot(draft: &mut Draft<'_>, slot: u32) {
-    let at = slot as usize * ENDPOINT_WORDS;
-    draft.store(MapId::Endpoints, at + FLAGS_WORD, &[0]);
-    draft.store_element(MapId::Endpoints, slot as usize, &Endpoint::default());
+/// Ticks of flow ages, at least one.
+fn ticks(timeout: Duration, facts: &DatapathFacts) -> u32 {
+    let jiffies = timeout.as_secs() * facts.jiffies_per_second;
+    u32::try_from(jiffies >> facts.tick_shift)
+        .unwrap_or(u32::MAX)
+        .max(1)
 }

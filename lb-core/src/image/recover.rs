@@ -8,13 +8,15 @@ use lb_common::{
     abi::MapId,
     config::Config,
     image::Image,
-    service::{ServiceCold, ServiceValue},
+    service::{LocalView, ServiceCold, ServiceValue},
+    source::Ranges,
 };
 
 use super::{
     draft::Draft,
     encode, entries,
     placement::{Entry, Placement, Placements},
+    view::Extents,
 };
 
 /// The placements that the maps hold.
@@ -50,6 +52,7 @@ pub(super) fn adopt(draft: &mut Draft<'_>) -> Placements {
         .values()
         .map(|placement| placement.id)
         .collect();
+    drop_stray_ranges(draft, &placements);
     for id in 0..draft.capacity().services {
         if !ids.contains(&(id as u16)) {
             draft.store_element(MapId::ServiceCold, id as usize, &ServiceCold::default());
@@ -59,12 +62,30 @@ pub(super) fn adopt(draft: &mut Draft<'_>) -> Placements {
     placements
 }
 
+/// Ranges in the trie of a service that does not look there.
+fn drop_stray_ranges(draft: &mut Draft<'_>, placements: &Placements) {
+    let in_trie: BTreeSet<_> = placements
+        .by_entry
+        .values()
+        .filter(|placement| placement.ranges.is_some_and(Ranges::in_trie))
+        .map(|placement| placement.id)
+        .collect();
+    for range in draft.image_ranges() {
+        if !in_trie.contains(&range.service) {
+            draft.remove_range(range);
+        }
+    }
+}
+
 /// Takes everything away: values first, all the rest after a grace.
 pub(super) fn erase(draft: &mut Draft<'_>) {
     for at in (1..draft.words(MapId::Services)).step_by(2) {
         draft.store(MapId::Services, at, &[0]);
     }
     draft.grace();
+    for range in draft.image_ranges() {
+        draft.remove_range(range);
+    }
     for map in MapId::ALL {
         draft.store(map, 0, &vec![0; draft.words(map)]);
     }
@@ -78,17 +99,11 @@ fn scan(draft: &Draft<'_>) -> Placements {
     let mut placements = Placements::known(draft.capacity());
     let ids = 0..draft.capacity().services.min(1 << 16);
     let mut found: Vec<_> = ids.filter_map(|id| of_id(draft, id as u16)).collect();
-    found.sort_by_key(|(_, placement)| placement.endpoint_line);
     bound_by_the_next(draft, &mut found);
     for (entry, placement) in found {
         let arenas = placements.arenas.as_mut().expect("made above");
-        let lines = u32::from(placement.endpoint_lines);
-        let is_free = arenas.lines.is_free(placement.endpoint_line, lines)
-            && arenas
-                .units
-                .is_free(placement.row_unit.into(), placement.shape.units());
-        if is_free && !placements.by_entry.contains_key(&entry) {
-            arenas.take(&placement);
+        let is_new = !placements.by_entry.contains_key(&entry);
+        if is_new && arenas.take(&entry, &placement) {
             placements.by_entry.insert(entry, placement);
         }
     }
@@ -106,12 +121,24 @@ fn of_id(draft: &Draft<'_>, id: u16) -> Option<(Entry, Placement)> {
         return None;
     }
     let is_bare = value.has(ServiceValue::VIP) || value.has(ServiceValue::EMPTY);
+    let local = LocalView(cold.local_view);
     let placement = Placement {
         id,
-        shape: value.shape(),
-        row_unit: value.row_unit() as u16,
-        endpoint_line: value.endpoint_line(),
-        endpoint_lines: if is_bare { 0 } else { cold.endpoint_lines },
+        cluster: Extents {
+            shape: value.shape(),
+            row_unit: value.row_unit() as u16,
+            endpoint_line: value.endpoint_line(),
+            endpoint_lines: if is_bare { 0 } else { cold.endpoint_lines },
+        },
+        local: value.has(ServiceValue::LOCAL_VIEW).then(|| Extents {
+            shape: local.shape(),
+            row_unit: local.row_unit() as u16,
+            endpoint_line: local.endpoint_line(),
+            endpoint_lines: local.endpoint_lines() as u16,
+        }),
+        ranges: value
+            .has(ServiceValue::RANGES)
+            .then_some(Ranges(cold.ranges)),
     };
     Some((entry, placement))
 }
@@ -119,16 +146,18 @@ fn of_id(draft: &Draft<'_>, id: u16) -> Option<(Entry, Placement)> {
 /// A cold line may say more lines than there are (a move was interrupted), never fewer: they end where the next
 /// extent starts.
 fn bound_by_the_next(draft: &Draft<'_>, found: &mut [(Entry, Placement)]) {
-    let mut next = draft.capacity().endpoints / lb_common::endpoint::ENDPOINTS_PER_LINE;
-    for (_, placement) in found
-        .iter_mut()
-        .rev()
-        .filter(|(_, placement)| placement.endpoint_lines > 0)
-    {
-        let room = next.saturating_sub(placement.endpoint_line);
-        placement.endpoint_lines = placement
-            .endpoint_lines
-            .min(room.min(u16::MAX.into()) as u16);
-        next = placement.endpoint_line;
+    let views = found.iter().flat_map(|(_, placement)| placement.views());
+    let starts: BTreeSet<_> = views
+        .filter(|extents| extents.endpoint_lines > 0)
+        .map(|extents| extents.endpoint_line)
+        .collect();
+    let end = draft.capacity().endpoints / lb_common::endpoint::ENDPOINTS_PER_LINE;
+    for (_, Placement { cluster, .. }) in found {
+        let next = starts.range(cluster.endpoint_line + 1..).next();
+        let room = next
+            .copied()
+            .unwrap_or(end)
+            .saturating_sub(cluster.endpoint_line);
+        cluster.endpoint_lines = cluster.endpoint_lines.min(room.min(u16::MAX.into()) as u16);
     }
 }

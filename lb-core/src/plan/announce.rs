@@ -64,6 +64,8 @@ pub enum VipReason {
     NoNextHop,
     /// None of its service ports has an endpoint.
     NoEndpoint,
+    /// None of its service ports has an endpoint on this node, and all want one (`externalTrafficPolicy: Local`).
+    NoEndpointHere,
     /// The data path has not reported these service ports as planned yet.
     WaitsForDatapath(Vec<ServicePort>),
     /// The data path holds none of the service ports that have endpoints.
@@ -87,6 +89,9 @@ impl fmt::Display for VipReason {
             Self::NoEndpoint => {
                 f.write_str("not announced: none of its ports has an endpoint to use")
             }
+            Self::NoEndpointHere => f.write_str(
+                "not announced by this node: it has no endpoint of any of its ports, and externalTrafficPolicy is Local",
+            ),
             Self::WaitsForDatapath(ports) => {
                 let ports: Vec<_> = ports.iter().map(ToString::to_string).collect();
                 write!(
@@ -119,7 +124,8 @@ impl Leaving {
         cluster: &'a ClusterPlan,
     ) -> impl Iterator<Item = LocalEndpoint> + 'a {
         self.ports.iter().flat_map(move |plan| {
-            let targets = plan.targets.iter();
+            let here = plan.local.iter().flat_map(|local| local.targets.iter());
+            let targets = plan.targets.iter().chain(here);
             let local = targets.filter(|target| Some(target.node) == cluster.view.own_index);
             local.map(|target| LocalEndpoint {
                 address: target.address,
@@ -226,6 +232,10 @@ struct Member<'a> {
 }
 
 impl Member<'_> {
+    fn serves_here(&self) -> bool {
+        self.ports.iter().any(|plan| plan.serves_here())
+    }
+
     fn has_endpoints(&self) -> bool {
         self.ports.iter().any(|plan| !plan.targets.is_empty())
     }
@@ -296,7 +306,10 @@ fn reason(
     match obstacle {
         Some(obstacle) => obstacle,
         None if snapshot.draining => VipReason::Draining,
-        None if !member.has_endpoints() => VipReason::NoEndpoint,
+        None if !member.serves_here() => match member.has_endpoints() {
+            true => VipReason::NoEndpointHere,
+            false => VipReason::NoEndpoint,
+        },
         None => gate(snapshot, member, was_announced),
     }
 }
@@ -331,7 +344,7 @@ fn gate(snapshot: &Snapshot, member: &Member<'_>, was_announced: bool) -> VipRea
         _ => None,
     };
     if was_announced {
-        let mut usable = member.ports.iter().filter(|plan| !plan.targets.is_empty());
+        let mut usable = member.ports.iter().filter(|plan| plan.serves_here());
         return match usable.any(|plan| applied(plan).is_some()) {
             true => VipReason::Announced,
             false => VipReason::NotInDatapath,

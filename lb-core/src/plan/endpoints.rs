@@ -1,6 +1,7 @@
 //! Which endpoints of a Service get new connections: the ready ones; only if there is none, those that
 //! terminate but still serve (KEP-1669); never one that terminates and does not serve, never one whose health
-//! check fails. Existing flows are not asked: they live in the flow table by value.
+//! check fails. Of these, the ones on nodes of the cluster; only if there is none, the others, by way of the
+//! kernel. Existing flows are not asked: they live in the flow table by value.
 
 use std::{
     collections::{BTreeMap, BTreeSet, btree_map::Entry},
@@ -17,47 +18,136 @@ use crate::{
 };
 
 /// What was decided of an endpoint.
-type Verdict = (IpAddr, EndpointVerdict);
+pub(super) type Verdict = (IpAddr, EndpointVerdict);
 
-/// The endpoints of one port (by name) for VIPs of one family, sorted, and what was decided of each.
-pub(super) fn choose(
-    service: &Service,
-    port: &Arc<str>,
-    ipv4: bool,
-    view: &ClusterView,
-    down: &BTreeSet<Probe>,
-) -> (Vec<Target>, Vec<Verdict>) {
-    let mut candidates: Vec<_> = service
-        .endpoints
-        .iter()
-        .filter(|endpoint| endpoint.address.is_ipv4() == ipv4)
-        .map(|endpoint| (endpoint, condition(service, endpoint, down)))
-        .collect();
-    // Which of two with one address counts must not depend on the order in which a source lists them.
-    candidates.sort_by_key(|(endpoint, _)| (endpoint.address, &endpoint.node, endpoint.weight));
-    let serves = |endpoint: &Endpoint| target(endpoint, port, view).is_ok();
-    let any_ready = candidates
-        .iter()
-        .any(|(endpoint, verdict)| *verdict == EndpointVerdict::Used && serves(endpoint));
-    let mut targets = BTreeMap::new();
-    let mut reasons = Vec::with_capacity(candidates.len());
-    for (endpoint, verdict) in candidates {
-        let target = target(endpoint, port, view);
-        let mut verdict = match (verdict, &target) {
-            (EndpointVerdict::UsedTerminating, Ok(_)) if any_ready => EndpointVerdict::Terminating,
-            (verdict, Err(missing)) if verdict.is_used() => *missing,
-            (verdict, _) => verdict,
+/// A port of a Service for VIPs of one family.
+pub(super) struct Asked<'a> {
+    pub(super) service: &'a Service,
+    /// Name of the port.
+    pub(super) port: &'a Arc<str>,
+    pub(super) ipv4: bool,
+    pub(super) view: &'a ClusterView,
+    /// Probes that are down.
+    pub(super) down: &'a BTreeSet<Probe>,
+}
+
+/// What [`Asked::all`] comes to.
+pub(super) struct Chosen {
+    /// Who is steered to, sorted.
+    pub(super) targets: Vec<Target>,
+    /// Nobody is, but there are endpoints that the kernel may reach.
+    pub(super) by_kernel: bool,
+    /// What was decided of each.
+    pub(super) verdicts: Vec<Verdict>,
+}
+
+impl Asked<'_> {
+    /// The endpoints of the whole cluster.
+    pub(super) fn all(&self) -> Chosen {
+        self.choose(|_| true)
+    }
+
+    /// The endpoints of this node alone, by the same rules; `verdicts` learn which are used here only.
+    pub(super) fn here(&self, verdicts: &mut [Verdict]) -> Vec<Target> {
+        let is_here = |endpoint: &Endpoint| {
+            let index = node_of(endpoint, self.view).ok();
+            index.is_some() && index == self.view.own_index
         };
-        if let (true, Ok(target)) = (verdict.is_used(), target) {
-            match targets.entry((target.address, target.port)) {
-                Entry::Vacant(place) => _ = place.insert(target),
-                Entry::Occupied(_) => verdict = EndpointVerdict::Duplicate,
+        let chosen = self.choose(is_here);
+        for (address, verdict) in chosen.verdicts {
+            let known = verdicts.iter_mut().find(|(known, verdict)| {
+                *known == address && *verdict == EndpointVerdict::Terminating
+            });
+            if let (EndpointVerdict::UsedTerminating, Some((_, known))) = (verdict, known) {
+                *known = EndpointVerdict::UsedHereTerminating;
             }
         }
-        reasons.push((endpoint.address, verdict));
+        chosen.targets
     }
-    let targets = bound(targets.into_values().collect(), &mut reasons);
-    (targets, reasons)
+
+    fn choose(&self, counts: impl Fn(&Endpoint) -> bool) -> Chosen {
+        let candidates = self.candidates(counts);
+        let is_used = |wanted: EndpointVerdict| {
+            let of = move |(endpoint, verdict): &&Candidate<'_>| {
+                *verdict == wanted && endpoint.ports.contains_key(self.port)
+            };
+            candidates.iter().filter(of)
+        };
+        let any_ready = is_used(EndpointVerdict::Used).next().is_some();
+        let wanted = match any_ready {
+            true => EndpointVerdict::Used,
+            false => EndpointVerdict::UsedTerminating,
+        };
+        let mut used = is_used(wanted);
+        let any_steerable = used.any(|(endpoint, _)| node_of(endpoint, self.view).is_ok());
+        let mut targets = BTreeMap::new();
+        let mut by_kernel = false;
+        let mut verdicts = Vec::with_capacity(candidates.len());
+        for &(endpoint, verdict) in &candidates {
+            let mut verdict = match (verdict, endpoint.ports.contains_key(self.port)) {
+                (EndpointVerdict::UsedTerminating, true) if any_ready => {
+                    EndpointVerdict::Terminating
+                }
+                (verdict, false) if verdict.is_used() => EndpointVerdict::NoSuchPort,
+                (verdict, _) => verdict,
+            };
+            if verdict.is_used() {
+                match self.target(endpoint) {
+                    Ok(target) => match targets.entry((target.address, target.port)) {
+                        Entry::Vacant(place) => _ = place.insert(target),
+                        Entry::Occupied(_) => verdict = EndpointVerdict::Duplicate,
+                    },
+                    Err(why) if any_steerable => verdict = why,
+                    Err(_) => {
+                        by_kernel = true;
+                        verdict = EndpointVerdict::UsedByKernel;
+                    }
+                }
+            }
+            verdicts.push((endpoint.address, verdict));
+        }
+        let targets = bound(targets.into_values().collect(), &mut verdicts);
+        Chosen {
+            targets,
+            by_kernel,
+            verdicts,
+        }
+    }
+
+    /// Which of two with one address counts must not depend on the order in which a source lists them.
+    fn candidates(&self, counts: impl Fn(&Endpoint) -> bool) -> Vec<Candidate<'_>> {
+        let of_family = |endpoint: &&Endpoint| endpoint.address.is_ipv4() == self.ipv4;
+        let mut candidates: Vec<_> = self
+            .service
+            .endpoints
+            .iter()
+            .filter(of_family)
+            .filter(|endpoint| counts(endpoint))
+            .map(|endpoint| (endpoint, condition(self.service, endpoint, self.down)))
+            .collect();
+        candidates.sort_by_key(|(endpoint, _)| (endpoint.address, &endpoint.node, endpoint.weight));
+        candidates
+    }
+
+    fn target(&self, endpoint: &Endpoint) -> Result<Target, EndpointVerdict> {
+        let number = endpoint.ports.get(self.port);
+        Ok(Target {
+            address: endpoint.address,
+            port: *number.ok_or(EndpointVerdict::NoSuchPort)?,
+            node: node_of(endpoint, self.view)?,
+            weight: endpoint.weight,
+        })
+    }
+}
+
+/// An endpoint with what it is by itself.
+type Candidate<'a> = (&'a Endpoint, EndpointVerdict);
+
+/// Index of the node that an endpoint is on.
+pub(super) fn node_of(endpoint: &Endpoint, view: &ClusterView) -> Result<u16, EndpointVerdict> {
+    let name = endpoint.node.as_ref().ok_or(EndpointVerdict::NoNode)?;
+    let index = view.indices.get(name);
+    index.copied().ok_or(EndpointVerdict::UnknownNode)
 }
 
 /// What an endpoint is by itself, before others are looked at.
@@ -74,23 +164,8 @@ fn condition(service: &Service, endpoint: &Endpoint, down: &BTreeSet<Probe>) -> 
     }
 }
 
-fn target(
-    endpoint: &Endpoint,
-    port: &Arc<str>,
-    view: &ClusterView,
-) -> Result<Target, EndpointVerdict> {
-    let number = endpoint.ports.get(port);
-    let node = view.indices.get(&endpoint.node);
-    Ok(Target {
-        address: endpoint.address,
-        port: *number.ok_or(EndpointVerdict::NoSuchPort)?,
-        node: *node.ok_or(EndpointVerdict::UnknownNode)?,
-        weight: endpoint.weight,
-    })
-}
-
 /// Drops what is above the limit, by address, so that all nodes drop the same.
-fn bound(mut targets: Vec<Target>, reasons: &mut [Verdict]) -> Vec<Target> {
+fn bound(mut targets: Vec<Target>, verdicts: &mut [Verdict]) -> Vec<Target> {
     if targets.len() <= ENDPOINTS_PER_SERVICE_MAX {
         return targets;
     }
@@ -99,7 +174,7 @@ fn bound(mut targets: Vec<Target>, reasons: &mut [Verdict]) -> Vec<Target> {
         .into_iter()
         .map(|target| target.address)
         .collect();
-    for (address, verdict) in reasons {
+    for (address, verdict) in verdicts {
         if verdict.is_used() && dropped.contains(address) {
             *verdict = EndpointVerdict::TooMany;
         }

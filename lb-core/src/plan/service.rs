@@ -1,12 +1,14 @@
 //! One Service: its service ports, each with its endpoints and table. Nothing is done if the inputs are those of
 //! the previous plan; a table is made only for a set that none of the previous plan's ports had.
 
-use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc};
 
-use super::endpoints;
+use super::endpoints::{self, Asked};
 use crate::{
-    desired::{ClusterView, EndpointReason, LocalEndpoint, PortPlan, ServicePlan, Target},
-    model::{Endpoint, Port, Service, ServicePort},
+    desired::{
+        ClusterView, EndpointReason, LocalEndpoint, LocalView, PortPlan, ServicePlan, Target,
+    },
+    model::{Endpoint, Port, Prefix, Service, ServicePort, TrafficPolicy},
     probes::Probe,
     table,
 };
@@ -53,31 +55,38 @@ fn plan_ports(
 ) -> Vec<EndpointReason> {
     let mut reasons = Vec::new();
     let (v4, v6): (Vec<_>, Vec<_>) = service.vips.iter().partition(|vip| vip.is_ipv4());
-    for Port {
-        name,
-        protocol,
-        port,
-    } in &service.ports
-    {
+    for port in &service.ports {
         for vips in [&v4, &v6] {
-            let Some(ipv4) = vips.first().map(|vip: &IpAddr| vip.is_ipv4()) else {
+            let Some(&&first) = vips.first() else {
                 continue;
             };
-            let (targets, why) = endpoints::choose(service, name, ipv4, view, down);
-            reasons.extend(why.into_iter().map(|(address, verdict)| EndpointReason {
-                address,
-                port: (*protocol, *port),
-                verdict,
-            }));
-            let targets = made.shared(targets);
-            for &vip in vips {
-                let (protocol, port) = (*protocol, *port);
-                let port = ServicePort {
-                    vip,
-                    protocol,
-                    port,
-                };
-                made.add(port, service, view, &targets);
+            let service_port = |vip| ServicePort {
+                vip,
+                protocol: port.protocol,
+                port: port.port,
+            };
+            let asked = Asked {
+                service,
+                port: &port.name,
+                ipv4: first.is_ipv4(),
+                view,
+                down,
+            };
+            let (plan, verdicts) = made.plan(&asked, service_port(first));
+            reasons.extend(
+                verdicts
+                    .into_iter()
+                    .map(|(address, verdict)| EndpointReason {
+                        address,
+                        port: (port.protocol, port.port),
+                        verdict,
+                    }),
+            );
+            for &&vip in vips {
+                made.add(PortPlan {
+                    port: service_port(vip),
+                    ..plan.clone()
+                });
             }
         }
     }
@@ -88,8 +97,8 @@ fn plan_ports(
 /// terminates or fails its health check goes on, and so must the replies.
 fn local(service: &Service, view: &ClusterView) -> BTreeSet<LocalEndpoint> {
     let own = |endpoint: &&Endpoint| {
-        let index = view.indices.get(&endpoint.node);
-        index.is_some() && index.copied() == view.own_index
+        let index = endpoints::node_of(endpoint, view).ok();
+        index.is_some() && index == view.own_index
     };
     let of_endpoint = |endpoint| {
         service.ports.iter().filter_map(move |port: &Port| {
@@ -129,31 +138,56 @@ struct Made<'a> {
 }
 
 impl Made<'_> {
-    fn known(&self) -> impl Iterator<Item = &Arc<PortPlan>> {
-        self.previous.iter().chain(&self.ports)
-    }
-
-    /// The set, as the `Arc` of a port that has the same.
-    fn shared(&self, targets: Vec<Target>) -> Arc<[Target]> {
-        let same = self.known().find(|port| *port.targets == *targets);
-        same.map_or_else(|| targets.into(), |port| Arc::clone(&port.targets))
-    }
-
-    fn add(
-        &mut self,
-        port: ServicePort,
-        service: &Service,
-        view: &ClusterView,
-        targets: &Arc<[Target]>,
-    ) {
+    /// The plan of a port, but for its VIP that of all VIPs of its family, and what was decided of each endpoint.
+    fn plan(&self, asked: &Asked<'_>, port: ServicePort) -> (PortPlan, Vec<endpoints::Verdict>) {
+        let Asked { service, view, .. } = *asked;
+        let mut chosen = asked.all();
+        let here = match service.traffic_policy {
+            TrafficPolicy::Cluster => Vec::new(),
+            TrafficPolicy::Local => asked.here(&mut chosen.verdicts),
+        };
+        let (targets, rows) = self.view(view, chosen.targets);
+        let local = (!here.is_empty()).then(|| {
+            let (targets, rows) = self.view(view, here);
+            Arc::new(LocalView { targets, rows })
+        });
         let plan = PortPlan {
             port,
             service: Arc::clone(&service.name),
             generation: self.generation,
-            targets: Arc::clone(targets),
-            rows: self.rows(view, targets),
+            targets,
+            rows,
+            traffic_policy: service.traffic_policy,
+            local,
+            by_kernel: chosen.by_kernel,
+            affinity: service.affinity,
+            source_ranges: source_ranges(service, asked.ipv4),
         };
-        let before = self.previous.iter().find(|before| before.port == port);
+        (plan, chosen.verdicts)
+    }
+
+    /// A set and its table, as the `Arc`s of a port that has the same.
+    fn view(&self, view: &ClusterView, targets: Vec<Target>) -> (Arc<[Target]>, Arc<table::Rows>) {
+        let same = self.views().find(|(known, _)| ***known == *targets);
+        let targets = same.map_or_else(|| targets.into(), |(known, _)| Arc::clone(known));
+        let rows = self.rows(view, &targets);
+        (targets, rows)
+    }
+
+    /// All sets that are known, with their tables.
+    fn views(&self) -> impl Iterator<Item = (&Arc<[Target]>, &Arc<table::Rows>)> {
+        let ports = self.previous.iter().chain(&self.ports);
+        ports.flat_map(|port| {
+            let local = port
+                .local
+                .as_ref()
+                .map(|local| (&local.targets, &local.rows));
+            std::iter::once((&port.targets, &port.rows)).chain(local)
+        })
+    }
+
+    fn add(&mut self, plan: PortPlan) {
+        let before = self.previous.iter().find(|before| before.port == plan.port);
         self.ports.push(match before {
             Some(before) if before.means_the_same(&plan) => Arc::clone(before),
             _ => Arc::new(plan),
@@ -162,14 +196,19 @@ impl Made<'_> {
 
     /// Tables depend on address, port and weight, not on the node.
     fn rows(&self, view: &ClusterView, targets: &Arc<[Target]>) -> Arc<table::Rows> {
-        let same = self
-            .known()
-            .find(|port| is_same_set(&port.targets, targets));
+        let same = self.views().find(|(known, _)| is_same_set(known, targets));
         same.map_or_else(
             || Arc::new(table::rows(&view.seed, targets)),
-            |port| Arc::clone(&port.rows),
+            |(_, rows)| Arc::clone(rows),
         )
     }
+}
+
+/// The ranges of one family. A Service that names none of a family, but some, takes nobody of that family.
+fn source_ranges(service: &Service, ipv4: bool) -> Option<Arc<[Prefix]>> {
+    let of_family = |prefix: &&Prefix| prefix.address().is_ipv4() == ipv4;
+    let ranges = service.source_ranges.iter().filter(of_family).copied();
+    (!service.source_ranges.is_empty()).then(|| ranges.collect())
 }
 
 fn is_same_set(a: &Arc<[Target]>, b: &Arc<[Target]>) -> bool {

@@ -318,7 +318,7 @@ fn an_endpoint_that_moves_to_another_node_keeps_its_rows() {
     let mut world = world();
     let before = world.desired.ports().next().unwrap().clone();
     let mut service = announced_service(&[1, 2, 3]);
-    service.endpoints[0].node = NODES[0].into();
+    service.endpoints[0].node = Some(NODES[0].into());
     world.set(service);
     let after = world.desired.ports().next().unwrap();
     assert!(Arc::ptr_eq(&before.rows, &after.rows) && before.targets != after.targets);
@@ -407,7 +407,7 @@ fn an_endpoint_counts_for_the_ports_that_it_serves() {
     let mut world = world();
     let mut service = announced_service(&[1, 2]);
     service.endpoints[0].ports.remove("tcp-443");
-    service.endpoints[1].node = "elsewhere".into();
+    service.endpoints[1].node = Some("elsewhere".into());
     world.set(service);
     let verdicts: Vec<_> = world.desired.services["web"]
         .reasons
@@ -420,7 +420,7 @@ fn an_endpoint_counts_for_the_ports_that_it_serves() {
             (80, EndpointVerdict::Used),
             (80, EndpointVerdict::UnknownNode),
             (443, EndpointVerdict::NoSuchPort),
-            (443, EndpointVerdict::UnknownNode),
+            (443, EndpointVerdict::UsedByKernel),
         ]
     );
 }

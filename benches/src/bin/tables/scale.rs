@@ -34,6 +34,7 @@ pub(crate) fn rows() -> Result<Vec<Row>> {
     let facts = datapath.facts();
     let facts = DatapathFacts {
         capacity: facts.capacity,
+        jiffies_per_second: facts.jiffies_per_second,
         tick_shift: facts.tick_shift,
         timeout_ticks: facts.timeout_ticks,
     };
@@ -131,6 +132,7 @@ fn timed<T>(work: impl FnOnce() -> T) -> (T, f64) {
 fn stored(write: &MapWrite) -> usize {
     match write {
         MapWrite::Store { values, .. } => values.len(),
+        MapWrite::AddRange(_) | MapWrite::RemoveRange(_) => 1,
         MapWrite::Grace => 0,
     }
 }

@@ -54,6 +54,7 @@ pub(in crate::engine) fn snapshot() -> Snapshot {
     };
     let facts = DatapathFacts {
         capacity: Capacity::DEFAULT,
+        jiffies_per_second: 250,
         tick_shift: 8,
         timeout_ticks: [60; STATES],
     };
