@@ -13,6 +13,9 @@ use crate::namespace::Namespace;
 pub struct TcpCounters {
     /// Segments sent again.
     pub retransmitted: u64,
+    /// Times that a sender heard nothing for so long that it began again: a stall, unlike a segment that was missed and
+    /// asked for.
+    pub timeouts: u64,
     /// Segments received that had been received before, as far as the connection was still open.
     pub received_twice: u64,
     /// Established connections that were reset.
@@ -41,6 +44,7 @@ impl TcpCounters {
                 let own = Self::of(namespace)?;
                 Ok(Self {
                     retransmitted: sum.retransmitted + own.retransmitted,
+                    timeouts: sum.timeouts + own.timeouts,
                     received_twice: sum.received_twice + own.received_twice,
                     resets: sum.resets + own.resets,
                     wrong_checksums: sum.wrong_checksums + own.wrong_checksums,
@@ -52,6 +56,7 @@ impl TcpCounters {
     pub fn since(self, earlier: Self) -> Self {
         Self {
             retransmitted: self.retransmitted - earlier.retransmitted,
+            timeouts: self.timeouts - earlier.timeouts,
             received_twice: self.received_twice - earlier.received_twice,
             resets: self.resets - earlier.resets,
             wrong_checksums: self.wrong_checksums - earlier.wrong_checksums,
@@ -62,6 +67,7 @@ impl TcpCounters {
 fn parse(text: &str) -> Option<TcpCounters> {
     Some(TcpCounters {
         retransmitted: value(text, "Tcp:", "RetransSegs")?,
+        timeouts: value(text, "TcpExt:", "TCPTimeouts")?,
         received_twice: value(text, "TcpExt:", "TCPDSACKOldSent")?
             + value(text, "TcpExt:", "TCPDSACKOfoSent")?,
         resets: value(text, "Tcp:", "EstabResets")?,

@@ -2,7 +2,7 @@
 //! nodes, where an outer header takes its share. Needs root.
 
 use anyhow::{Context as _, Result, ensure};
-use fairlead_tests::steered::Steered;
+use fairlead_tests::steered::{Steered, node_of};
 use lb_lab::{Netlink, Profile, ROUTER_WAN_LINK, Request, Segments};
 
 /// What a download or upload has: some hundred full segments.
@@ -66,4 +66,68 @@ fn full_segments_fit_behind_an_outer_header() -> Result<()> {
         "{verdicts:?}"
     );
     Ok(())
+}
+
+/// Far more than every window and queue on the way, in IPv4; a fifth of it in IPv6.
+const MANY_BYTES: usize = 100_000_000;
+/// A sender of a busy machine may be held up now and then; one whose packets are too big never gets on.
+const STALLS_MOST: u64 = 4;
+
+#[test]
+fn a_hundred_megabytes_pass_both_ways_without_a_stall() -> Result<()> {
+    let steered = Steered::start(&routed())?;
+    for (target, bytes) in Steered::targets()
+        .into_iter()
+        .zip([MANY_BYTES, MANY_BYTES / 5])
+    {
+        steered.enter_by(target.ip(), &[1])?;
+        // Node 2 is reached by MAC, node 3 by GUE.
+        for owner in [2, 3] {
+            let up = Request {
+                upload_bytes: bytes,
+                ..Request::to(target).from_port(port_of(&steered, target, owner)?)
+            };
+            let down = Request {
+                upload_bytes: 0,
+                download_bytes: bytes,
+                ..up.clone()
+            };
+            let before = steered.lab.tcp_counters()?;
+            for request in [up, down] {
+                let seen = steered.lab.client().http(&request).result;
+                let seen = seen.with_context(|| format!("{request:?}"))?;
+                let passed = (seen.received, seen.padding.len());
+                ensure!(
+                    passed == (request.upload_bytes, request.download_bytes),
+                    "{passed:?} bytes"
+                );
+                ensure!(node_of(&seen.pod)? == owner, "{}", seen.pod);
+            }
+            let counted = steered.lab.tcp_counters()?.since(before);
+            ensure!(
+                counted.timeouts <= STALLS_MOST
+                    && counted.resets == 0
+                    && counted.wrong_checksums == 0,
+                "to {target} by node1 and node{owner}: {counted:?}"
+            );
+        }
+    }
+    let verdicts = steered.all_verdicts()?;
+    ensure!(!verdicts.contains_key("too-big"), "{verdicts:?}");
+    Ok(())
+}
+
+/// A source port whose flow is node `owner`'s.
+fn port_of(steered: &Steered, target: std::net::SocketAddr, owner: u8) -> Result<u16> {
+    for port in 38_000..38_060 {
+        let seen = steered
+            .lab
+            .client()
+            .http(&Request::to(target).from_port(port))
+            .result?;
+        if node_of(&seen.pod)? == owner {
+            return Ok(port);
+        }
+    }
+    anyhow::bail!("none of sixty flows is node{owner}'s")
 }

@@ -4,14 +4,15 @@ const TEXT: &str = "Ip: Forwarding
 Ip: 1
 Tcp: RtoMin EstabResets RetransSegs InCsumErrors
 Tcp: 200 3 13 5
-TcpExt: SyncookiesSent TCPDSACKOldSent TCPDSACKOfoSent
-TcpExt: 0 8 1
+TcpExt: SyncookiesSent TCPTimeouts TCPDSACKOldSent TCPDSACKOfoSent
+TcpExt: 0 2 8 1
 ";
 
 #[test]
 fn counters_are_found_by_their_names() {
     let expected = TcpCounters {
         retransmitted: 13,
+        timeouts: 2,
         received_twice: 9,
         resets: 3,
         wrong_checksums: 5,
