@@ -60,6 +60,9 @@ pub const fn endpoint_v6(seed: u64, address: &Address, port: u16, protocol: u8) 
     FilterBits::from_hash(hash::word(seed, key))
 }
 
+/// Set in the protocol of a key that says that an endpoint gets new UDP flows, not only that it is one.
+pub const SERVES: u8 = 0x80;
+
 /// Words of [`crate::interface::Interface::node_mac_filter`].
 pub const MAC_FILTER_WORDS: usize = 4;
 

@@ -3,8 +3,10 @@
 
 use aya_ebpf::programs::XdpContext;
 use lb_common::{
-    TCP,
+    TCP, UDP,
     config::Config,
+    endpoint::Endpoint,
+    filter,
     flow::{Flow, State},
     packet::{Layout, Packet as _},
     service::ServiceValue,
@@ -15,7 +17,7 @@ use lb_common::{
 use crate::{
     count,
     flows::{self, Found},
-    forward, maps,
+    forward, lookup, maps,
     ptr::{self, Frame},
     rooms,
 };
@@ -125,7 +127,11 @@ fn deliver<const V6: bool>(
     let now = flows::now(config);
     let known = flows::find::<V6, false>(config, frame, steered.hash, now);
     let (found, replaced) = match known {
-        Some(found) if opens_anew(found, flags) => (None, found.number + 1),
+        Some(found)
+            if opens_anew(found, flags) || has_lost_its_endpoint::<V6>(config, steered, found) =>
+        {
+            (None, found.number + 1)
+        }
         other => (other, 0),
     };
     let Some(found) = found else {
@@ -165,6 +171,27 @@ fn opens_anew(found: Found, flags: u8) -> bool {
     let closed =
         found.meta.state() == State::Closing as u32 || found.meta.state() == State::Reset as u32;
     closed && flags & (tcp::SYN | tcp::ACK) == tcp::SYN
+}
+
+/// Whether the flow's endpoint is gone: for a TCP flow no endpoint of the service any more, so that the row's will reset
+/// what nobody answers; for a UDP flow one that gets no new flows. Asked only where the row leads elsewhere.
+#[inline(always)]
+fn has_lost_its_endpoint<const V6: bool>(config: &Config, steered: &Steered, found: Found) -> bool {
+    let (Some(flow), Some(row)) = (
+        flows::record(found.number),
+        maps::ENDPOINTS.get_ptr(steered.endpoint),
+    ) else {
+        return false;
+    };
+    let row: &Endpoint = ptr::by_ref(row);
+    let difference = u32::from(flow.endpoint_port ^ row.port)
+        | lookup::difference::<V6>(&flow.endpoint, &row.address);
+    let protocol = match flow.protocol {
+        UDP => UDP | filter::SERVES,
+        other => other,
+    };
+    difference != 0
+        && !lookup::may_be_endpoint::<V6>(config, &flow.endpoint, flow.endpoint_port, protocol)
 }
 
 /// Notes a client's packet of a known flow. True if it proves the flow, which is embryonic still.

@@ -10,7 +10,6 @@ use aya_ebpf::{
 use lb_common::{
     Address, TCP, UDP,
     config::Config,
-    filter,
     flow::{Flow, State},
     packet::{self, ETHERNET_BYTES, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Header, Layout, Packet as _},
     verdict::Verdict,
@@ -21,7 +20,7 @@ use crate::{
     deliver::tcp,
     egress_error,
     flows::{self, Found},
-    maps, mss,
+    lookup, maps, mss,
     ptr::{self, Frame},
     reply_fragments,
     reverse::{self, Tuple},
@@ -70,22 +69,8 @@ fn reply<const V6: bool>(ctx: &TcContext) -> Option<()> {
         return None;
     }
     let header = header::<V6>(frame, protocol)?;
-    let wanted = if V6 {
-        filter::endpoint_v6(
-            config.seed[0],
-            &header.source,
-            header.source_port(),
-            header.protocol,
-        )
-    } else {
-        filter::endpoint_v4(
-            config.seed[0],
-            header.source[0],
-            header.source_port(),
-            header.protocol,
-        )
-    };
-    if maps::ENDPOINT_FILTER.get(wanted.word)? & wanted.bits != wanted.bits {
+    let port = header.source_port();
+    if !lookup::may_be_endpoint::<V6>(config, &header.source, port, header.protocol) {
         return None;
     }
     translate::<V6>(ctx, config, &header)

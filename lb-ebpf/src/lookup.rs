@@ -28,6 +28,26 @@ pub(crate) fn may_be_vip<const V6: bool>(config: &Config, address: &Address) -> 
     }
 }
 
+/// Whether the filter knows an endpoint of this node with this protocol, or protocol and [`filter::SERVES`].
+#[inline(always)]
+pub(crate) fn may_be_endpoint<const V6: bool>(
+    config: &Config,
+    address: &Address,
+    port: u16,
+    protocol: u8,
+) -> bool {
+    let seed = config.seed[0];
+    let wanted = if V6 {
+        filter::endpoint_v6(seed, address, port, protocol)
+    } else {
+        filter::endpoint_v4(seed, address[0], port, protocol)
+    };
+    match maps::ENDPOINT_FILTER.get(wanted.word) {
+        Some(word) => word & wanted.bits == wanted.bits,
+        None => false,
+    }
+}
+
 /// The current copy of the services.
 #[inline(always)]
 pub(crate) fn head() -> ServicesHead {

@@ -19,7 +19,13 @@ impl Filters {
     pub(super) fn of(wanted: &Wanted<'_>) -> Self {
         let seed = wanted.cluster.keys.seed[0];
         let vips = wanted.vips.iter().map(|&vip| vip_bits(seed, vip));
-        let endpoints = wanted.local().map(|local| endpoint_bits(seed, &local));
+        let replies = wanted
+            .local()
+            .map(|local| endpoint_bits(seed, &local, local.protocol.number()));
+        let serving = wanted
+            .serving_datagrams()
+            .map(|local| endpoint_bits(seed, &local, local.protocol.number() | filter::SERVES));
+        let endpoints = replies.chain(serving);
         Self {
             words: [
                 (MapId::VipFilter, words(vips)),
@@ -62,9 +68,9 @@ fn vip_bits(seed: u64, vip: IpAddr) -> FilterBits {
     }
 }
 
-fn endpoint_bits(seed: u64, local: &LocalEndpoint) -> FilterBits {
+fn endpoint_bits(seed: u64, local: &LocalEndpoint, protocol: u8) -> FilterBits {
     let address = encode::address(local.address);
-    let (port, protocol) = (local.port.to_be(), local.protocol.number());
+    let port = local.port.to_be();
     match local.address {
         IpAddr::V4(_) => filter::endpoint_v4(seed, address[0], port, protocol),
         IpAddr::V6(_) => filter::endpoint_v6(seed, &address, port, protocol),

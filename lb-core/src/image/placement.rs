@@ -13,7 +13,7 @@ use super::{extents::Arena, sources, view::Extents};
 use crate::{
     DesiredState,
     desired::{ClusterPlan, LocalEndpoint, PortPlan},
-    model::ServicePort,
+    model::{Protocol, ServicePort},
 };
 
 /// What an entry of the services stands for. Ordered by VIP, the VIP's own entry first.
@@ -192,6 +192,19 @@ impl<'a> Wanted<'a> {
         let live = services.flat_map(|plan| plan.local.iter().copied());
         let leaving = self.desired.leaving.values();
         live.chain(leaving.flat_map(|leaving| leaving.local(self.cluster)))
+    }
+
+    /// Endpoints of this node that get new UDP flows: a flow of another's moves.
+    pub(super) fn serving_datagrams(&self) -> impl Iterator<Item = LocalEndpoint> {
+        let ports = self.ports.values();
+        let datagrams = ports.filter(|plan| plan.port.protocol == Protocol::Udp);
+        let targets = datagrams.flat_map(|plan| plan.targets.iter());
+        let own = targets.filter(|target| Some(target.node) == self.cluster.view.own_index);
+        own.map(|target| LocalEndpoint {
+            address: target.address,
+            port: target.port,
+            protocol: Protocol::Udp,
+        })
     }
 
     /// Every entry, in the order of [`Placements::entries`].
