@@ -306,6 +306,12 @@ impl Datapath {
         clear::clear(&self.first)
     }
 
+    /// Makes every flow older, as if none had seen a packet for so many ticks: the clock of tests that stop the real one.
+    #[cfg(feature = "fixtures")]
+    pub fn age_flows(&self, ticks: u32) {
+        observe::age_flows(&self.arenas, ticks);
+    }
+
     /// Instructions that the verifier walked, by program.
     #[must_use]
     pub fn verified_instructions(&self) -> Vec<(String, u32)> {

@@ -102,6 +102,18 @@ pub(crate) fn verdicts(arenas: &Arenas, capacity: Capacity) -> [u64; VERDICTS] {
     sums
 }
 
+#[cfg(feature = "fixtures")]
+pub(crate) fn age_flows(arenas: &Arenas, ticks: u32) {
+    for number in 0..arenas.flow_index.elements::<u64>() {
+        let word: u64 = arenas.flow_index.element(number);
+        let tick = Meta(word).tick().wrapping_sub(ticks);
+        let aged = word & u64::from(u32::MAX) | u64::from(tick) << 32;
+        if Meta(word).state() != State::Free as u32 {
+            arenas.flow_index.store(number, &[aged]);
+        }
+    }
+}
+
 pub(crate) fn flows(arenas: &Arenas) -> Vec<(Meta, Flow)> {
     let places = arenas.flow_index.elements::<u64>();
     (0..places)
