@@ -37,6 +37,8 @@ pub struct Counters {
     pub attached: Vec<Attached>,
     /// By service port.
     pub services: BTreeMap<ServicePort, ServiceCounters>,
+    /// Flows alive, by service port; those without any left out.
+    pub active_flows: BTreeMap<ServicePort, u32>,
     /// Packets by verdict, those that never happened left out.
     pub verdicts: Vec<(Verdict, u64)>,
 }
@@ -176,10 +178,13 @@ fn service_row(
         applied: is_applied(view, port),
         announced_to: announced_to(view, port.port.vip),
         packets: counted.packets,
+        bytes: counted.bytes,
         forwarded: counted.forwarded,
         dropped: counted.dropped,
         new_flows: counted.new_flows,
+        active_flows: counters.active_flows.get(&port.port).copied().unwrap_or(0),
         reply_packets: counted.reply_packets,
+        reply_bytes: counted.reply_bytes,
         reasons: reasons(view, port),
     }
 }

@@ -56,6 +56,8 @@ pub trait Maps {
     fn service_counters(&self) -> Vec<ServiceCounters>;
     /// Packets by verdict.
     fn verdicts(&self) -> [u64; VERDICTS];
+    /// Flows alive, by service id.
+    fn active_flows(&self) -> Vec<u32>;
     /// Gives a sign of life, good for `limit`; `None`: for ever.
     fn stamp(&self, limit: Option<Duration>) -> Result<(), Self::Error>;
 }
@@ -153,19 +155,24 @@ impl<M: Maps> Executor<M> {
     #[must_use]
     pub fn counters(&self) -> Counters {
         let counted = self.maps.service_counters();
-        let of = |port: &ServicePort| {
-            counted
-                .get(usize::from(self.placements.id(*port)?))
-                .copied()
-        };
-        let services = self
+        let active = self.maps.active_flows();
+        let id = |port: &ServicePort| self.placements.id(*port).map(usize::from);
+        let ids: Vec<_> = self
             .applied
             .keys()
-            .filter_map(|port| Some((*port, of(port)?)));
+            .filter_map(|port| Some((*port, id(port)?)))
+            .collect();
+        let services = ids
+            .iter()
+            .filter_map(|&(port, id)| Some((port, *counted.get(id)?)));
+        let flows = ids
+            .iter()
+            .filter_map(|&(port, id)| Some((port, *active.get(id)?)));
         let verdicts = Verdict::ALL.iter().copied().zip(self.maps.verdicts());
         Counters {
             attached: self.maps.attached(),
             services: services.collect(),
+            active_flows: flows.filter(|&(_, flows)| flows > 0).collect(),
             verdicts: verdicts.filter(|&(_, packets)| packets > 0).collect(),
         }
     }

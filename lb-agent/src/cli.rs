@@ -1,9 +1,16 @@
 //! The command line. Parses the arguments, hands over to the command, and is the one place where an error
 //! becomes words on standard error and a number: 0 done, 1 the thing failed, 2 cannot run here.
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use lb_common::flow::State;
+use lb_core::model::Prefix;
 
 use crate::{commands, failure::Failure};
 
@@ -104,9 +111,48 @@ pub struct ShowArgs {
     /// Unix socket of the agent
     #[arg(long, value_name = "PATH", default_value = DEFAULT_SOCKET)]
     pub socket: PathBuf,
-    /// Pin folder, for `show maps`
+    /// Pin folder, for `show maps` and `show flows`
     #[arg(long, value_name = "DIR", default_value = DEFAULT_PIN_DIR)]
     pub pin_dir: PathBuf,
+    /// Which flows.
+    #[command(flatten)]
+    pub flows: FlowArgs,
+}
+
+/// Arguments of `show flows`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+#[command(next_help_heading = "Which flows (show flows)")]
+pub struct FlowArgs {
+    /// Of this client, or of clients in this network
+    #[arg(long, value_name = "ADDRESS[/BITS]", value_parser = network)]
+    pub client: Option<Prefix>,
+    /// To this VIP
+    #[arg(long, value_name = "ADDRESS")]
+    pub vip: Option<IpAddr>,
+    /// To this service port
+    #[arg(long, value_name = "NUMBER")]
+    pub port: Option<u16>,
+    /// Of this protocol
+    #[arg(long, value_enum)]
+    pub protocol: Option<FlowProtocol>,
+    /// Served by this pod
+    #[arg(long, value_name = "ADDRESS")]
+    pub endpoint: Option<IpAddr>,
+    /// In this state
+    #[arg(long, value_parser = flow_state, value_name = "STATE")]
+    pub state: Option<State>,
+    /// Rows at the most; all are counted [default: 100]
+    #[arg(long, value_name = "ROWS")]
+    pub limit: Option<usize>,
+}
+
+/// Protocol of a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FlowProtocol {
+    /// TCP
+    Tcp,
+    /// UDP
+    Udp,
 }
 
 /// What `show` shows.
@@ -122,6 +168,8 @@ pub enum ShowWhat {
     Uplinks,
     /// BGP sessions
     Bgp,
+    /// Flows whose pods are on this node; needs no running agent
+    Flows,
     /// Pinned BPF maps; needs no running agent
     Maps,
 }
@@ -230,6 +278,33 @@ fn client_end(text: &str) -> Result<SocketAddr, String> {
 
 fn vip_end(text: &str) -> Result<SocketAddr, String> {
     commands::trace::end(text, 80)
+}
+
+/// An address is the network of itself.
+fn network(text: &str) -> Result<Prefix, String> {
+    let (address, bits) = match text.split_once('/') {
+        Some((address, bits)) => (address, bits.parse().ok()),
+        None => (text, None),
+    };
+    let address: Option<IpAddr> = address.parse().ok();
+    let prefix = address.and_then(|address| match (bits, text.contains('/')) {
+        (Some(bits), _) => Prefix::new(address, bits),
+        (None, false) => Some(Prefix::host(address)),
+        (None, true) => None,
+    });
+    prefix.ok_or_else(|| format!("{text} is no address, and no network such as 10.0.0.0/24"))
+}
+
+fn flow_state(text: &str) -> Result<State, String> {
+    let alive = || {
+        State::ALL
+            .into_iter()
+            .filter(|state| *state > State::Claimed)
+    };
+    alive().find(|state| state.label() == text).ok_or_else(|| {
+        let labels: Vec<_> = alive().map(State::label).collect();
+        format!("{text} is none of {}", labels.join(", "))
+    })
 }
 
 fn mac(text: &str) -> Result<[u8; 6], String> {

@@ -14,6 +14,7 @@ pub mod commands;
 pub mod configuration;
 pub mod engine;
 pub mod failure;
+pub mod flows;
 pub mod hostcheck;
 pub mod hostnet;
 pub mod links;

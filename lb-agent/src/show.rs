@@ -10,8 +10,12 @@ use std::{
 
 use comfy_table::{ContentArrangement, Table, TableStyle};
 
-use crate::api::rows::{
-    Answer, BgpRow, EndpointRow, Health, MapRow, Mode, NodeRow, ServiceRow, UplinkRow, VerdictRow,
+use crate::{
+    api::rows::{
+        Answer, BgpRow, EndpointRow, Health, MapRow, Mode, NodeRow, ServiceRow, UplinkRow,
+        VerdictRow,
+    },
+    flows::FlowsAnswer,
 };
 
 /// The table of `show services`.
@@ -26,6 +30,7 @@ pub fn services(answer: &Answer<ServiceRow>) -> String {
         "ANNOUNCED TO",
         "PACKETS",
         "DROPPED",
+        "FLOWS",
         "REASON",
     ]);
     for row in &answer.rows {
@@ -38,6 +43,7 @@ pub fn services(answer: &Answer<ServiceRow>) -> String {
             list(&row.announced_to),
             row.packets.to_string(),
             row.dropped.to_string(),
+            row.active_flows.to_string(),
             or_dash(row.reasons.join("; ")),
         ]);
     }
@@ -145,6 +151,60 @@ pub fn bgp(answer: &Answer<BgpRow>, now: SystemTime) -> String {
         ]);
     }
     page(answer, &table, "no BGP peer is configured")
+}
+
+/// The table of `show flows`, and how many there are.
+#[must_use]
+pub fn flows(answer: &FlowsAnswer) -> String {
+    let mut table = table(&[
+        "PROTOCOL",
+        "CLIENT",
+        "VIP",
+        "ENDPOINT",
+        "STATE",
+        "AGE",
+        "IDLE",
+        "EXPIRES IN",
+        "NOTES",
+    ]);
+    for row in &answer.rows {
+        let mapped = row
+            .mapped_port
+            .map(|port| format!("client port {port} at the pod"));
+        let by_gue = row.by_gue.then(|| "by GUE".to_owned());
+        let notes: Vec<_> = by_gue.into_iter().chain(mapped).collect();
+        table.add_row([
+            row.protocol.clone(),
+            row.client.to_string(),
+            row.vip.to_string(),
+            row.endpoint.to_string(),
+            row.state.clone(),
+            span(row.age_seconds),
+            span(row.idle_seconds),
+            span(row.expires_in_seconds),
+            or_dash(notes.join(", ")),
+        ]);
+    }
+    let mut page = match answer.rows.is_empty() {
+        true => String::new(),
+        false => lines(&table) + "\n",
+    };
+    let states = answer.states.iter();
+    let states: Vec<_> = states
+        .map(|(state, count)| format!("{state} {count}"))
+        .collect();
+    let _ = write!(
+        page,
+        "{} shown of {} that match, of {} flows on this node",
+        answer.rows.len(),
+        answer.matched,
+        answer.total
+    );
+    let _ = match states.is_empty() {
+        true => writeln!(page),
+        false => writeln!(page, ": {}", states.join(", ")),
+    };
+    page
 }
 
 fn yes_or_no(is_so: bool) -> String {
@@ -259,7 +319,11 @@ fn next_hop(row: &NodeRow) -> String {
 /// The two largest units of the time since then.
 fn ago(since_unix_seconds: u64, now: SystemTime) -> String {
     let then = UNIX_EPOCH + Duration::from_secs(since_unix_seconds);
-    let seconds = now.duration_since(then).unwrap_or_default().as_secs();
+    span(now.duration_since(then).unwrap_or_default().as_secs())
+}
+
+/// The two largest units of a time.
+fn span(seconds: u64) -> String {
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
     match (days, hours, minutes) {
         (0, 0, 0) => format!("{seconds}s"),

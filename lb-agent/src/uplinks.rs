@@ -2,7 +2,9 @@
 //! Read from `/proc/net` once, to refuse a name that is not there with the names that are; what happens to
 //! the interfaces later is told by `links`.
 
-use std::{fs, io};
+use std::{fs, io, sync::Arc};
+
+use lb_core::model::Layer2;
 
 /// Why there are no uplinks. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -20,6 +22,14 @@ pub enum Error {
     NoDefaultRoute {
         /// Names that could be meant.
         existing: Vec<String>,
+    },
+    /// The file answers for VIPs on an interface that is no uplink.
+    #[error("layer2.interfaces: {interface} is not an uplink of this host; these are: {}", uplinks.join(", "))]
+    NotAnUplink {
+        /// The interface.
+        interface: String,
+        /// The uplinks.
+        uplinks: Vec<String>,
     },
     /// The kernel does not tell.
     #[error("cannot read {path}: {reason}")]
@@ -51,6 +61,22 @@ pub fn choose(configured: &[String]) -> Result<Vec<String>, Error> {
             existing,
         }),
         None => Ok(configured.to_vec()),
+    }
+}
+
+/// Refuses a section `layer2` that names an interface which is none of the uplinks: the file need not name those.
+///
+/// # Errors
+/// The first such interface.
+pub fn check_layer2(layer2: Option<&Layer2>, uplinks: &[String]) -> Result<(), Error> {
+    let named = layer2.map_or(&[][..], |layer2| &layer2.interfaces);
+    let is_other = |interface: &&Arc<str>| !uplinks.iter().any(|uplink| **uplink == ***interface);
+    match named.iter().find(is_other) {
+        None => Ok(()),
+        Some(interface) => Err(Error::NotAnUplink {
+            interface: interface.to_string(),
+            uplinks: uplinks.to_vec(),
+        }),
     }
 }
 

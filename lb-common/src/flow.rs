@@ -35,6 +35,43 @@ pub enum State {
     Stream = 8,
 }
 
+impl State {
+    /// Every state, by number.
+    pub const ALL: [Self; 9] = [
+        Self::Free,
+        Self::Claimed,
+        Self::SynReceived,
+        Self::Adopted,
+        Self::Unreplied,
+        Self::Established,
+        Self::Closing,
+        Self::Reset,
+        Self::Stream,
+    ];
+
+    /// The state of this number.
+    #[must_use]
+    pub fn of(number: u32) -> Option<Self> {
+        Self::ALL.get(number as usize).copied()
+    }
+
+    /// Lower-case label for tables and filters.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Free => "free",
+            Self::Claimed => "claimed",
+            Self::SynReceived => "syn-received",
+            Self::Adopted => "adopted",
+            Self::Unreplied => "unreplied",
+            Self::Established => "established",
+            Self::Closing => "closing",
+            Self::Reset => "reset",
+            Self::Stream => "stream",
+        }
+    }
+}
+
 /// Places in the table of time-outs.
 pub const STATES: usize = 16;
 

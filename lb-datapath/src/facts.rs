@@ -54,7 +54,8 @@ pub(crate) fn jiffies(instance: &Instance) -> Result<u64, Error> {
     Ok(u64::from_ne_bytes(word))
 }
 
-fn measure_hz(instance: &Instance) -> Result<u64, Error> {
+/// HZ of the running kernel.
+pub(crate) fn measure_hz(instance: &Instance) -> Result<u64, Error> {
     let (start, first) = (Instant::now(), jiffies(instance)?);
     thread::sleep(MEASURED);
     let (last, elapsed) = (jiffies(instance)?, start.elapsed());

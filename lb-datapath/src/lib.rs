@@ -12,6 +12,7 @@ mod clear;
 mod clsact;
 mod error;
 mod facts;
+mod flow_table;
 mod load;
 mod memory;
 mod mode;
@@ -32,6 +33,7 @@ use std::{
 pub use abilities::Abilities;
 pub use error::Error;
 pub use facts::Facts;
+pub use flow_table::{FlowTable, LiveFlow};
 use lb_common::{
     abi::{MapId, data},
     counter::{Beat, ServiceCounters},
@@ -259,6 +261,12 @@ impl Datapath {
     #[must_use]
     pub fn verdicts(&self) -> [u64; VERDICTS] {
         observe::verdicts(&self.arenas, self.options.capacity)
+    }
+
+    /// Flows alive, by service id, as of the agent's last sign of life.
+    #[must_use]
+    pub fn active_flows(&self) -> Vec<u32> {
+        observe::active_flows(&self.arenas, self.options.capacity)
     }
 
     /// Flows as the owner's table has them, whatever their age: index word and record.

@@ -5,8 +5,9 @@ use std::{os::fd::AsFd as _, path::Path};
 
 use lb_common::{
     abi::{self, MapId},
-    counter::{ServiceCounters, VerdictCounters},
-    flow::{FLOWS_PER_LINE, Flow, Meta, State},
+    config::Config,
+    counter::{Beat, ServiceCounters, VerdictCounters},
+    flow::{FLOWS_PER_LINE, Flow, Meta, STATES, State},
     limits::Capacity,
     verdict::{VERDICTS, Verdict},
 };
@@ -113,6 +114,34 @@ pub(crate) fn age_flows(arenas: &Arenas, ticks: u32) {
         }
     }
 }
+
+/// The sign of life is at most some seconds old; without one, nothing counts as timed out.
+pub(crate) fn active_flows(arenas: &Arenas, capacity: Capacity) -> Vec<u32> {
+    let config: Config = arenas.image[MapId::Config as usize].element(0);
+    let stamped_at = arenas.beat.element::<Beat>(0).stamped_at;
+    let is_known = stamped_at != 0 && stamped_at != Beat::NO_LIMIT;
+    let now_tick = is_known.then_some((stamped_at >> config.tick_shift) as u32);
+    let is_alive = |meta: Meta| {
+        let timeout = i32::from(config.timeout_ticks[meta.state() as usize % STATES]);
+        let age = now_tick.map_or(0, |now| now.wrapping_sub(meta.tick()).cast_signed());
+        meta.state() > State::Claimed as u32 && age <= timeout
+    };
+    let mut active = vec![0; capacity.services as usize];
+    for number in 0..arenas.flow_index.elements::<u64>() {
+        if is_alive(Meta(arenas.flow_index.element(number))) {
+            let word: u64 = arenas.flows.element(number * FLOW_WORDS + SERVICE_AT / 8);
+            let service = (word >> (SERVICE_AT % 8 * 8)) as u16;
+            if let Some(active) = active.get_mut(usize::from(service)) {
+                *active += 1;
+            }
+        }
+    }
+    active
+}
+
+/// Words of a flow's record, and the byte at which its service id starts. Little endian, as the programs are.
+const FLOW_WORDS: usize = size_of::<Flow>() / 8;
+const SERVICE_AT: usize = std::mem::offset_of!(Flow, service);
 
 pub(crate) fn flows(arenas: &Arenas) -> Vec<(Meta, Flow)> {
     let places = arenas.flow_index.elements::<u64>();

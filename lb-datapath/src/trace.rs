@@ -161,7 +161,8 @@ impl Tracer {
     }
 }
 
-fn pinned(path: &Path, elements: u32, element_bytes: usize) -> Result<Arena, Error> {
+/// A pinned array, if it has this definition.
+pub(crate) fn pinned(path: &Path, elements: u32, element_bytes: usize) -> Result<Arena, Error> {
     if !pins::is_array(path, elements, element_bytes) {
         return Err(nothing_pinned(path));
     }
@@ -169,7 +170,8 @@ fn pinned(path: &Path, elements: u32, element_bytes: usize) -> Result<Arena, Err
     Arena::of(fd.as_fd(), elements, element_bytes)
 }
 
-fn nothing_pinned(path: &Path) -> Error {
+/// Says so.
+pub(crate) fn nothing_pinned(path: &Path) -> Error {
     Error::PinFolder {
         path: path.to_path_buf(),
         reason: "no data path of this version is pinned there; start one with `lb-agent run`, or name its folder with \

@@ -7,6 +7,7 @@ use super::Counters;
 use crate::{
     answers,
     api::{
+        metrics::Scrape,
         rows::{Answer, BgpRow, EndpointRow, NodeRow, ServiceRow, UplinkRow, VerdictRow},
         server::Tell,
     },
@@ -29,6 +30,17 @@ impl Live {
 }
 
 impl Tell for Live {
+    async fn scrape(&self) -> Option<Scrape> {
+        let view = self.view().await?;
+        let counters = ask(&self.counters).await?;
+        Some(Scrape {
+            services: answers::services(&view, &counters),
+            verdicts: answers::verdicts(&view, &counters),
+            nodes: answers::nodes(&view),
+            bgp: answers::bgp(&view),
+        })
+    }
+
     async fn services(&self) -> Option<Answer<ServiceRow>> {
         let view = self.view().await?;
         Some(answers::services(&view, &ask(&self.counters).await?))

@@ -154,6 +154,7 @@ fn a_service_says_how_many_serve_it_and_who_is_told() {
     let counters = Counters {
         attached: vec![],
         services: BTreeMap::from([(port, counted)]),
+        active_flows: BTreeMap::from([(port, 4)]),
         verdicts: vec![(Verdict::TooBig, 3)],
     };
     let answer = services(&view, &counters);

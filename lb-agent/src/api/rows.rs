@@ -41,14 +41,20 @@ pub struct ServiceRow {
     pub announced_to: Vec<String>,
     /// Packets from clients that this node saw first or by GUE.
     pub packets: u64,
-    /// Of these, sent on to another node.
+    /// Their bytes, from the Ethernet header on.
+    pub bytes: u64,
+    /// Of these packets, sent on to another node.
     pub forwarded: u64,
-    /// Of these, dropped.
+    /// Of these packets, dropped.
     pub dropped: u64,
     /// Flows created here.
     pub new_flows: u64,
+    /// Flows alive here.
+    pub active_flows: u32,
     /// Packets from endpoints back to clients.
     pub reply_packets: u64,
+    /// Their bytes; a merged packet counts as the kernel holds it.
+    pub reply_bytes: u64,
     /// Why it is not, or not fully, announced and served; the same words everywhere.
     pub reasons: Vec<String>,
 }

@@ -8,16 +8,24 @@ use std::{
     sync::Arc,
 };
 
-use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
+use axum::{
+    Json, Router,
+    extract::State,
+    http::{StatusCode, header::CONTENT_TYPE},
+    routing::get,
+};
 use tokio::net::UnixListener;
 
 use super::{
     client,
+    metrics::{self, Scrape},
     rows::{Answer, BgpRow, EndpointRow, NodeRow, ServiceRow, UplinkRow, VerdictRow},
 };
 
 /// Who knows the answers; `None` while the agent is leaving.
 pub trait Tell: Send + Sync + 'static {
+    /// Everything that is counted, at one instant.
+    fn scrape(&self) -> impl Future<Output = Option<Scrape>> + Send;
     /// Service ports.
     fn services(&self) -> impl Future<Output = Option<Answer<ServiceRow>>> + Send;
     /// What became of packets.
@@ -102,7 +110,13 @@ fn router<T: Tell>(tell: Arc<T>) -> Router {
     let nodes = |State(tell): Told<T>| async move { reply(tell.nodes().await) };
     let uplinks = |State(tell): Told<T>| async move { reply(tell.uplinks().await) };
     let bgp = |State(tell): Told<T>| async move { reply(tell.bgp().await) };
+    let metrics = |State(tell): Told<T>| async move {
+        let scrape = tell.scrape().await.ok_or(StatusCode::SERVICE_UNAVAILABLE)?;
+        let head = [(CONTENT_TYPE, metrics::CONTENT_TYPE)];
+        Ok::<_, StatusCode>((head, metrics::text(&scrape)))
+    };
     Router::new()
+        .route("/metrics", get(metrics))
         .route("/v1/services", get(services))
         .route("/v1/verdicts", get(verdicts))
         .route("/v1/endpoints", get(endpoints))

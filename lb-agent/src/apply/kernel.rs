@@ -135,6 +135,10 @@ impl Maps for Kernel {
         self.datapath.verdicts()
     }
 
+    fn active_flows(&self) -> Vec<u32> {
+        self.datapath.active_flows()
+    }
+
     fn stamp(&self, limit: Option<Duration>) -> Result<(), Error> {
         self.datapath.stamp(limit)
     }

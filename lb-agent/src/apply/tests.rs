@@ -136,6 +136,10 @@ impl Maps for Fake {
         packets
     }
 
+    fn active_flows(&self) -> Vec<u32> {
+        (0..CAPACITY.services).collect()
+    }
+
     fn stamp(&self, _limit: Option<Duration>) -> Result<(), No> {
         self.0.borrow_mut().stamps += 1;
         Ok(())

@@ -1,6 +1,11 @@
 use clap::{CommandFactory, Parser};
 
-use super::{Cli, Command, DEFAULT_SOCKET, LogFormat, OutputFormat, ShowWhat};
+use lb_common::flow::State;
+use lb_core::model::Prefix;
+
+use super::{
+    Cli, Command, DEFAULT_SOCKET, FlowArgs, FlowProtocol, LogFormat, OutputFormat, ShowWhat,
+};
 
 #[test]
 fn the_definition_is_sound() {
@@ -30,12 +35,40 @@ fn show_takes_json() {
 }
 
 #[test]
+fn show_flows_takes_filters() {
+    let filters = [
+        "--client",
+        "10.0.0.0/24",
+        "--state",
+        "established",
+        "--protocol",
+        "udp",
+    ];
+    let words = ["lb-agent", "show", "flows"].into_iter().chain(filters);
+    let Command::Show(args) = Cli::parse_from(words).command else {
+        panic!("not show")
+    };
+    let client = Prefix::new("10.0.0.0".parse().unwrap(), 24);
+    let wanted = FlowArgs {
+        client,
+        state: Some(State::Established),
+        protocol: Some(FlowProtocol::Udp),
+        ..FlowArgs::default()
+    };
+    assert_eq!((args.what, args.flows), (ShowWhat::Flows, wanted));
+}
+
+#[test]
 fn nothing_is_guessed() {
     for wrong in [
         &["lb-agent"][..],
         &["lb-agent", "run"],
         &["lb-agent", "check"],
         &["lb-agent", "show", "flow"],
+        &["lb-agent", "show", "flows", "--client", "10.0.0.1/24"],
+        &["lb-agent", "show", "flows", "--client", "10.0.0.0/33"],
+        &["lb-agent", "show", "flows", "--client", "10.0.0.0/"],
+        &["lb-agent", "show", "flows", "--state", "free"],
         &["lb-agent", "run", "--config", "a", "--on-term", "stay"],
     ] {
         assert!(Cli::try_parse_from(wrong).is_err(), "{wrong:?} is taken");

@@ -57,6 +57,9 @@ fn check_host(config: &Config) {
             return;
         }
     };
+    if let Err(error) = uplinks::check_layer2(config.layer2.as_deref(), &uplinks) {
+        println!("this host: {error}");
+    }
     let uplinks: Vec<_> = uplinks.into_iter().map(Arc::from).collect();
     for sentence in hostcheck::check(&Needs::of(config, &uplinks)) {
         println!("this host: {sentence}");

@@ -44,6 +44,7 @@ fn set_up(args: &RunArgs) -> Result<Setup<Kernel>, Failure> {
     let Loaded { text, config } = configuration::load(&args.config).map_err(failed)?;
     refuse_without_capabilities()?;
     let uplinks = uplinks::choose(&config.uplinks).map_err(failed)?;
+    uplinks::check_layer2(config.layer2.as_deref(), &uplinks).map_err(failed)?;
     let keys = configuration::keys(&config).map_err(failed)?;
     let socket = Socket::bind(&args.socket).map_err(failed)?;
     let kernel = Kernel::open(&args.pin_dir, config.uplink_mode).map_err(refused_by_kernel)?;

@@ -1,7 +1,9 @@
-//! `show`: asks the running agent, or for `maps` the kernel, and prints a table or JSON.
+//! `show`: asks the running agent, or for `maps` and `flows` the kernel, and prints a table or JSON.
 
 use std::{path::Path, time::SystemTime};
 
+use lb_core::model::Protocol;
+use lb_datapath::FlowTable;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
@@ -9,16 +11,24 @@ use crate::{
         client,
         rows::{Answer, MapRow},
     },
-    cli::{OutputFormat, ShowArgs, ShowWhat},
+    cli::{FlowArgs, FlowProtocol, OutputFormat, ShowArgs, ShowWhat},
     failure::Failure,
+    flows::{self, Filter, FlowsAnswer},
     show,
 };
+
+/// Flows that are shown unless more are asked for.
+const FLOWS_SHOWN: usize = 100;
 
 /// Runs the command.
 ///
 /// # Errors
 /// If no agent answers; for `maps`, if nothing is pinned.
 pub fn show(args: &ShowArgs) -> Result<(), Failure> {
+    if args.what != ShowWhat::Flows && args.flows != FlowArgs::default() {
+        let sentence = "filters and --limit are for `show flows`";
+        return Err(Failure::Failed(sentence.to_owned()));
+    }
     let now = SystemTime::now();
     let text = match args.what {
         ShowWhat::Services => services(args),
@@ -26,6 +36,10 @@ pub fn show(args: &ShowArgs) -> Result<(), Failure> {
         ShowWhat::Nodes => asked(args, "/v1/nodes", show::nodes),
         ShowWhat::Uplinks => asked(args, "/v1/uplinks", show::uplinks),
         ShowWhat::Bgp => asked(args, "/v1/bgp", |answer| show::bgp(answer, now)),
+        ShowWhat::Flows => {
+            let flows = flows(args)?;
+            printed(args, &flows, show::flows)
+        }
         ShowWhat::Maps => {
             let maps = maps(&args.pin_dir)?;
             printed(args, &maps, |maps| show::maps(maps, &args.pin_dir))
@@ -68,6 +82,24 @@ fn printed<T: Serialize>(
             Ok(json + "\n")
         }
     }
+}
+
+fn flows(args: &ShowArgs) -> Result<FlowsAnswer, Failure> {
+    let table = FlowTable::open(&args.pin_dir).map_err(|error| Failure::from_error(&error))?;
+    let wanted = &args.flows;
+    let filter = Filter {
+        client: wanted.client,
+        vip: wanted.vip,
+        port: wanted.port,
+        protocol: wanted.protocol.map(|protocol| match protocol {
+            FlowProtocol::Tcp => Protocol::Tcp,
+            FlowProtocol::Udp => Protocol::Udp,
+        }),
+        endpoint: wanted.endpoint,
+        state: wanted.state,
+    };
+    let limit = wanted.limit.unwrap_or(FLOWS_SHOWN);
+    Ok(flows::answer(table.live(), &filter, limit))
 }
 
 fn maps(pin_dir: &Path) -> Result<Vec<MapRow>, Failure> {

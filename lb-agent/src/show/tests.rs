@@ -2,12 +2,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lb_common::verdict::Verdict;
 
-use super::{ago, bgp, endpoints, nodes, services, uplinks, verdicts};
+use super::{ago, bgp, endpoints, flows, nodes, services, uplinks, verdicts};
 use crate::{
     api::rows::{
         Answer, BgpRow, EndpointRow, Health, Mode, NodeRow, ServiceRow, UplinkRow, VerdictRow,
     },
     engine::feedback::SessionState,
+    flows::{FlowRow, FlowsAnswer},
 };
 
 fn answer<Row>(rows: Vec<Row>) -> Answer<Row> {
@@ -35,10 +36,13 @@ fn services_say_what_serves_and_why_not() {
         applied: true,
         announced_to: vec!["10.0.0.1".parse().unwrap(), "fd00::1".parse().unwrap()],
         packets: 1200,
+        bytes: 90_000,
         forwarded: 800,
         dropped: 3,
         new_flows: 4,
+        active_flows: 2,
         reply_packets: 1100,
+        reply_bytes: 80_000,
         reasons: vec![],
     };
     let silent = ServiceRow {
@@ -53,9 +57,9 @@ fn services_say_what_serves_and_why_not() {
     };
     let text = services(&answer(vec![row, silent]));
     let expected = "\
-SERVICE      VIP        PORT    ENDPOINTS  APPLIED  ANNOUNCED TO      PACKETS  DROPPED  REASON
-default/web  10.99.0.1  80/TCP  5/6        yes      10.0.0.1,fd00::1  1200     3        -
-default/dns  10.99.0.1  80/TCP  5/6        no       -                 1200     3        no endpoint is ready; nobody announces it
+SERVICE      VIP        PORT    ENDPOINTS  APPLIED  ANNOUNCED TO      PACKETS  DROPPED  FLOWS  REASON
+default/web  10.99.0.1  80/TCP  5/6        yes      10.0.0.1,fd00::1  1200     3        2      -
+default/dns  10.99.0.1  80/TCP  5/6        no       -                 1200     3        2      no endpoint is ready; nobody announces it
 ";
     assert_eq!(text, expected);
 }
@@ -207,4 +211,39 @@ eth0    native   tcx     02:00:00:00:00:01  1500  -
 eth1    generic  clsact  02:00:00:00:00:01  1500  the driver does not take XDP programs
 ";
     assert_eq!(uplinks(&answer(vec![native, generic])), expected);
+}
+
+#[test]
+fn flows_are_told_with_what_was_left_out() {
+    let row = FlowRow {
+        protocol: "TCP".to_owned(),
+        client: "198.51.100.2:40000".parse().unwrap(),
+        vip: "10.99.0.1:80".parse().unwrap(),
+        endpoint: "10.1.1.2:8080".parse().unwrap(),
+        mapped_port: Some(40_001),
+        state: "established".to_owned(),
+        age_seconds: 3700,
+        idle_seconds: 2,
+        expires_in_seconds: 7438,
+        by_gue: true,
+    };
+    let answer = FlowsAnswer {
+        total: 9,
+        matched: 3,
+        states: [("established".to_owned(), 2), ("reset".to_owned(), 1)].into(),
+        rows: vec![row],
+    };
+    assert_eq!(
+        flows(&answer),
+        "\
+PROTOCOL  CLIENT              VIP           ENDPOINT       STATE        AGE    IDLE  EXPIRES IN  NOTES
+TCP       198.51.100.2:40000  10.99.0.1:80  10.1.1.2:8080  established  1h01m  2s    2h03m       by GUE, client port 40001 at the pod
+
+1 shown of 3 that match, of 9 flows on this node: established 2, reset 1
+"
+    );
+    assert_eq!(
+        flows(&FlowsAnswer::default()),
+        "0 shown of 0 that match, of 0 flows on this node\n"
+    );
 }

@@ -1,4 +1,6 @@
-use super::{Error, choose, default_route_v4, default_route_v6, interfaces};
+use lb_core::model::Layer2;
+
+use super::{Error, check_layer2, choose, default_route_v4, default_route_v6, interfaces};
 
 const DEV: &str = "\
 Inter-|   Receive                                                |  Transmit
@@ -51,5 +53,22 @@ fn a_name_that_is_not_there_is_refused_with_those_that_are() {
             .to_string()
             .starts_with("node.uplinks: there is no interface no-such-if0"),
         "{error}"
+    );
+}
+
+#[test]
+fn layer_2_is_answered_on_uplinks_alone() {
+    let uplinks = ["eth0".to_owned()];
+    let on = |names: &[&str]| Layer2 {
+        interfaces: names.iter().map(|name| (*name).into()).collect(),
+        ..Layer2::default()
+    };
+    for fine in [None, Some(on(&[])), Some(on(&["eth0"]))] {
+        assert_eq!(check_layer2(fine.as_ref(), &uplinks), Ok(()));
+    }
+    let refused = check_layer2(Some(&on(&["eth0", "eth1"])), &uplinks).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "layer2.interfaces: eth1 is not an uplink of this host; these are: eth0"
     );
 }
