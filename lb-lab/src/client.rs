@@ -17,7 +17,7 @@ use socket2::{Domain, Socket, Type};
 use crate::datagrams::DatagramLoad;
 use crate::namespace::Namespace;
 use crate::pod::Seen;
-use crate::wait::wait_until;
+use crate::wait::{patience, wait_until};
 
 /// Sends requests from one namespace.
 #[derive(Clone)]
@@ -51,7 +51,7 @@ impl Request {
             source_port: 0,
             upload_bytes: 0,
             download_bytes: 0,
-            time_limit: Duration::from_secs(5),
+            time_limit: Duration::from_secs(5) * patience(),
         }
     }
 

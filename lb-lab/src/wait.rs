@@ -1,5 +1,7 @@
 //! Waiting for a condition with a deadline, the only way in which labs wait.
 
+use std::env;
+use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,6 +14,7 @@ pub fn wait_until<T>(
     what: &str,
     mut check: impl FnMut() -> Result<Option<T>>,
 ) -> Result<T> {
+    let limit = limit * patience();
     let deadline = Instant::now() + limit;
     loop {
         let seen = match check() {
@@ -24,6 +27,15 @@ pub fn wait_until<T>(
         }
         thread::sleep(POLL_INTERVAL);
     }
+}
+
+/// How many times as long everything may take, by the variable `FAIRLEAD_PATIENCE`: more than once on an emulated machine.
+pub(crate) fn patience() -> u32 {
+    static PATIENCE: OnceLock<u32> = OnceLock::new();
+    *PATIENCE.get_or_init(|| {
+        let given = env::var("FAIRLEAD_PATIENCE").ok();
+        given.and_then(|text| text.parse().ok()).unwrap_or(1)
+    })
 }
 
 const POLL_INTERVAL: Duration = Duration::from_millis(20);

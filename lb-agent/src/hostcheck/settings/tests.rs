@@ -109,11 +109,11 @@ fn strict_rp_filter_is_fine_with_one_uplink_only() {
 }
 
 #[test]
-fn a_kernel_without_tcx_is_told() {
+fn a_kernel_that_is_too_old_is_told() {
     for (kernel, is_fine) in [
-        ((6, 5), false),
-        ((5, 15), false),
-        ((6, 6), true),
+        ((5, 9), false),
+        ((4, 19), false),
+        ((5, 10), true),
         ((7, 0), true),
     ] {
         let settings = Settings {
