@@ -224,6 +224,7 @@ fn service(shape: Shape, index: u32) -> Arc<Service> {
         }],
         traffic_policy: TrafficPolicy::Cluster,
         affinity: None,
+        new_flows_per_second: None,
         source_ranges: BTreeSet::new(),
         health_check: None,
         endpoints: (0..shape.endpoints).map(endpoint).collect(),

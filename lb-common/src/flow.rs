@@ -205,7 +205,12 @@ pub struct Flow {
     /// TCP: what the endpoint acknowledged last, to tell a client's RST from a forged one.
     pub endpoint_ack: u32,
     /// Zero.
-    pub reserved: [u32; 11],
+    pub padding: u32,
+    /// MAC that the client's packets come from on `interface`, as [`crate::interface::Interface::mac`]; 0 if another node
+    /// sends them.
+    pub next_hop_back: u64,
+    /// Zero.
+    pub reserved: [u32; 8],
 }
 
 impl Flow {

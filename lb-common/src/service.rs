@@ -112,6 +112,8 @@ impl ServiceValue {
     pub const LEGACY: u16 = 128;
     /// With [`ServiceValue::EMPTY`]: the kernel's own load balancing reaches endpoints that no node steers to.
     pub const KERNEL: u16 = 256;
+    /// The flows that may begin are limited ([`ServiceCold::new_flows_per_tick`]).
+    pub const LIMITED: u16 = 512;
 
     /// Flags of a service whose endpoint takes more than the flow's row to find.
     pub const CHOSEN_APART: u16 = Self::AFFINITY | Self::RANGES | Self::LOCAL_VIEW | Self::KERNEL;
@@ -273,8 +275,8 @@ pub struct ServiceCold {
     pub changed_at: u64,
     /// Ticks that a client keeps its endpoint after its last packet; zero without [`ServiceValue::AFFINITY`].
     pub affinity_ticks: u32,
-    /// Zero.
-    pub padding: u32,
+    /// Flows that may begin in one tick on this node; 0: any number.
+    pub new_flows_per_tick: u32,
     /// [`LocalView`]; zero without [`ServiceValue::LOCAL_VIEW`].
     pub local_view: u64,
     /// [`crate::source::Ranges`]; means something only with [`ServiceValue::RANGES`].

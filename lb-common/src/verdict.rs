@@ -99,6 +99,10 @@ verdicts! {
     SourceRefused = 35, "source-refused";
     /// Passed to the kernel's own load balancing: no node steers to the endpoints.
     LeftToKernel = 36, "left-to-kernel";
+    /// Beside the verdict on a reply: it left by the uplink that its flow comes in by, not by the one of the route.
+    ReplyRedirected = 37, "reply-redirected";
+    /// The service began as many flows as it may; see `newFlowsPerSecond`.
+    ServiceLimited = 38, "service-limited";
 }
 
 /// Counters there is room for.

@@ -151,6 +151,8 @@ pub struct PortPlan {
     pub by_kernel: bool,
     /// How long a client keeps its endpoint after its last packet; `None`: not at all.
     pub affinity: Option<Duration>,
+    /// Flows that may begin on this node in a second; `None`: any number.
+    pub new_flows_per_second: Option<u32>,
     /// Who may connect, of the VIP's family, sorted; `None`: everybody, empty: nobody.
     pub source_ranges: Option<Arc<[Prefix]>>,
 }
@@ -176,6 +178,7 @@ impl PortPlan {
             && self.local == other.local
             && self.by_kernel == other.by_kernel
             && self.affinity == other.affinity
+            && self.new_flows_per_second == other.new_flows_per_second
             && self.source_ranges == other.source_ranges
     }
 

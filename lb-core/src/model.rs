@@ -237,6 +237,8 @@ pub struct Service {
     /// How long a client keeps its endpoint after its last packet (`sessionAffinity: ClientIP`); `None`: flows of one
     /// client are spread.
     pub affinity: Option<Duration>,
+    /// Flows that may begin on one node in a second, for each VIP and port; `None`: any number.
+    pub new_flows_per_second: Option<u32>,
     /// Who may connect, of both families (`loadBalancerSourceRanges`); empty: everybody.
     pub source_ranges: BTreeSet<Prefix>,
     /// What clients may dial on each VIP.

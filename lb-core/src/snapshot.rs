@@ -154,6 +154,16 @@ pub struct DatapathFacts {
     pub timeout_ticks: [u16; STATES],
 }
 
+impl DatapathFacts {
+    /// What a rate comes to in one tick of flow ages, at least one.
+    #[must_use]
+    pub fn per_tick(&self, per_second: u32) -> u32 {
+        let jiffies_seconds = u64::from(per_second) << self.tick_shift;
+        let in_a_tick = jiffies_seconds / self.jiffies_per_second.max(1);
+        u32::try_from(in_a_tick).unwrap_or(u32::MAX).max(1)
+    }
+}
+
 /// How the data path came to an agent: what a restart did to forwarding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Takeover {

@@ -152,6 +152,7 @@ pub(crate) fn service(
         announce: Announce::Nobody,
         traffic_policy: TrafficPolicy::Cluster,
         affinity: None,
+        new_flows_per_second: None,
         source_ranges: BTreeSet::new(),
         endpoints: endpoints.collect(),
         health_check: None,

@@ -5,17 +5,11 @@
 use lb_common::{
     config::Config,
     endpoint::{ENDPOINTS_PER_LINE, Endpoint},
-    service::ServiceCold,
+    service::{ServiceCold, ServiceValue},
     verdict::Verdict,
 };
 
-use crate::{
-    count,
-    deliver::Steered,
-    flows, maps, new_flow,
-    ptr::{self, Frame},
-    reverse,
-};
+use crate::{count, deliver::Steered, flows, maps, ptr, reverse};
 
 /// Other endpoints that are tried.
 const ENDPOINTS_TRIED: u32 = 2;
@@ -30,48 +24,43 @@ const LOWEST_PORT: u16 = 0x8000;
 
 /// Leads a claimed flow elsewhere than its record says, so that its replies lead to it.
 #[inline(always)]
-pub(crate) fn resolve<const V6: bool>(
-    config: &Config,
-    frame: Frame,
-    steered: &Steered,
-    number: u32,
-    now: u32,
-) -> Result<(), Verdict> {
-    other_endpoint::<V6>(config, steered, number, now)
-        .or_else(|| other_port::<V6>(frame, steered, number, now))
-        .ok_or(Verdict::FlowsFull)?;
-    count::verdict(Verdict::ReverseClash);
-    Ok(())
+pub(crate) fn resolve(steered: &Steered, number: u32, now: u32) -> Result<(), Verdict> {
+    let (service, endpoint) = (steered.service.0, steered.endpoint);
+    match clash_resolve(number, service, endpoint, steered.hash, now) {
+        0 => Err(Verdict::FlowsFull),
+        _ => Ok(()),
+    }
+}
+
+/// 0 if all is taken. Global, and for both families: the verifier walks it once.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn clash_resolve(number: u32, service: u64, endpoint: u32, hash: u64, now: u32) -> u32 {
+    let service = ServiceValue(service);
+    let found = other_endpoint(service, endpoint, number, now)
+        .or_else(|| other_port(endpoint, hash, number, now));
+    if found.is_some() {
+        count::verdict(Verdict::ReverseClash);
+    }
+    u32::from(found.is_some())
 }
 
 /// Gives the flow to another endpoint of the service on this node.
 #[inline(always)]
-fn other_endpoint<const V6: bool>(
-    config: &Config,
-    steered: &Steered,
-    number: u32,
-    now: u32,
-) -> Option<()> {
-    let id = u32::from(steered.service.id());
-    let cold: &ServiceCold = ptr::by_ref(maps::SERVICE_COLD.get_ptr(id)?);
+fn other_endpoint(service: ServiceValue, rows: u32, number: u32, now: u32) -> Option<()> {
+    let config: &Config = ptr::by_ref(maps::CONFIG.get_ptr(0)?);
+    let cold: &ServiceCold = ptr::by_ref(maps::SERVICE_COLD.get_ptr(u32::from(service.id()))?);
     let mask = (u32::from(cold.endpoint_lines) * ENDPOINTS_PER_LINE).wrapping_sub(1);
-    let first = steered.service.endpoint_line() * ENDPOINTS_PER_LINE;
-    let mut index = steered.endpoint;
+    let first = service.endpoint_line() * ENDPOINTS_PER_LINE;
+    let mut index = rows;
     for _ in 0..ENDPOINTS_TRIED {
-        index = local_endpoint(
-            first,
-            mask,
-            index.wrapping_sub(first) + 1,
-            config.own_node.into(),
-        );
-        if index == NONE || index == steered.endpoint {
+        let from = index.wrapping_sub(first) + 1;
+        index = local_endpoint(first, mask, from, config.own_node.into());
+        if index == NONE || index == rows {
             return None;
         }
-        let endpoint: &Endpoint = ptr::by_ref(maps::ENDPOINTS.get_ptr(index)?);
-        let flow = flows::record_mut(number)?;
-        flow.endpoint_port = endpoint.port;
-        ptr::copy_address(&raw mut flow.endpoint, &raw const endpoint.address);
-        if reverse::insert::<V6>(number, now).is_ok() {
+        set_endpoint(number, index)?;
+        if reverse::insert_of_either(number, now) {
             return Some(());
         }
     }
@@ -80,23 +69,26 @@ fn other_endpoint<const V6: bool>(
 
 /// Gives the flow to the row's endpoint all the same, from another port of the client's.
 #[inline(always)]
-fn other_port<const V6: bool>(
-    frame: Frame,
-    steered: &Steered,
-    number: u32,
-    now: u32,
-) -> Option<()> {
-    // The record may name the endpoint that was tried last.
-    new_flow::fill::<V6>(frame, steered, number, now)?;
+fn other_port(rows: u32, hash: u64, number: u32, now: u32) -> Option<()> {
+    set_endpoint(number, rows)?;
     for attempt in 0..PORTS_TRIED {
-        let port = (steered.hash >> 16) as u32 + attempt * PORT_STEP;
+        let port = (hash >> 16) as u32 + attempt * PORT_STEP;
         flows::record_mut(number)?.mapped_port = (port as u16 | LOWEST_PORT).to_be();
-        if reverse::insert::<V6>(number, now).is_ok() {
+        if reverse::insert_of_either(number, now) {
             count::verdict(Verdict::PortTranslated);
             return Some(());
         }
     }
     None
+}
+
+#[inline(always)]
+fn set_endpoint(number: u32, index: u32) -> Option<()> {
+    let endpoint: &Endpoint = ptr::by_ref(maps::ENDPOINTS.get_ptr(index)?);
+    let flow = flows::record_mut(number)?;
+    flow.endpoint_port = endpoint.port;
+    ptr::copy_address(&raw mut flow.endpoint, &raw const endpoint.address);
+    Some(())
 }
 
 const NONE: u32 = u32::MAX;

@@ -19,7 +19,7 @@ use crate::{
     flows::{self, Found},
     forward, lookup, maps,
     ptr::{self, Frame},
-    rooms,
+    rooms, way_back,
 };
 
 /// FIN, SYN, RST, ACK in the fourteenth byte of a TCP header (RFC 9293 3.1).
@@ -146,7 +146,10 @@ fn deliver<const V6: bool>(
         return Ok(Next::Promote { number });
     }
     let number = found.number;
-    let flow = flows::record(number).ok_or(Verdict::TableInconsistent)?;
+    let flow = flows::record_mut(number).ok_or(Verdict::TableInconsistent)?;
+    if flow.interface != steered.slot {
+        way_back::note(frame, steered, flow);
+    }
     forward::translate_destination::<V6>(frame, steered.protocol, flow);
     Ok(Next::Pass { number })
 }

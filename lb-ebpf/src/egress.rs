@@ -24,10 +24,11 @@ use crate::{
     ptr::{self, Frame},
     reply_fragments,
     reverse::{self, Tuple},
+    way_back,
 };
 
 /// The next program of the chain decides (`TCX_NEXT`, linux/bpf.h).
-const NEXT: i32 = TC_ACT_UNSPEC;
+pub(crate) const NEXT: i32 = TC_ACT_UNSPEC;
 
 /// IPv6's fragment header (IANA).
 const FRAGMENT_HEADER: u8 = 44;
@@ -39,17 +40,17 @@ const FRAGMENT_MASK: u16 = 0x3fff_u16.to_be();
 pub(crate) fn walk(ctx: &TcContext) -> i32 {
     // The first word of the skb's protocol says the family before any packet byte is touched.
     let protocol = ctx.skb.protocol() as u16;
-    let _ = match protocol {
+    let left = match protocol {
         ETHERTYPE_IPV4 => reply::<false>(ctx),
         ETHERTYPE_IPV6 => reply::<true>(ctx),
         _ => None,
     };
-    NEXT
+    left.unwrap_or(NEXT)
 }
 
 /// `None` wherever it turns out not to be a reply of ours.
 #[inline(always)]
-fn reply<const V6: bool>(ctx: &TcContext) -> Option<()> {
+fn reply<const V6: bool>(ctx: &TcContext) -> Option<i32> {
     let config: &Config = ptr::by_ref(maps::CONFIG.get_ptr(0)?);
     let frame = linear(ctx, Layout::transport(V6) + 8)?;
     let protocol = packet::protocol::<V6, _>(&frame);
@@ -57,16 +58,15 @@ fn reply<const V6: bool>(ctx: &TcContext) -> Option<()> {
         if protocol == packet::icmp_protocol(V6)
             && packet::is_error_type(V6, frame.load_u8(Layout::transport(V6)))
         {
-            egress_error::call::<V6>(ctx);
+            return Some(egress_error::call::<V6>(ctx));
         }
         if V6 && protocol == FRAGMENT_HEADER {
-            reply_fragments::call::<V6>(ctx);
+            return Some(reply_fragments::call::<V6>(ctx));
         }
         return None;
     }
     if !V6 && frame.load_u16(ETHERNET_BYTES + 6) & FRAGMENT_MASK != 0 {
-        reply_fragments::call::<V6>(ctx);
-        return None;
+        return Some(reply_fragments::call::<V6>(ctx));
     }
     let header = header::<V6>(frame, protocol)?;
     let port = header.source_port();
@@ -104,7 +104,7 @@ fn header<const V6: bool>(frame: Frame, protocol: u8) -> Option<Header> {
 }
 
 #[inline(always)]
-fn translate<const V6: bool>(ctx: &TcContext, config: &Config, header: &Header) -> Option<()> {
+fn translate<const V6: bool>(ctx: &TcContext, config: &Config, header: &Header) -> Option<i32> {
     let tuple = Tuple {
         endpoint: &header.source,
         client: &header.destination,
@@ -133,7 +133,7 @@ fn translate<const V6: bool>(ctx: &TcContext, config: &Config, header: &Header) 
     }
     count_reply(ctx, config, flow.service);
     count::verdict(Verdict::Replied);
-    Some(())
+    Some(way_back::leave(ctx, flow))
 }
 
 /// Counts a packet for the service that it is a reply of.

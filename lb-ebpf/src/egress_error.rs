@@ -14,8 +14,11 @@ use lb_common::{
 };
 
 use crate::{
-    count, flows, lookup, maps, ptr,
+    count,
+    egress::NEXT,
+    flows, lookup, maps, ptr,
     reverse::{self, Tuple},
+    way_back,
 };
 
 /// Fragment offset of the IPv4 header (RFC 791): the ports are in the first fragment alone.
@@ -24,32 +27,26 @@ const OFFSET_MASK: u16 = 0x1fff_u16.to_be();
 const UDP_CHECKSUM_AT: usize = 6;
 const TCP_CHECKSUM_AT: usize = 16;
 
-/// Translates an error about a flow of ours.
+/// Translates an error about a flow of ours; the program's return value.
 #[inline(always)]
-pub(crate) fn call<const V6: bool>(ctx: &TcContext) {
+pub(crate) fn call<const V6: bool>(ctx: &TcContext) -> i32 {
     if V6 {
-        egress_error_v6(ctx.skb.skb);
+        egress_error_v6(ctx.skb.skb)
     } else {
-        egress_error_v4(ctx.skb.skb);
+        egress_error_v4(ctx.skb.skb)
     }
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn egress_error_v4(skb: *mut __sk_buff) -> u32 {
-    translate::<false>(&TcContext::new(skb)).map_or(0, count_translated)
+extern "C" fn egress_error_v4(skb: *mut __sk_buff) -> i32 {
+    translate::<false>(&TcContext::new(skb)).unwrap_or(NEXT)
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn egress_error_v6(skb: *mut __sk_buff) -> u32 {
-    translate::<true>(&TcContext::new(skb)).map_or(0, count_translated)
-}
-
-#[inline(always)]
-fn count_translated(_done: ()) -> u32 {
-    count::verdict(Verdict::ErrorReplied);
-    1
+extern "C" fn egress_error_v6(skb: *mut __sk_buff) -> i32 {
+    translate::<true>(&TcContext::new(skb)).unwrap_or(NEXT)
 }
 
 /// The packet that an error quotes: a client's, as the pod got it.
@@ -65,7 +62,7 @@ struct Quoted {
 
 /// `None`: not about a flow of ours, or too short to say.
 #[inline(always)]
-fn translate<const V6: bool>(ctx: &TcContext) -> Option<()> {
+fn translate<const V6: bool>(ctx: &TcContext) -> Option<i32> {
     let config: &Config = ptr::by_ref(maps::CONFIG.get_ptr(0)?);
     let quoted = quoted::<V6>(ctx)?;
     let receiver = load_address::<V6>(ctx, Layout::destination(V6))?;
@@ -80,7 +77,10 @@ fn translate<const V6: bool>(ctx: &TcContext) -> Option<()> {
     };
     let hash = tuple.hash::<V6>(config);
     let found = reverse::find::<V6>(config, &tuple, hash, flows::now(config))?;
-    rewrite::<V6>(ctx, &quoted, flows::record(found.number)?)
+    let flow = flows::record(found.number)?;
+    rewrite::<V6>(ctx, &quoted, flow)?;
+    count::verdict(Verdict::ErrorReplied);
+    Some(way_back::leave(ctx, flow))
 }
 
 #[inline(always)]

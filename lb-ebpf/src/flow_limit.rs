@@ -4,19 +4,21 @@ use lb_common::{
     Address,
     config::Config,
     flow_limit::{self, Window},
+    service::{ServiceCold, ServiceValue},
     verdict::Verdict,
 };
 
 use crate::{maps, ptr};
 
-/// Counts a new flow of a client.
+/// Counts a new flow of a client to a service.
 ///
 /// # Errors
-/// `SourceLimited`: enough have begun from there in this tick.
+/// `SourceLimited`, `ServiceLimited`: enough have begun from there, or to there, in this tick.
 #[inline(always)]
 pub(crate) fn admit<const V6: bool>(
     config: &Config,
     client: &Address,
+    service: ServiceValue,
     now: u32,
 ) -> Result<(), Verdict> {
     let limit = config.new_flows_per_prefix;
@@ -24,6 +26,14 @@ pub(crate) fn admit<const V6: bool>(
         let (first, second) = flow_limit::prefix_windows::<V6>(config.seed[0], client);
         if limit_admits(first, second, limit, now) == 0 {
             return Err(Verdict::SourceLimited);
+        }
+    }
+    if service.has(ServiceValue::LIMITED) {
+        let cold = maps::SERVICE_COLD.get_ptr(u32::from(service.id()));
+        let cold: &ServiceCold = ptr::by_ref(cold.ok_or(Verdict::TableInconsistent)?);
+        let window = flow_limit::service_window(service.id());
+        if limit_admits(window, window, cold.new_flows_per_tick, now) == 0 {
+            return Err(Verdict::ServiceLimited);
         }
     }
     Ok(())
@@ -45,6 +55,7 @@ extern "C" fn limit_admits(first: u32, second: u32, limit: u32, now: u32) -> u32
     }
     // Another CPU's flow that comes between is counted instead of this one.
     ptr::swap_word(first, begun[0].0, begun[0].with_another(now).0);
+    // A service's two are one, which has changed by now.
     ptr::swap_word(second, begun[1].0, begun[1].with_another(now).0);
     1
 }

@@ -68,6 +68,8 @@ mod steer;
 mod tokens;
 #[cfg(target_arch = "bpf")]
 mod tunnel;
+#[cfg(target_arch = "bpf")]
+mod way_back;
 
 #[cfg(target_arch = "bpf")]
 mod programs {

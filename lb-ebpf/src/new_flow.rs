@@ -18,7 +18,7 @@ use crate::{
     deliver::{self, Steered, tcp},
     flow_limit, flows, forward, maps, promote,
     ptr::{self, Frame},
-    reverse, rooms,
+    reverse, rooms, way_back,
 };
 
 /// The program of the room: makes the flow, or promotes it, and delivers the packet.
@@ -74,7 +74,7 @@ fn create<const V6: bool>(
 ) -> Result<u32, Verdict> {
     let now = flows::now(config);
     let client = frame.load_address::<V6>(Layout::source(V6));
-    flow_limit::admit::<V6>(config, &client, now)?;
+    flow_limit::admit::<V6>(config, &client, steered.service, now)?;
     let line = flow::line(steered.hash, config.embryonic_mask);
     let number = flows::claim(line, steered.hash, now).ok_or(Verdict::FlowsFull)?;
     if replaced != 0 {
@@ -82,7 +82,7 @@ fn create<const V6: bool>(
     }
     fill::<V6>(frame, steered, number, now).ok_or(Verdict::TableInconsistent)?;
     let led = match reverse::insert::<V6>(number, now) {
-        Err(Verdict::ReverseClash) => clash::resolve::<V6>(config, frame, steered, number, now),
+        Err(Verdict::ReverseClash) => clash::resolve(steered, number, now),
         led => led,
     };
     if let Err(reason) = led {
@@ -110,12 +110,7 @@ fn publish(config: &Config, steered: &Steered, number: u32, flags: u8, now: u32)
 
 /// Writes the record of a flow to the row's endpoint.
 #[inline(always)]
-pub(crate) fn fill<const V6: bool>(
-    frame: Frame,
-    steered: &Steered,
-    number: u32,
-    now: u32,
-) -> Option<()> {
+fn fill<const V6: bool>(frame: Frame, steered: &Steered, number: u32, now: u32) -> Option<()> {
     let endpoint: &Endpoint = ptr::by_ref(maps::ENDPOINTS.get_ptr(steered.endpoint)?);
     let flow = flows::record_mut(number)?;
     flow.client = frame.load_address::<V6>(Layout::source(V6));
@@ -126,7 +121,7 @@ pub(crate) fn fill<const V6: bool>(
     flow.mapped_port = flow.client_port;
     flow.protocol = steered.protocol;
     flow.family = if V6 { 6 } else { 4 };
-    flow.interface = steered.slot;
+    way_back::note(frame, steered, flow);
     flow.flags = if steered.by_gue { Flow::FROM_GUE } else { 0 };
     flow.service = steered.service.id();
     flow.sender_node = steered.sender;

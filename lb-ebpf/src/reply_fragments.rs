@@ -14,8 +14,11 @@ use lb_common::{
 };
 
 use crate::{
-    count, egress, flows, lookup, maps, ptr,
+    count,
+    egress::{self, NEXT},
+    flows, lookup, maps, ptr,
     reverse::{self, Tuple},
+    way_back,
 };
 
 /// Bytes of an IPv6 fragment header (RFC 8200 section 4.5).
@@ -24,30 +27,30 @@ const FRAGMENT_HEADER_BYTES: usize = 8;
 const OFFSET_MASK_V4: u16 = 0x1fff_u16.to_be();
 const OFFSET_MASK_V6: u16 = 0xfff8_u16.to_be();
 
-/// Translates a fragment of a reply.
+/// Translates a fragment of a reply; the program's return value.
 #[inline(always)]
-pub(crate) fn call<const V6: bool>(ctx: &TcContext) {
+pub(crate) fn call<const V6: bool>(ctx: &TcContext) -> i32 {
     if V6 {
-        reply_fragment_v6(ctx.skb.skb);
+        reply_fragment_v6(ctx.skb.skb)
     } else {
-        reply_fragment_v4(ctx.skb.skb);
+        reply_fragment_v4(ctx.skb.skb)
     }
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn reply_fragment_v4(skb: *mut __sk_buff) -> u32 {
-    u32::from(translate::<false>(&TcContext::new(skb)).is_some())
+extern "C" fn reply_fragment_v4(skb: *mut __sk_buff) -> i32 {
+    translate::<false>(&TcContext::new(skb)).unwrap_or(NEXT)
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn reply_fragment_v6(skb: *mut __sk_buff) -> u32 {
-    u32::from(translate::<true>(&TcContext::new(skb)).is_some())
+extern "C" fn reply_fragment_v6(skb: *mut __sk_buff) -> i32 {
+    translate::<true>(&TcContext::new(skb)).unwrap_or(NEXT)
 }
 
 #[inline(always)]
-fn translate<const V6: bool>(ctx: &TcContext) -> Option<()> {
+fn translate<const V6: bool>(ctx: &TcContext) -> Option<i32> {
     let config: &Config = ptr::by_ref(maps::CONFIG.get_ptr(0)?);
     let transport = Layout::transport(V6) + if V6 { FRAGMENT_HEADER_BYTES } else { 0 };
     // A later fragment may be shorter than what a first one must have.
@@ -104,7 +107,7 @@ fn first<const V6: bool>(
     transport: usize,
     datagram: u64,
     now: u32,
-) -> Option<()> {
+) -> Option<i32> {
     let header = Header {
         ports: egress::linear(ctx, transport + 8)?.load_u32(transport),
         ..header
@@ -125,7 +128,7 @@ fn first<const V6: bool>(
     }
     egress::count_reply(ctx, config, flow.service);
     count::verdict(Verdict::Replied);
-    Some(())
+    Some(way_back::leave(ctx, flow))
 }
 
 #[inline(always)]
@@ -135,7 +138,7 @@ fn later<const V6: bool>(
     header: &Header,
     datagram: u64,
     now: u32,
-) -> Option<()> {
+) -> Option<i32> {
     let flow = flows::record(reply_fragment_flow(datagram, now))?;
     let is_its = flow.protocol == UDP
         && flow.family == if V6 { 6 } else { 4 }
@@ -147,7 +150,7 @@ fn later<const V6: bool>(
     store_source::<V6>(ctx, &header.source, &flow.vip)?;
     egress::count_reply(ctx, config, flow.service);
     count::verdict(Verdict::ReplyFragment);
-    Some(())
+    Some(way_back::leave(ctx, flow))
 }
 
 /// The transport checksum is the first fragment's matter.

@@ -186,6 +186,16 @@ pub(crate) fn insert<const V6: bool>(number: u32, now: u32) -> Result<(), Verdic
     }
 }
 
+/// As [`insert`], for a flow of the family that its record says; whether it led there.
+#[inline(always)]
+pub(crate) fn insert_of_either(number: u32, now: u32) -> bool {
+    match flows::record(number) {
+        Some(flow) if flow.family == 6 => reverse_insert_v6(number, now) == INSERTED,
+        Some(_) => reverse_insert_v4(number, now) == INSERTED,
+        None => false,
+    }
+}
+
 const INSERTED: u32 = 0;
 const CLASH: u32 = 1;
 const FULL: u32 = 2;

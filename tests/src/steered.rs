@@ -220,7 +220,11 @@ fn configuration(lab: &Lab, node: u8, services: &str) -> String {
     lab.agent_configuration(node, HOLD_TIME_S, services)
 }
 
-fn ask(socket: &Path, path: &str) -> Result<Value> {
+/// What the agent with this socket answers to a path of its API.
+///
+/// # Errors
+/// It does not answer, or not in JSON.
+pub fn ask(socket: &Path, path: &str) -> Result<Value> {
     let mut stream = UnixStream::connect(socket).context("asking the agent")?;
     stream.set_read_timeout(Some(SOON))?;
     write!(stream, "GET {path} HTTP/1.0\r\n\r\n")?;

@@ -98,6 +98,7 @@ pub(super) struct Service {
     pub(super) external_traffic_policy: Option<Text>,
     pub(super) session_affinity: Option<Text>,
     pub(super) session_affinity_config: Option<Spanned<SessionAffinityConfig>>,
+    pub(super) new_flows_per_second: Option<Spanned<u32>>,
     pub(super) load_balancer_source_ranges: Option<Spanned<Vec<Text>>>,
     pub(super) ports: Spanned<Vec<Port>>,
     pub(super) health_check: Option<Spanned<HealthCheck>>,

@@ -169,6 +169,15 @@ impl Maker<'_> {
         self.problems.push(Problem::at(place, field, message));
     }
 
+    fn new_flows_per_second(&mut self, limit: Option<&Spanned<u32>>) -> Option<u32> {
+        let limit = limit?;
+        if limit.value == 0 {
+            let message = "0 would let nobody in; leave it out to let everybody in";
+            self.problem(limit, "newFlowsPerSecond", message);
+        }
+        Some(limit.value)
+    }
+
     fn service(&mut self, service: &schema::Service) -> Service {
         names::service_name(&service.name, self.field("name"), self.problems);
         let vips = self.vips(&service.addresses);
@@ -181,6 +190,7 @@ impl Maker<'_> {
                 _ => TrafficPolicy::Cluster,
             },
             affinity: affinity::affinity(service, &self.path, self.problems),
+            new_flows_per_second: self.new_flows_per_second(service.new_flows_per_second.as_ref()),
             source_ranges: service
                 .load_balancer_source_ranges
                 .as_ref()

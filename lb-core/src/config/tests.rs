@@ -265,6 +265,21 @@ fn ranges_must_be_prefixes() {
 }
 
 #[test]
+fn a_services_limit_is_read_and_one_of_nothing_refused() {
+    let limited = changed("sessionAffinity: None", "newFlowsPerSecond: 1000");
+    let made = parse(&limited, ORIGIN).unwrap();
+    assert_eq!(made.services[0].new_flows_per_second, Some(1000));
+    let nothing = changed("sessionAffinity: None", "newFlowsPerSecond: 0");
+    insta::assert_snapshot!(refusal(&nothing), @"
+    services[0].newFlowsPerSecond: 0 would let nobody in; leave it out to let everybody in
+      --> lb.yaml:18:24
+       |
+    18 |     newFlowsPerSecond: 0
+       |                        ^
+    ");
+}
+
+#[test]
 fn affinity_has_kubernetes_limits() {
     let config = |text: &str| changed("sessionAffinity: None", text);
     let day =

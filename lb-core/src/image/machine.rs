@@ -152,7 +152,7 @@ fn config(cluster: &ClusterPlan, neighbours: &Neighbours) -> Config {
         new_flows_per_prefix: cluster
             .dataplane
             .new_flows_per_source_prefix_per_second
-            .unwrap_or(0),
+            .map_or(0, |limit| cluster.datapath.per_tick(limit)),
         reserved: 0,
         answers_per_second: cluster.dataplane.answers_per_second,
         flags: flags(&cluster.dataplane),

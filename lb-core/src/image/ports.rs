@@ -308,6 +308,7 @@ fn value(placement: &Placement, plan: &PortPlan) -> ServiceValue {
         (plan.affinity.is_some(), ServiceValue::AFFINITY),
         (plan.source_ranges.is_some(), ServiceValue::RANGES),
         (plan.local.is_some(), ServiceValue::LOCAL_VIEW),
+        (plan.new_flows_per_second.is_some(), ServiceValue::LIMITED),
     ];
     let set = flags.iter().filter(|(is_set, _)| *is_set);
     ServiceValue::new(
@@ -341,6 +342,9 @@ fn write_cold(
         row_units: placement.cluster.shape.units() as u16,
         endpoint_lines: placement.cluster.endpoint_lines,
         affinity_ticks: plan.affinity.map_or(0, |timeout| ticks(timeout, facts)),
+        new_flows_per_tick: plan
+            .new_flows_per_second
+            .map_or(0, |limit| facts.per_tick(limit)),
         local_view: local.0,
         ranges: placement.ranges.unwrap_or_default().0,
         ..encode::cold(&Entry::Port(plan.port))

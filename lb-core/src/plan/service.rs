@@ -161,6 +161,7 @@ impl Made<'_> {
             local,
             by_kernel: chosen.by_kernel,
             affinity: service.affinity,
+            new_flows_per_second: service.new_flows_per_second,
             source_ranges: source_ranges(service, asked.ipv4),
         };
         (plan, chosen.verdicts)
