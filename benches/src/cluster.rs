@@ -124,6 +124,8 @@ pub fn placed(
 pub fn snapshot(shape: Shape, facts: DatapathFacts) -> Result<Snapshot> {
     let nodes: Vec<Arc<Node>> = (1..=shape.nodes + 1).map(node).collect();
     let speaker = Bgp {
+        nodes: Vec::new(),
+        graceful_shutdown: std::time::Duration::from_secs(1),
         asn: 65_000,
         router_id: Ipv4Addr::new(10, 0, 0, 1),
         listen_port: 179,
@@ -152,6 +154,7 @@ pub fn snapshot(shape: Shape, facts: DatapathFacts) -> Result<Snapshot> {
         mac: Mac(OWN_MAC),
         mtu_bytes: 1500,
         addresses: vec![node_address(1)],
+        subnets: Vec::new(),
     }];
     snapshot.neighbours = (2..=shape.nodes + 1)
         .map(|other| way(shape, other))
@@ -217,6 +220,7 @@ fn service(shape: Shape, index: u32) -> Arc<Service> {
             true => Announce::Bgp,
             false => Announce::Nobody,
         },
+        bgp: Arc::default(),
         ports: vec![Port {
             name: "web".into(),
             protocol: Protocol::Tcp,

@@ -1,6 +1,7 @@
 //! From what the engine knows and the data path counts to the rows that people and programs see. Every reason
 //! is told in the words of the plan that decided it.
 
+pub mod bgp;
 pub mod live;
 
 use std::{
@@ -9,7 +10,6 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use lb_bgp::Family;
 use lb_common::{counter::ServiceCounters, verdict::Verdict};
 use lb_core::{
     desired::{EndpointReason, PortPlan, ServicePlan, VipPlan, VipReason},
@@ -21,13 +21,8 @@ use lb_core::{
 use lb_datapath::Attached;
 
 use crate::{
-    api::rows::{
-        Answer, BgpRow, EndpointRow, Health, Mode, NodeRow, ServiceRow, UplinkRow, VerdictRow,
-    },
-    engine::{
-        feedback::{PeerSession, SessionState},
-        state::View,
-    },
+    api::rows::{Answer, EndpointRow, Health, Mode, NodeRow, ServiceRow, UplinkRow, VerdictRow},
+    engine::state::View,
 };
 
 /// What the data path has counted.
@@ -104,27 +99,6 @@ pub fn uplinks(view: &View, counters: &Counters) -> Answer<UplinkRow> {
     answer(view, view.snapshot.links.iter().map(row).collect())
 }
 
-/// BGP sessions.
-#[must_use]
-pub fn bgp(view: &View) -> Answer<BgpRow> {
-    let peers = view.snapshot.bgp.iter().flat_map(|bgp| &bgp.peers);
-    let rows = peers.map(|peer| {
-        let session = view.told.sessions.get(&peer.address);
-        BgpRow {
-            peer: peer.address,
-            asn: peer.asn,
-            password: peer.password_file.is_some(),
-            state: session.map(|session| session.state),
-            since: session.map(|session| unix_seconds(session.since)),
-            hold_time_seconds: session.and_then(|session| Some(session.hold_time?.as_secs())),
-            restart_seconds: session.and_then(|session| Some(session.restart_time?.as_secs())),
-            routes_sent: session.map_or(0, |session| session.routes_sent),
-            last_error: session.and_then(|session| session.last_error.clone()),
-        }
-    });
-    answer(view, rows.collect())
-}
-
 fn answer<Row>(view: &View, rows: Vec<Row>) -> Answer<Row> {
     Answer {
         node: view.snapshot.own_node.to_string(),
@@ -199,9 +173,7 @@ fn is_applied(view: &View, port: &PortPlan) -> bool {
 /// BGP peers that are told of a VIP, or the uplinks on which it is answered for.
 fn announced_to(view: &View, vip: IpAddr) -> Vec<String> {
     if view.desired.routes.contains(&vip) {
-        let family = Family::of(vip);
-        let told = established(view).filter(|session| session.held_back[family].is_none());
-        return told.map(|session| session.peer.to_string()).collect();
+        return bgp::announced_to(view, vip);
     }
     let plan = view.desired.vips.get(&vip);
     let slots = view.desired.owned.get(&vip);
@@ -211,31 +183,15 @@ fn announced_to(view: &View, vip: IpAddr) -> Vec<String> {
     links.map(|link| link.name.to_string()).collect()
 }
 
-fn established(view: &View) -> impl Iterator<Item = &PeerSession> {
-    let sessions = view.told.sessions.values();
-    sessions.filter(|session| session.state == SessionState::Established)
-}
-
-/// Why no peer is told of a VIP that shall be announced.
-fn unheard(view: &View, vip: IpAddr) -> Vec<String> {
-    let held_back = established(view).filter_map(|session| {
-        let why = session.held_back[Family::of(vip)]?;
-        Some(format!("BGP session with {}: {why}", session.peer))
-    });
-    let mut reasons: Vec<_> = held_back.collect();
-    if reasons.is_empty() {
-        reasons.push("no BGP session is established".to_owned());
-    }
-    reasons
-}
-
 fn reasons(view: &View, port: &PortPlan) -> Vec<String> {
     let mut reasons = Vec::new();
     if let Some(vip) = view.desired.vips.get(&port.port.vip) {
         if !vip.is_announced() {
             reasons.push(vip.reason.to_string());
-        } else if vip.announcer == Announce::Bgp && announced_to(view, port.port.vip).is_empty() {
-            reasons.extend(unheard(view, port.port.vip));
+        } else if vip.announcer == Announce::Bgp
+            && bgp::announced_to(view, port.port.vip).is_empty()
+        {
+            reasons.extend(bgp::unheard(view, port.port.vip));
         }
         reasons.extend(vip.failed.get(&port.port).cloned());
     }

@@ -105,6 +105,9 @@ pub struct ShowArgs {
     /// What to show
     #[arg(value_enum)]
     pub what: ShowWhat,
+    /// Which part of it, for `show bgp`
+    #[arg(value_enum)]
+    pub part: Option<ShowPart>,
     /// Output: a table for people, JSON for programs
     #[arg(short, long, value_enum, default_value_t = OutputFormat::Table)]
     pub output: OutputFormat,
@@ -172,6 +175,15 @@ pub enum ShowWhat {
     Flows,
     /// Pinned BPF maps; needs no running agent
     Maps,
+}
+
+/// What `show bgp` shows apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ShowPart {
+    /// What each peer is told, with which attributes, and why not
+    Routes,
+    /// Segments that the kernel dropped: wrong passwords, too far away
+    Tcp,
 }
 
 /// How `show` prints.

@@ -1,6 +1,8 @@
 //! Answers as tables for people: plain columns that survive a pipe and a narrow terminal, words instead of
 //! codes, and whatever is wrong said in a sentence below. Pure: rows and the time in, text out.
 
+pub mod bgp;
+
 use std::{
     fmt::Write,
     net::SocketAddr,
@@ -12,8 +14,7 @@ use comfy_table::{ContentArrangement, Table, TableStyle};
 
 use crate::{
     api::rows::{
-        Answer, BgpRow, EndpointRow, Health, MapRow, Mode, NodeRow, ServiceRow, UplinkRow,
-        VerdictRow,
+        Answer, EndpointRow, Health, MapRow, Mode, NodeRow, ServiceRow, UplinkRow, VerdictRow,
     },
     flows::FlowsAnswer,
 };
@@ -122,37 +123,6 @@ pub fn uplinks(answer: &Answer<UplinkRow>) -> String {
     page(answer, &table, "no uplink is there")
 }
 
-/// The table of `show bgp`.
-#[must_use]
-pub fn bgp(answer: &Answer<BgpRow>, now: SystemTime) -> String {
-    let mut table = table(&[
-        "PEER",
-        "ASN",
-        "PASSWORD",
-        "STATE",
-        "SINCE",
-        "HOLD",
-        "RESTART",
-        "ROUTES SENT",
-        "LAST ERROR",
-    ]);
-    for row in &answer.rows {
-        table.add_row([
-            row.peer.to_string(),
-            row.asn.to_string(),
-            yes_or_no(row.password),
-            row.state
-                .map_or_else(|| "-".to_owned(), |state| format!("{state:?}")),
-            or_dash(row.since.map(|since| ago(since, now)).unwrap_or_default()),
-            or_dash(row.hold_time_seconds.map(in_seconds).unwrap_or_default()),
-            or_dash(row.restart_seconds.map(in_seconds).unwrap_or_default()),
-            row.routes_sent.to_string(),
-            or_dash(row.last_error.clone().unwrap_or_default()),
-        ]);
-    }
-    page(answer, &table, "no BGP peer is configured")
-}
-
 /// The table of `show flows`, and how many there are.
 #[must_use]
 pub fn flows(answer: &FlowsAnswer) -> String {
@@ -205,14 +175,6 @@ pub fn flows(answer: &FlowsAnswer) -> String {
         false => writeln!(page, ": {}", states.join(", ")),
     };
     page
-}
-
-fn yes_or_no(is_so: bool) -> String {
-    if is_so { "yes" } else { "no" }.to_owned()
-}
-
-fn in_seconds(seconds: u64) -> String {
-    format!("{seconds}s")
 }
 
 /// The table of `show maps`.

@@ -46,7 +46,7 @@ pub struct LargeCommunity(pub [u32; 3]);
 
 impl RouteAttributes {
     /// Most communities of one kind: together they leave room for prefixes in a message of 4096 octets.
-    pub const COMMUNITIES_MAX: usize = 100;
+    pub const COMMUNITIES_MAX: usize = 110;
     /// Most times that our AS number can be prepended.
     pub const PREPEND_MAX: u8 = 16;
 

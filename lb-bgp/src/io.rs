@@ -50,6 +50,9 @@ pub enum Input<'a> {
     Start,
     /// The operator doesn't want it (event 2): all connections end with a Cease that says why.
     Stop(Shutdown),
+    /// Connections are to be made anew, as they are signed or addressed in another way now; the peer keeps our
+    /// routes if it can.
+    Reconnect,
     /// A dialled connection is up.
     Connected {
         /// From [`Output::Connect`].

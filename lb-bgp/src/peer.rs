@@ -108,6 +108,7 @@ impl Peer {
         match input {
             Input::Start => self.start(now),
             Input::Stop(shutdown) => self.stop(now, &shutdown),
+            Input::Reconnect => self.begin_anew(now),
             Input::Connected {
                 conn,
                 local,
@@ -161,13 +162,17 @@ impl Peer {
             }
             return Ok(());
         }
+        self.begin_anew(now);
+        Ok(())
+    }
+
+    fn begin_anew(&mut self, now: Instant) {
         self.backoff.reset();
         let notification = Notification::new(cease::CONFIGURATION_CHANGE, &[]);
         self.end_all(now, &notification, Routes::Kept);
         if self.started {
             self.begin(now, Reason::Reconfigured);
         }
-        Ok(())
     }
 
     /// From now on, connections are dialled or are not; those of the other kind that are up are not touched.

@@ -11,13 +11,19 @@ use std::{
 
 use crate::{
     keys::ClusterKeys,
-    model::{Dataplane, Node, Peer, Prefix, Protocol, Service, ServicePort, TrafficPolicy},
+    model::{
+        Dataplane, Node, Peer, Prefix, Protocol, Remote, RouteSettings, Service, ServicePort,
+        TrafficPolicy,
+    },
     probes::Probe,
     snapshot::{DatapathFacts, Link, Takeover},
     table::Rows,
 };
 
-pub use crate::plan::announce::{Leaving, VipPlan, VipReason, Withdrawal};
+pub use crate::plan::{
+    announce::{Leaving, VipPlan, VipReason, Withdrawal},
+    routes::{NotTold, not_told},
+};
 
 /// Everything that this node shall do.
 #[derive(Clone, Debug, Default)]
@@ -41,7 +47,12 @@ pub struct DesiredState {
     pub owned: Arc<BTreeMap<IpAddr, u64>>,
     /// Where packets that are for no VIP of ours end.
     pub unreachable: Arc<UnreachablePlan>,
-    /// While the agent leaves: how far the withdraw of all routes is.
+    /// The same for each peer, with what the routes say.
+    pub peer_routes: PlannedRoutes,
+    /// When this node was told to leave.
+    pub draining_since: Option<Duration>,
+    /// While this node leaves: how far the withdraw of all routes is. It begins when the routers had their time to
+    /// prefer others.
     pub drain: Option<Withdrawal>,
     /// When to plan again even if nothing happens.
     pub replan_at: Option<Duration>,
@@ -305,11 +316,34 @@ pub struct BgpPlan {
     /// TCP port to listen on.
     pub listen_port: u16,
     /// Sessions to hold.
-    pub peers: Vec<Peer>,
+    pub peers: Vec<Arc<Peer>>,
     /// Next hop of IPv4 VIPs: this node; `None`: they cannot be announced.
     pub next_hop_v4: Option<Ipv4Addr>,
     /// Next hop of IPv6 VIPs: this node; `None`: they cannot be announced.
     pub next_hop_v6: Option<Ipv6Addr>,
     /// How the data path came to this agent; `None`: not known yet, so that sessions must wait.
     pub takeover: Option<Takeover>,
+    /// This node has left: there are to be no sessions.
+    pub is_drained: bool,
+}
+
+/// What each peer is told.
+#[derive(Clone, Debug, Default)]
+pub struct PlannedRoutes {
+    /// By peer; peers with the same policy share a set.
+    pub by_peer: BTreeMap<Remote, Arc<PeerRoutes>>,
+    /// What this was planned from.
+    pub inputs: crate::plan::routes::Inputs,
+}
+
+/// Every route that a peer is told.
+pub type PeerRoutes = BTreeMap<Prefix, PlannedRoute>;
+
+/// A route as a peer is told it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedRoute {
+    /// What it says; shared by the routes that say the same. The lengths of aggregation no longer count.
+    pub says: Arc<RouteSettings>,
+    /// Its next hops, the preferred one first; `None`: this node.
+    pub next_hops: Option<Arc<[IpAddr]>>,
 }

@@ -2,14 +2,23 @@
 //! server) are converted into these types; nothing here knows where a value came from. Ports are numbers in
 //! host byte order; only the image turns them around.
 
+mod bgp;
+mod prefix;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
     net::{IpAddr, Ipv4Addr},
-    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
+
+pub use bgp::{
+    Authentication, Bgp, CONNECT_RETRY_DEFAULT, Families, GRACEFUL_SHUTDOWN_DEFAULT,
+    GracefulRestart, HOLD_TIME_DEFAULT, NextHopMode, NodeBgp, Peer, RESTART_TIME_DEFAULT, Remote,
+    RouteSettings, SEND_MAX_DEFAULT, Selector, ServiceBgp, Transport,
+};
+pub use prefix::Prefix;
 
 /// Transport protocol of a service port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -65,7 +74,7 @@ pub struct Node {
     pub name: Arc<str>,
     /// Its own addresses, the preferred one of a family first.
     pub addresses: Vec<IpAddr>,
-    /// Labels, for people and later for selectors.
+    /// Labels, for people and for selectors.
     pub labels: BTreeMap<String, String>,
 }
 
@@ -152,67 +161,6 @@ impl Default for Dataplane {
 /// The number of GUE's port, which nobody else gives to a routing table.
 const ROUTING_TABLE_DEFAULT: u32 = 6080;
 
-/// A network: an address whose bits beyond the prefix length are zero.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Prefix {
-    address: IpAddr,
-    bits: u8,
-}
-
-impl Prefix {
-    /// `None` if there are more bits than the family has, or the address has bits beyond them.
-    #[must_use]
-    pub fn new(address: IpAddr, bits: u8) -> Option<Self> {
-        let host_bits = match address {
-            IpAddr::V4(v4) => u128::from(u32::from(v4).checked_shl(bits.into()).unwrap_or(0)),
-            IpAddr::V6(v6) => u128::from(v6).checked_shl(bits.into()).unwrap_or(0),
-        };
-        let prefix = Self { address, bits };
-        (bits <= prefix.bits_max() && host_bits == 0).then_some(prefix)
-    }
-
-    /// The network of one address.
-    #[must_use]
-    pub const fn host(address: IpAddr) -> Self {
-        let bits = if address.is_ipv4() { 32 } else { 128 };
-        Self { address, bits }
-    }
-
-    /// Its first address.
-    #[must_use]
-    pub const fn address(&self) -> IpAddr {
-        self.address
-    }
-
-    /// Its length in bits.
-    #[must_use]
-    pub const fn bits(&self) -> u8 {
-        self.bits
-    }
-
-    /// Whether an address is in it.
-    #[must_use]
-    pub fn contains(&self, address: IpAddr) -> bool {
-        let differing = match (self.address, address) {
-            (IpAddr::V4(a), IpAddr::V4(b)) => u128::from(u32::from(a) ^ u32::from(b)),
-            (IpAddr::V6(a), IpAddr::V6(b)) => u128::from(a) ^ u128::from(b),
-            _ => return false,
-        };
-        let beyond = u32::from(self.bits_max() - self.bits);
-        differing.checked_shr(beyond).unwrap_or(0) == 0
-    }
-
-    const fn bits_max(&self) -> u8 {
-        if self.address.is_ipv4() { 32 } else { 128 }
-    }
-}
-
-impl fmt::Display for Prefix {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.address, self.bits)
-    }
-}
-
 /// Which endpoints a packet may go to (`externalTrafficPolicy`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TrafficPolicy {
@@ -241,6 +189,8 @@ pub struct Service {
     pub new_flows_per_second: Option<u32>,
     /// Who may connect, of both families (`loadBalancerSourceRanges`); empty: everybody.
     pub source_ranges: BTreeSet<Prefix>,
+    /// How, if it is BGP.
+    pub bgp: Arc<ServiceBgp>,
     /// What clients may dial on each VIP.
     pub ports: Vec<Port>,
     /// How every agent probes each endpoint; `None`: not at all.
@@ -292,34 +242,6 @@ pub struct Endpoint {
 
 /// Largest weight of an endpoint (as in Gateway API implementations built on Maglev tables: above it, rows run out).
 pub const WEIGHT_MAX: u16 = 256;
-
-/// The BGP speaker of a node.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Bgp {
-    /// Own autonomous system number.
-    pub asn: u32,
-    /// BGP identifier (RFC 6286).
-    pub router_id: Ipv4Addr,
-    /// TCP port to listen on.
-    pub listen_port: u16,
-    /// Routers to have sessions with.
-    pub peers: Vec<Peer>,
-}
-
-/// A BGP peer; routes to it carry this node as next hop.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Peer {
-    /// Its address.
-    pub address: IpAddr,
-    /// Its autonomous system number.
-    pub asn: u32,
-    /// TCP port to dial.
-    pub port: u16,
-    /// Hold time to propose, in whole seconds (RFC 4271 section 4.2).
-    pub hold_time: Duration,
-    /// File with the password of TCP MD5 signatures (RFC 2385); `None`: segments are not signed.
-    pub password_file: Option<PathBuf>,
-}
 
 /// A MAC address, as on the wire.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

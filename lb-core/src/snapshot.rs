@@ -13,7 +13,7 @@ use lb_common::{flow::STATES, limits::Capacity};
 use crate::{
     config::Config,
     keys::ClusterKeys,
-    model::{Bgp, Dataplane, Layer2, Mac, Node, Service, ServicePort},
+    model::{Bgp, Dataplane, Layer2, Mac, Node, Prefix, Remote, Service, ServicePort},
     probes::Probe,
 };
 
@@ -119,6 +119,8 @@ pub struct Link {
     pub mtu_bytes: u16,
     /// Its addresses.
     pub addresses: Vec<IpAddr>,
+    /// The networks on the link, by its addresses.
+    pub subnets: Vec<Prefix>,
 }
 
 /// The ways to the other nodes, by node name.
@@ -193,8 +195,8 @@ pub enum PortFeedback {
 /// What the BGP speaker knows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RouteFacts {
-    /// Sessions by the peer's address; true if established.
-    pub sessions: BTreeMap<IpAddr, bool>,
+    /// Sessions by peer; true if established.
+    pub sessions: BTreeMap<Remote, bool>,
     /// VIPs that some peer may still have a route to: announced, or withdrawn but not acknowledged by TCP.
     pub held: BTreeSet<IpAddr>,
 }

@@ -74,6 +74,7 @@ impl World {
             mac: Mac([2, 0, 0, 0, 0, 1]),
             mtu_bytes: 1500,
             addresses: vec!["10.0.0.11".parse().unwrap()],
+            subnets: Vec::new(),
         }];
         snapshot.neighbours = neighbours();
         let desired = DesiredState::default();
@@ -154,6 +155,7 @@ pub(crate) fn service(
         affinity: None,
         new_flows_per_second: None,
         source_ranges: BTreeSet::new(),
+        bgp: Arc::default(),
         endpoints: endpoints.collect(),
         health_check: None,
         ports,

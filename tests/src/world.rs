@@ -171,6 +171,7 @@ fn link(number: u8) -> Link {
         mac: Mac(node_mac(number)),
         mtu_bytes: 1500,
         addresses: vec![v4(number), v6(number)],
+        subnets: Vec::new(),
     }
 }
 

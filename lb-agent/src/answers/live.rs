@@ -8,7 +8,10 @@ use crate::{
     answers,
     api::{
         metrics::Scrape,
-        rows::{Answer, BgpRow, EndpointRow, NodeRow, ServiceRow, UplinkRow, VerdictRow},
+        rows::{
+            Answer, BgpRow, EndpointRow, NodeRow, RouteRow, ServiceRow, TcpRow, UplinkRow,
+            VerdictRow,
+        },
         server::Tell,
     },
     engine::state::View,
@@ -37,7 +40,7 @@ impl Tell for Live {
             services: answers::services(&view, &counters),
             verdicts: answers::verdicts(&view, &counters),
             nodes: answers::nodes(&view),
-            bgp: answers::bgp(&view),
+            bgp: answers::bgp::sessions(&view),
         })
     }
 
@@ -65,7 +68,15 @@ impl Tell for Live {
     }
 
     async fn bgp(&self) -> Option<Answer<BgpRow>> {
-        Some(answers::bgp(&self.view().await?))
+        Some(answers::bgp::sessions(&self.view().await?))
+    }
+
+    async fn bgp_routes(&self) -> Option<Answer<RouteRow>> {
+        Some(answers::bgp::routes(&self.view().await?))
+    }
+
+    async fn bgp_tcp(&self) -> Option<Answer<TcpRow>> {
+        Some(answers::bgp::tcp(&self.view().await?))
     }
 }
 

@@ -10,7 +10,7 @@ use lb_core::{
     Snapshot,
     config::{Origin, parse},
     keys::ClusterKeys,
-    model::Mac,
+    model::{Mac, Remote},
     snapshot::{DatapathFacts, Link, Neighbour, Neighbours, PortFeedback, Takeover},
 };
 
@@ -18,7 +18,7 @@ use super::{Counters, bgp, endpoints, nodes, services, verdicts};
 use crate::{
     api::rows::{Answer, Health, Mode, ServiceRow},
     engine::{
-        feedback::{Applied, Feedback, PeerSession, SessionState},
+        feedback::{Agreed, Applied, Feedback, Figures, PeerSession, SessionState},
         state::{State, View},
     },
     sources::Change,
@@ -59,6 +59,7 @@ fn uplink() -> Link {
         mac: Mac([2, 0, 0, 0, 0, 1]),
         mtu_bytes: 1500,
         addresses: Vec::new(),
+        subnets: Vec::new(),
     }
 }
 
@@ -75,7 +76,7 @@ fn way(node: &str, mac: Option<Mac>, on_link: bool) -> (Arc<str>, Neighbour) {
 }
 
 /// An agent that has planned and applied, with one session of two, and one endpoint down.
-fn running() -> State {
+pub(super) fn running() -> State {
     let origin = Origin {
         file: "test.yaml",
         host_name: "n1",
@@ -113,19 +114,29 @@ fn running() -> State {
         ports: ports.collect(),
         takeover: Some(Takeover::New),
     }));
-    state.hear(Feedback::Session(session()));
+    state.hear(Feedback::Session(Box::new(session())));
     state.plan(Duration::from_millis(20));
     state
 }
 
-fn session() -> PeerSession {
+pub(super) fn session() -> PeerSession {
     PeerSession {
-        peer: "10.0.0.1".parse().unwrap(),
+        peer: Remote::Address("10.0.0.1".parse().unwrap()),
+        range: None,
+        address: Some("10.0.0.1".parse().unwrap()),
         state: SessionState::Established,
+        not_configured_there: false,
+        not_dialled: None,
         since: SystemTime::UNIX_EPOCH + Duration::from_secs(1000),
-        hold_time: Some(Duration::from_secs(9)),
-        restart_time: Some(Duration::from_secs(120)),
-        routes_sent: 1,
+        agreed: Some(Agreed {
+            hold_time: Duration::from_secs(9),
+            restart_time: Duration::from_secs(120),
+            ..Agreed::default()
+        }),
+        figures: Figures {
+            routes_sent: 1,
+            ..Figures::default()
+        },
         held_back: PerFamily::default(),
         last_error: None,
     }
@@ -191,7 +202,7 @@ fn a_service_without_endpoints_says_so_once() {
 #[test]
 fn without_a_session_an_announced_vip_says_that_nobody_hears() {
     let mut state = running();
-    state.hear(Feedback::SessionGone("10.0.0.1".parse().unwrap()));
+    state.hear(Feedback::SessionGone(session().peer));
     let answer = services(&state.view(), &Counters::default());
     let web = web(&answer);
     assert_eq!(web.reasons, ["no BGP session is established"]);
@@ -201,10 +212,10 @@ fn without_a_session_an_announced_vip_says_that_nobody_hears() {
 fn a_session_without_the_vips_family_does_not_count() {
     let mut state = running();
     let not_ipv4 = |family| (family == Family::Ipv4Unicast).then_some(HeldBack::NotNegotiated);
-    state.hear(Feedback::Session(PeerSession {
+    state.hear(Feedback::Session(Box::new(PeerSession {
         held_back: PerFamily::from_fn(not_ipv4),
         ..session()
-    }));
+    })));
     let answer = services(&state.view(), &Counters::default());
     let web = web(&answer);
     assert!(web.announced_to.is_empty(), "{web:?}");
@@ -270,7 +281,7 @@ fn every_configured_peer_has_a_row_and_trouble_stands_beside() {
         problem,
     });
     state.take(Change::ConfigRefused("line 3".to_owned()));
-    let answer = bgp(&state.view());
+    let answer = bgp::sessions(&state.view());
     let states: Vec<_> = answer.rows.iter().map(|row| (row.asn, row.state)).collect();
     assert_eq!(
         states,

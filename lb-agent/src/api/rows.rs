@@ -1,11 +1,13 @@
 //! What the agent tells: one type a table. Addresses are text, times are seconds since the Unix epoch, and
 //! whatever can be wrong has a sentence beside it.
 
+mod bgp;
+
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::feedback::SessionState;
+pub use bgp::{BgpRow, RouteRow, TcpRow};
 
 /// An answer: which agent speaks, about what, and the rows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -178,27 +180,4 @@ impl From<lb_datapath::MapRow> for MapRow {
             is_ours: row.is_ours,
         }
     }
-}
-
-/// A BGP session.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BgpRow {
-    /// The peer's address.
-    pub peer: IpAddr,
-    /// Its autonomous system number.
-    pub asn: u32,
-    /// Whether its segments are signed with a password (RFC 2385).
-    pub password: bool,
-    /// Where the session is; none: the speaker has not said.
-    pub state: Option<SessionState>,
-    /// When it came there.
-    pub since: Option<u64>,
-    /// Negotiated hold time.
-    pub hold_time_seconds: Option<u64>,
-    /// How long the peer keeps the routes of an agent that is away (graceful restart); none: not agreed.
-    pub restart_seconds: Option<u64>,
-    /// Routes that the peer has.
-    pub routes_sent: usize,
-    /// Why the last attempt or session ended.
-    pub last_error: Option<String>,
 }

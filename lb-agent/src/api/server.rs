@@ -19,7 +19,9 @@ use tokio::net::UnixListener;
 use super::{
     client,
     metrics::{self, Scrape},
-    rows::{Answer, BgpRow, EndpointRow, NodeRow, ServiceRow, UplinkRow, VerdictRow},
+    rows::{
+        Answer, BgpRow, EndpointRow, NodeRow, RouteRow, ServiceRow, TcpRow, UplinkRow, VerdictRow,
+    },
 };
 
 /// Who knows the answers; `None` while the agent is leaving.
@@ -38,6 +40,10 @@ pub trait Tell: Send + Sync + 'static {
     fn uplinks(&self) -> impl Future<Output = Option<Answer<UplinkRow>>> + Send;
     /// BGP sessions.
     fn bgp(&self) -> impl Future<Output = Option<Answer<BgpRow>>> + Send;
+    /// What each BGP peer is told.
+    fn bgp_routes(&self) -> impl Future<Output = Option<Answer<RouteRow>>> + Send;
+    /// What the kernel dropped of BGP's segments.
+    fn bgp_tcp(&self) -> impl Future<Output = Option<Answer<TcpRow>>> + Send;
 }
 
 /// Why the socket cannot be had. Nothing was changed.
@@ -115,6 +121,8 @@ fn router<T: Tell>(tell: Arc<T>) -> Router {
         let head = [(CONTENT_TYPE, metrics::CONTENT_TYPE)];
         Ok::<_, StatusCode>((head, metrics::text(&scrape)))
     };
+    let bgp_routes = |State(tell): Told<T>| async move { reply(tell.bgp_routes().await) };
+    let bgp_tcp = |State(tell): Told<T>| async move { reply(tell.bgp_tcp().await) };
     Router::new()
         .route("/metrics", get(metrics))
         .route("/v1/services", get(services))
@@ -123,6 +131,8 @@ fn router<T: Tell>(tell: Arc<T>) -> Router {
         .route("/v1/nodes", get(nodes))
         .route("/v1/uplinks", get(uplinks))
         .route("/v1/bgp", get(bgp))
+        .route("/v1/bgp/routes", get(bgp_routes))
+        .route("/v1/bgp/tcp", get(bgp_tcp))
         .with_state(tell)
 }
 

@@ -3,10 +3,12 @@ use std::{path::PathBuf, sync::Arc};
 use super::{
     client,
     metrics::Scrape,
-    rows::{Answer, BgpRow, EndpointRow, NodeRow, ServiceRow, UplinkRow, VerdictRow},
+    rows::{
+        Answer, BgpRow, EndpointRow, NodeRow, RouteRow, ServiceRow, TcpRow, UplinkRow, VerdictRow,
+    },
     server::{Error, Socket, Tell, serve},
 };
-use crate::engine::feedback::SessionState;
+use crate::engine::feedback::{Figures, SessionState};
 
 /// A folder of this test's own, gone when dropped.
 struct Folder(PathBuf);
@@ -42,15 +44,17 @@ fn answer<Row>(rows: Vec<Row>) -> Answer<Row> {
 
 fn session() -> BgpRow {
     BgpRow {
-        peer: "fd00::1".parse().unwrap(),
+        peer: "fd00::1".to_owned(),
         asn: 65001,
-        password: false,
         state: Some(SessionState::Established),
         since: Some(1_700_000_000),
         hold_time_seconds: Some(9),
-        restart_seconds: Some(120),
-        routes_sent: 2,
-        last_error: None,
+        agreed: vec!["IPv6 unicast".to_owned()],
+        figures: Figures {
+            routes_sent: 2,
+            ..Figures::default()
+        },
+        ..BgpRow::default()
     }
 }
 
@@ -80,6 +84,12 @@ impl Tell for Fixed {
     }
     async fn bgp(&self) -> Option<Answer<BgpRow>> {
         Some(answer(vec![session()]))
+    }
+    async fn bgp_routes(&self) -> Option<Answer<RouteRow>> {
+        Some(answer(vec![]))
+    }
+    async fn bgp_tcp(&self) -> Option<Answer<TcpRow>> {
+        Some(answer(vec![]))
     }
 }
 

@@ -154,6 +154,7 @@ fn link(name: &str, ifindex: u32) -> Link {
         mac: Mac([2, 0, 0, 0, 0, 1]),
         mtu_bytes: 1500,
         addresses: Vec::new(),
+        subnets: Vec::new(),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{
         client,
         rows::{Answer, MapRow},
     },
-    cli::{FlowArgs, FlowProtocol, OutputFormat, ShowArgs, ShowWhat},
+    cli::{FlowArgs, FlowProtocol, OutputFormat, ShowArgs, ShowPart, ShowWhat},
     failure::Failure,
     flows::{self, Filter, FlowsAnswer},
     show,
@@ -30,12 +30,16 @@ pub fn show(args: &ShowArgs) -> Result<(), Failure> {
         return Err(Failure::Failed(sentence.to_owned()));
     }
     let now = SystemTime::now();
+    if args.part.is_some() && args.what != ShowWhat::Bgp {
+        let message = "`routes` and `tcp` are parts of `show bgp`".to_owned();
+        return Err(Failure::Failed(message));
+    }
     let text = match args.what {
         ShowWhat::Services => services(args),
         ShowWhat::Endpoints => asked(args, "/v1/endpoints", |answer| show::endpoints(answer, now)),
         ShowWhat::Nodes => asked(args, "/v1/nodes", show::nodes),
         ShowWhat::Uplinks => asked(args, "/v1/uplinks", show::uplinks),
-        ShowWhat::Bgp => asked(args, "/v1/bgp", |answer| show::bgp(answer, now)),
+        ShowWhat::Bgp => bgp(args, now),
         ShowWhat::Flows => {
             let flows = flows(args)?;
             printed(args, &flows, show::flows)
@@ -55,6 +59,21 @@ fn services(args: &ShowArgs) -> Result<String, Failure> {
         return Ok(services);
     }
     Ok(services + &asked(args, "/v1/verdicts", show::verdicts)?)
+}
+
+/// The table has what the kernel dropped below it; for programs that is an answer of its own.
+fn bgp(args: &ShowArgs, now: SystemTime) -> Result<String, Failure> {
+    match args.part {
+        Some(ShowPart::Routes) => asked(args, "/v1/bgp/routes", show::bgp::routes),
+        Some(ShowPart::Tcp) => asked(args, "/v1/bgp/tcp", show::bgp::tcp),
+        None => {
+            let sessions = asked(args, "/v1/bgp", |answer| show::bgp::sessions(answer, now))?;
+            if args.output == OutputFormat::Json {
+                return Ok(sessions);
+            }
+            Ok(sessions + &asked(args, "/v1/bgp/tcp", show::bgp::tcp)?)
+        }
+    }
 }
 
 fn asked<Row>(

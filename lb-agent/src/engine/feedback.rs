@@ -6,12 +6,13 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
-use lb_bgp::{HeldBack, PerFamily, State};
+use lb_bgp::{HeldBack, Negotiated, PerFamily, State};
 use lb_core::{
-    model::ServicePort,
+    model::{Remote, ServicePort},
     snapshot::{PortFeedback, Takeover},
 };
 use tokio::sync::mpsc;
@@ -26,9 +27,9 @@ pub enum Feedback {
     /// What the maps hold, from the data path.
     Applied(Applied),
     /// A BGP session as it is now; sent on every change, of `routes_sent` as well.
-    Session(PeerSession),
+    Session(Box<PeerSession>),
     /// The session's peer is no longer configured.
-    SessionGone(IpAddr),
+    SessionGone(Remote),
     /// VIPs that some peer may still have a route to: announced, or withdrawn but the withdrawal not yet
     /// acknowledged by the peer's TCP. Sent on every change.
     Held(BTreeSet<IpAddr>),
@@ -55,36 +56,116 @@ pub struct Applied {
 /// A BGP session as `show bgp` tells it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerSession {
-    /// The peer's configured address.
-    pub peer: IpAddr,
+    /// The peer.
+    pub peer: Remote,
+    /// The range that it was found in, if it was not configured itself.
+    pub range: Option<Remote>,
+    /// Where it is, as far as that is known.
+    pub address: Option<IpAddr>,
     /// Where the session is (RFC 4271 section 8.2.2).
     pub state: SessionState,
+    /// The router hangs up before it says a word.
+    pub not_configured_there: bool,
+    /// Why the peer is not dialled, if it could be.
+    pub not_dialled: Option<Arc<str>>,
     /// When it came there.
     pub since: SystemTime,
-    /// Hold time as negotiated; `None` below `Established` or if the peers agreed on none.
-    pub hold_time: Option<Duration>,
-    /// How long the peer keeps our routes without a session, as negotiated; `None` below `Established` or if it
-    /// does not.
-    pub restart_time: Option<Duration>,
-    /// Routes this peer has been told and not been told off.
-    pub routes_sent: usize,
+    /// What both ends agreed on; `None` below `Established`.
+    pub agreed: Option<Agreed>,
+    /// What was counted.
+    pub figures: Figures,
     /// Why this peer is told no route of a family, if so.
     pub held_back: PerFamily<Option<HeldBack>>,
     /// Why the last attempt or session ended.
     pub last_error: Option<String>,
 }
 
+/// What both ends of a session agreed on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Agreed {
+    /// The peer's BGP identifier.
+    pub identifier: String,
+    /// Zero: the session never expires.
+    pub hold_time: Duration,
+    /// Time between our keepalives.
+    pub keepalive: Duration,
+    /// How long the peer keeps our routes without a session; zero: not at all.
+    pub restart_time: Duration,
+    /// How much longer it keeps them as a last resort.
+    pub stale_time: Duration,
+    /// What both speak, in words.
+    pub features: Vec<String>,
+    /// Capabilities of the peer's OPEN, in words.
+    pub offered: Vec<String>,
+}
+
+impl Agreed {
+    /// The same in words.
+    #[must_use]
+    pub fn of(negotiated: &Negotiated) -> Self {
+        let families = negotiated
+            .families
+            .enabled()
+            .map(|family| family.to_string());
+        let several = negotiated.add_path.enabled();
+        let several = several.map(|family| format!("ADD-PATH {family}"));
+        let features = [
+            (negotiated.route_refresh, "route refresh"),
+            (negotiated.enhanced_refresh, "enhanced route refresh"),
+            (negotiated.extended_messages, "extended messages"),
+            (negotiated.extended_next_hop, "IPv6 next hops for IPv4"),
+            (negotiated.four_octet_asn, "4-octet AS"),
+        ];
+        let features = features.into_iter().filter(|(has, _)| *has);
+        let features = features.map(|(_, name)| name.to_owned());
+        let offered = negotiated.capabilities_received.iter();
+        Self {
+            identifier: negotiated.peer_identifier.to_string(),
+            hold_time: negotiated.hold_time,
+            keepalive: negotiated.keepalive,
+            restart_time: negotiated.restart_time,
+            stale_time: negotiated.stale_time,
+            features: families.chain(several).chain(features).collect(),
+            offered: offered.map(ToString::to_string).collect(),
+        }
+    }
+}
+
+/// What a session has counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Figures {
+    /// Paths that this peer has from us.
+    pub routes_sent: usize,
+    /// Routes that it has announced in this session, less those withdrawn.
+    pub routes_received: u64,
+    /// Routes that it ever announced: all are dropped.
+    pub routes_dropped: u64,
+    /// UPDATEs to it.
+    pub updates_sent: u64,
+    /// UPDATEs from it.
+    pub updates_received: u64,
+    /// Of these, with an error that RFC 7606 tolerates.
+    pub updates_malformed: u64,
+    /// Sessions that were established and ended.
+    pub sessions_lost: u64,
+    /// Octets that wait for the peer to take them.
+    pub unsent_octets: usize,
+}
+
 impl PeerSession {
     /// There is none and there will be none, until something is mended.
     #[must_use]
-    pub fn impossible(peer: IpAddr, why: String) -> Self {
+    pub fn impossible(peer: Remote, why: String) -> Self {
         Self {
             peer,
+            range: None,
+            address: None,
             state: SessionState::Idle,
+            not_configured_there: false,
+            not_dialled: None,
             since: SystemTime::now(),
-            hold_time: None,
-            restart_time: None,
-            routes_sent: 0,
+            agreed: None,
+            figures: Figures::default(),
             held_back: PerFamily::from_fn(|_| Some(HeldBack::NotEstablished)),
             last_error: Some(why),
         }

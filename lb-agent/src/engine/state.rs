@@ -3,13 +3,14 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use lb_core::{
-    DesiredState, Snapshot, plan,
+    DesiredState, Snapshot,
+    model::Remote,
+    plan,
     probes::{self, Probe, Probes},
     snapshot::Neighbours,
 };
@@ -35,7 +36,7 @@ pub struct State {
 #[derive(Clone, Debug, Default)]
 pub struct Told {
     /// BGP sessions by peer.
-    pub sessions: BTreeMap<IpAddr, PeerSession>,
+    pub sessions: BTreeMap<Remote, PeerSession>,
     /// Why BGP does not listen.
     pub listen_problem: Option<String>,
     /// Why the file as it is now is refused.
@@ -158,8 +159,8 @@ impl State {
                     .snapshot
                     .routes
                     .sessions
-                    .insert(session.peer, established);
-                self.told.sessions.insert(session.peer, session);
+                    .insert(session.peer.clone(), established);
+                self.told.sessions.insert(session.peer.clone(), *session);
                 before != Some(established)
             }
             Feedback::SessionGone(peer) => {

@@ -4,7 +4,10 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use lb_core::{model::Mac, snapshot::Link};
+use lb_core::{
+    model::{Mac, Prefix},
+    snapshot::Link,
+};
 use netlink_packet_route::{
     address::{AddressAttribute, AddressMessage},
     link::{InfoPortKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage},
@@ -27,6 +30,8 @@ pub struct Interface {
     pub master_ifindex: Option<u32>,
     /// Its addresses, without link-local IPv6 ones and groups.
     pub addresses: Vec<IpAddr>,
+    /// The networks of these addresses.
+    pub subnets: Vec<Prefix>,
 }
 
 impl Interface {
@@ -47,7 +52,8 @@ pub fn from_messages(links: &[LinkMessage], addresses: &[AddressMessage]) -> Vec
                 .iter()
                 .filter(|address| address.header.index == interface.ifindex);
             Interface {
-                addresses: own.filter_map(local_address).collect(),
+                addresses: own.clone().filter_map(local_address).collect(),
+                subnets: own.filter_map(subnet).collect(),
                 ..interface
             }
         })
@@ -75,6 +81,7 @@ pub fn uplinks(names: &[Arc<str>], interfaces: &[Interface]) -> Vec<Link> {
                 mac: routed.mac,
                 mtu_bytes: u16::try_from(port.mtu_bytes).unwrap_or(u16::MAX),
                 addresses: routed.addresses.clone(),
+                subnets: routed.subnets.clone(),
             })
         })
         .collect()
@@ -90,6 +97,7 @@ fn from_link(message: &LinkMessage) -> Option<Interface> {
         is_up: message.header.flags.contains(up),
         master_ifindex: None,
         addresses: Vec::new(),
+        subnets: Vec::new(),
     };
     let mut shares_master = false;
     for attribute in &message.attributes {
@@ -128,6 +136,11 @@ fn local_address(message: &AddressMessage) -> Option<IpAddr> {
         }
     }
     address.filter(|address| !is_link_local(address) && !address.is_multicast())
+}
+
+fn subnet(message: &AddressMessage) -> Option<Prefix> {
+    let address = local_address(message)?;
+    Some(Prefix::containing(address, message.header.prefix_len))
 }
 
 fn is_link_local(address: &IpAddr) -> bool {

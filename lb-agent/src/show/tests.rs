@@ -5,7 +5,8 @@ use lb_common::verdict::Verdict;
 use super::{ago, bgp, endpoints, flows, nodes, services, uplinks, verdicts};
 use crate::{
     api::rows::{
-        Answer, BgpRow, EndpointRow, Health, Mode, NodeRow, ServiceRow, UplinkRow, VerdictRow,
+        Answer, BgpRow, EndpointRow, Health, Mode, NodeRow, RouteRow, ServiceRow, TcpRow,
+        UplinkRow, VerdictRow,
     },
     engine::feedback::SessionState,
     flows::{FlowRow, FlowsAnswer},
@@ -110,20 +111,19 @@ fn an_unresolved_node_is_told_apart_from_this_one() {
 #[test]
 fn a_session_shows_its_state_and_its_last_error() {
     let row = BgpRow {
-        peer: "10.0.0.1".parse().unwrap(),
+        peer: "10.0.0.1".to_owned(),
         asn: 65001,
-        password: true,
+        signed: Some("MD5".to_owned()),
         state: Some(SessionState::Active),
         since: Some(10),
-        hold_time_seconds: None,
         restart_seconds: Some(120),
-        routes_sent: 0,
         last_error: Some("connection refused".to_owned()),
+        ..BgpRow::default()
     };
-    let text = bgp(&answer(vec![row]), at(15));
+    let text = bgp::sessions(&answer(vec![row]), at(15));
     assert!(
         text.ends_with(
-            "10.0.0.1  65001  yes       Active  5s     -     120s     0            connection refused\n"
+            "10.0.0.1  65001  MD5     Active  5s     -     120s     0     0         connection refused\n"
         ),
         "{text}"
     );
@@ -245,5 +245,67 @@ TCP       198.51.100.2:40000  10.99.0.1:80  10.1.1.2:8080  established  1h01m  2
     assert_eq!(
         flows(&FlowsAnswer::default()),
         "0 shown of 0 that match, of 0 flows on this node\n"
+    );
+}
+
+#[test]
+fn a_router_that_does_not_know_us_and_one_that_is_not_dialled_are_told_in_words() {
+    let row = BgpRow {
+        peer: "eth0".to_owned(),
+        address: Some("fe80::1".parse().unwrap()),
+        state: Some(SessionState::Active),
+        not_configured_there: true,
+        not_dialled: Some("not dialled: bird speaks BGP".to_owned()),
+        agreed: vec!["IPv4 unicast".to_owned(), "route refresh".to_owned()],
+        ..BgpRow::default()
+    };
+    let text = bgp::sessions(&answer(vec![row]), at(15));
+    assert!(text.contains("eth0 (fe80::1)"), "{text}");
+    assert!(text.contains("not configured there"), "{text}");
+    assert!(
+        text.contains("\neth0 speaks IPv4 unicast, route refresh\n"),
+        "{text}"
+    );
+    assert!(
+        text.ends_with("! eth0: not dialled: bird speaks BGP\n"),
+        "{text}"
+    );
+}
+
+#[test]
+fn routes_are_told_with_what_they_say_and_why_not() {
+    let row = |prefix: &str, reason: Option<&str>| RouteRow {
+        peer: "10.0.0.1".to_owned(),
+        prefix: prefix.to_owned(),
+        next_hops: vec!["self".to_owned()],
+        attributes: vec!["med 10".to_owned(), "65000:100".to_owned()],
+        told: reason.is_none(),
+        reason: reason.map(str::to_owned),
+    };
+    let rows = vec![
+        row("10.99.0.1/32", None),
+        row("fd99::1/128", Some("no session")),
+    ];
+    let text = bgp::routes(&answer(rows));
+    let lines: Vec<_> = text.lines().collect();
+    assert!(
+        lines[1].contains("self       med 10,65000:100  yes   -"),
+        "{text}"
+    );
+    assert!(lines[2].ends_with("no    no session"), "{text}");
+}
+
+#[test]
+fn only_what_the_kernel_dropped_is_told() {
+    let row = |segments| TcpRow {
+        counter: "TCPMD5Failure".to_owned(),
+        meaning: "signed with another password".to_owned(),
+        segments,
+    };
+    assert_eq!(bgp::tcp(&answer(vec![row(0)])), "");
+    let text = bgp::tcp(&answer(vec![row(3)]));
+    assert!(
+        text.contains("TCPMD5Failure 3 (signed with another password)"),
+        "{text}"
     );
 }

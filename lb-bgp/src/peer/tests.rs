@@ -878,6 +878,11 @@ fn a_reset_for_a_new_configuration_keeps_the_routes() {
     bench.peer.reconfigure(bench.now, other).unwrap();
     bench.drain();
     bench.assert_ended(conn, cease::CONFIGURATION_CHANGE);
+
+    let conn = bench.establish_with(&helper_open(true));
+    bench.input(Input::Reconnect);
+    bench.assert_ended(conn, cease::CONFIGURATION_CHANGE);
+    assert_eq!(bench.state(), State::Connect);
 }
 
 #[test]

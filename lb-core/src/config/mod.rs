@@ -3,6 +3,7 @@
 //! a setting that is silently without effect is worse than none. Text in, model out; the agent reads the file.
 
 mod affinity;
+mod bgp;
 mod dataplane;
 mod duration;
 mod error;

@@ -2,10 +2,14 @@
 //! elsewhere; here is only which words there are and of which type. Values of sections that this version
 //! refuses are not looked into.
 
+mod bgp;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, de::IgnoredAny};
 use serde_saphyr::Spanned;
+
+pub(super) use bgp::{Bgp, GracefulRestart, NodeBgp, Peer, RouteSettings, ServiceBgp};
 
 pub(super) type Text = Spanned<String>;
 
@@ -49,27 +53,6 @@ pub(super) struct Node {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub(super) struct Bgp {
-    pub(super) asn: Spanned<u32>,
-    pub(super) router_id: Option<Text>,
-    pub(super) listen_port: Option<Spanned<u16>>,
-    pub(super) peers: Vec<Peer>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub(super) struct Peer {
-    pub(super) address: Text,
-    pub(super) asn: Spanned<u32>,
-    pub(super) port: Option<Spanned<u16>>,
-    pub(super) hold_time: Option<Text>,
-    pub(super) next_hop: Option<Text>,
-    pub(super) bfd: Option<Spanned<IgnoredAny>>,
-    pub(super) password_file: Option<Text>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct Layer2 {
     #[serde(default)]
     pub(super) interfaces: Vec<Text>,
@@ -95,6 +78,7 @@ pub(super) struct Service {
     pub(super) name: Text,
     pub(super) addresses: Spanned<Vec<Text>>,
     pub(super) announce: Option<Text>,
+    pub(super) bgp: Option<Spanned<ServiceBgp>>,
     pub(super) external_traffic_policy: Option<Text>,
     pub(super) session_affinity: Option<Text>,
     pub(super) session_affinity_config: Option<Spanned<SessionAffinityConfig>>,

@@ -10,7 +10,7 @@ use std::{
 
 use serde_saphyr::Spanned;
 
-use super::{affinity, duration, error::Problem, names, prefix, schema};
+use super::{affinity, bgp, duration, error::Problem, names, prefix, schema};
 use crate::model::{
     Announce, Endpoint, HealthCheck, Node, Port, Prefix, Protocol, Service, ServicePort,
     TrafficPolicy, WEIGHT_MAX,
@@ -195,6 +195,11 @@ impl Maker<'_> {
                 .load_balancer_source_ranges
                 .as_ref()
                 .map_or_else(BTreeSet::new, |ranges| self.source_ranges(&ranges.value)),
+            bgp: Arc::new(bgp::service(
+                service.bgp.as_ref(),
+                &self.path,
+                self.problems,
+            )),
             health_check: service
                 .health_check
                 .as_ref()

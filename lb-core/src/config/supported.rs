@@ -21,7 +21,7 @@ pub(super) fn refuse_unsupported(file: &schema::File, problems: &mut Vec<Problem
 fn refuse_of_peer(peer: &schema::Peer, index: usize, problems: &mut Vec<Problem>) {
     let field = |name: &str| format!("bgp.peers[{index}].{name}");
     refuse(peer.bfd.as_ref(), field("bfd"), "BFD", problems);
-    let words = [("self", true), ("nodes", false)];
+    let words = [("self", true), ("nodes", true)];
     one_of(peer.next_hop.as_ref(), field("nextHop"), &words, problems);
 }
 

@@ -63,7 +63,7 @@ fn the_whole_example_is_understood() {
         (65_000, 17_900, "10.0.0.11".into())
     );
     assert_eq!(
-        (bgp.peers[0].port, bgp.peers[0].hold_time),
+        (bgp.peers[0].transport.port, bgp.peers[0].hold_time),
         (179, Duration::from_secs(9))
     );
     let service = &config.services[0];
@@ -135,7 +135,7 @@ fn the_router_id_is_the_nodes_ipv4_address() {
 fn an_unknown_field_is_refused() {
     let text = changed("holdTime: 9s", "holdtime: 9s");
     insta::assert_snapshot!(refusal(&text), @r#"
-    unknown field `holdtime`, expected one of address, asn, port, holdTime, nextHop, bfd, passwordFile
+    unknown field `holdtime`, expected one of address, interface, range, asn, localAsn, nodeSelector, port, passive, sourceAddress, sourceInterface, multihop, gtsm, passwordFile, tcpAo, holdTime, connectRetry, families, requiredFamilies, gracefulRestart, receivedRoutesMax, nextHop, sendMax, services, bfd, communities, largeCommunities, extendedCommunities, linkBandwidthMbps, med, localPref, prepend, aggregationLength, aggregationLengthV6
       --> lb.yaml:12:50
        |
     12 |     - {address: 10.0.0.1, asn: 65001, port: 179, holdtime: 9s, nextHop: self}
@@ -170,19 +170,14 @@ fn what_is_no_yaml_is_refused() {
 
 #[test]
 fn what_bgp_does_not_support_yet_is_refused_by_field_and_line() {
-    let peer = "nextHop: nodes, bfd: {interval: 50ms, multiplier: 3}, passwordFile: /run/key";
+    let peer = "nextHop: self, bfd: {interval: 50ms, multiplier: 3}, passwordFile: /run/key";
     let text = changed("nextHop: self", peer);
     insta::assert_snapshot!(refusal(&text), @r#"
-    bgp.peers[0].nextHop: nodes is not supported by this version yet
-      --> lb.yaml:12:73
-       |
-    12 |     - {address: 10.0.0.1, asn: 65001, port: 179, holdTime: 9s, nextHop: nodes, bfd: {interval: 50ms, multiplier: 3}, passwordFile: /run/key}
-       |                                                                         ^
     bgp.peers[0].bfd: BFD is not supported by this version yet
-      --> lb.yaml:12:85
+      --> lb.yaml:12:84
        |
-    12 |     - {address: 10.0.0.1, asn: 65001, port: 179, holdTime: 9s, nextHop: nodes, bfd: {interval: 50ms, multiplier: 3}, passwordFile: /run/key}
-       |                                                                                     ^
+    12 |     - {address: 10.0.0.1, asn: 65001, port: 179, holdTime: 9s, nextHop: self, bfd: {interval: 50ms, multiplier: 3}, passwordFile: /run/key}
+       |                                                                                    ^
     "#);
 }
 
@@ -436,7 +431,7 @@ fn numbers_durations_and_names_must_be_possible() {
        |
     12 |     - {address: 10.0.0.1, asn: 65001, port: 0, holdTime: 2s, nextHop: self}
        |                                             ^
-    bgp.peers[0].holdTime: a hold time is 3s to 65535s, in whole seconds (RFC 4271)
+    bgp.peers[0].holdTime: a hold time is 3s to 65535s, in whole seconds, or 0s for none (RFC 4271)
       --> lb.yaml:12:58
        |
     12 |     - {address: 10.0.0.1, asn: 65001, port: 0, holdTime: 2s, nextHop: self}
@@ -609,6 +604,10 @@ fn a_peer_may_have_a_password_in_a_file() {
     );
     let config = parse(&text, ORIGIN).unwrap();
     let peers = &config.bgp.unwrap().peers;
-    let file = peers[0].password_file.as_deref();
+    let file = peers[0]
+        .transport
+        .authentication
+        .as_ref()
+        .map(|by| by.file().as_path());
     assert_eq!(file, Some(std::path::Path::new("/etc/fairlead/router1")));
 }

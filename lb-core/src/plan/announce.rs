@@ -15,7 +15,7 @@ use super::layer2;
 use crate::{
     DesiredState, Snapshot,
     desired::{ClusterPlan, LocalEndpoint, PortPlan, ServicePlan},
-    model::{Announce, ServicePort},
+    model::{Announce, Remote, ServicePort},
     snapshot::PortFeedback,
 };
 
@@ -181,6 +181,7 @@ pub(super) struct Announcements {
     pub(super) vips: BTreeMap<IpAddr, VipPlan>,
     pub(super) leaving: BTreeMap<IpAddr, Leaving>,
     pub(super) routes: Arc<BTreeSet<IpAddr>>,
+    pub(super) draining_since: Option<Duration>,
     pub(super) drain: Option<Withdrawal>,
     pub(super) replan_at: Option<Duration>,
 }
@@ -191,7 +192,11 @@ pub(super) fn announce(
     services: &BTreeMap<Arc<str>, Arc<ServicePlan>>,
 ) -> Announcements {
     let members = members(services);
-    let own = Own::of(snapshot);
+    let draining_since = draining_since(snapshot, previous);
+    let withdraws_at = draining_since.map(|since| since + grace(snapshot));
+    let withdraws = withdraws_at.is_some_and(|at| at <= snapshot.now) || previous.drain.is_some();
+    let withdraws = withdraws && snapshot.draining;
+    let own = Own::of(snapshot, withdraws);
     let vips: BTreeMap<_, _> = members
         .iter()
         .map(|(&vip, member)| (vip, vip_plan(snapshot, previous, &own, vip, member)))
@@ -207,22 +212,36 @@ pub(super) fn announce(
     } else {
         Arc::new(routes)
     };
-    let drain = drain(snapshot, previous);
+    let drain = withdraws.then(|| drain(snapshot, previous));
     let withdrawals = leaving
         .values()
         .map(|leaving| leaving.withdrawal)
         .chain(drain);
     let replan_at = withdrawals
         .map(|withdrawal| withdrawal.ends_at())
+        .chain(withdraws_at)
         .filter(|&at| at > snapshot.now)
         .min();
     Announcements {
         vips,
         leaving,
         routes,
+        draining_since,
         drain,
         replan_at,
     }
+}
+
+fn draining_since(snapshot: &Snapshot, previous: &DesiredState) -> Option<Duration> {
+    let since = previous.draining_since.unwrap_or(snapshot.now);
+    snapshot.draining.then_some(since)
+}
+
+/// How long routers have to prefer other routes; none if no router listens.
+fn grace(snapshot: &Snapshot) -> Duration {
+    let mut sessions = snapshot.routes.sessions.values();
+    let bgp = snapshot.bgp.as_ref().filter(|_| sessions.any(|up| *up));
+    bgp.map_or(Duration::ZERO, |bgp| bgp.graceful_shutdown)
 }
 
 /// What the Services want of one VIP.
@@ -305,7 +324,7 @@ fn reason(
     };
     match obstacle {
         Some(obstacle) => obstacle,
-        None if snapshot.draining => VipReason::Draining,
+        None if own.withdraws => VipReason::Draining,
         None if !member.serves_here() => match member.has_endpoints() {
             true => VipReason::NoEndpointHere,
             false => VipReason::NoEndpoint,
@@ -314,19 +333,26 @@ fn reason(
     }
 }
 
-/// Which families this node has addresses of, to be next hops. Asked for each VIP, so looked up once.
+/// What of this node counts for every VIP, looked up once: which families it has addresses of, to be next hops, and
+/// whether it gives up all routes.
 struct Own {
     has_v4: bool,
     has_v6: bool,
+    withdraws: bool,
 }
 
 impl Own {
-    fn of(snapshot: &Snapshot) -> Self {
+    fn of(snapshot: &Snapshot, withdraws: bool) -> Self {
         let mut nodes = snapshot.nodes.iter();
         let own = nodes.find(|node| node.name == snapshot.own_node);
+        let has_v6 = own.is_some_and(|node| node.ipv6().is_some());
+        // Peers on an interface take IPv6 next hops for IPv4 (RFC 8950), the link-local one if there is no other.
+        let mut peers = snapshot.bgp.iter().flat_map(|bgp| &bgp.peers);
+        let is_unnumbered = peers.any(|peer| matches!(peer.remote, Remote::Interface(_)));
         Self {
-            has_v4: own.is_some_and(|node| node.ipv4().is_some()),
-            has_v6: own.is_some_and(|node| node.ipv6().is_some()),
+            has_v4: is_unnumbered || own.is_some_and(|node| node.ipv4().is_some()),
+            has_v6: is_unnumbered || has_v6,
+            withdraws,
         }
     }
 
@@ -407,13 +433,10 @@ fn started(
     started
 }
 
-fn drain(snapshot: &Snapshot, previous: &DesiredState) -> Option<Withdrawal> {
-    if !snapshot.draining {
-        return None;
-    }
+fn drain(snapshot: &Snapshot, previous: &DesiredState) -> Withdrawal {
     let held = !snapshot.routes.held.is_empty();
     let drain = previous
         .drain
         .map(|drain| drain.observed(held, snapshot.now));
-    Some(drain.unwrap_or(Withdrawal::started(snapshot.now)))
+    drain.unwrap_or(Withdrawal::started(snapshot.now))
 }

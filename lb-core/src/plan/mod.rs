@@ -7,6 +7,7 @@ mod bgp;
 mod cluster;
 mod endpoints;
 mod layer2;
+pub mod routes;
 mod service;
 mod unreachable;
 
@@ -30,7 +31,17 @@ pub fn plan(snapshot: &Snapshot, previous: &DesiredState) -> DesiredState {
         })
         .collect();
     let announcements = announce::announce(snapshot, previous, &services);
-    let bgp = bgp::plan_bgp(snapshot, &cluster, previous.bgp.as_ref());
+    let is_drained = announcements
+        .drain
+        .is_some_and(|withdrawal| withdrawal.is_over(snapshot.now));
+    let bgp = bgp::plan_bgp(snapshot, &cluster, is_drained, previous.bgp.as_ref());
+    let peer_routes = routes::plan_routes(
+        snapshot,
+        &announcements.routes,
+        bgp.as_ref(),
+        announcements.draining_since.is_some(),
+        &previous.peer_routes,
+    );
     let owned = layer2::owned(snapshot, &announcements.vips, &previous.owned);
     let unreachable = unreachable::plan_unreachable(snapshot, &announcements, previous);
     let mut next = DesiredState {
@@ -43,6 +54,8 @@ pub fn plan(snapshot: &Snapshot, previous: &DesiredState) -> DesiredState {
         routes: announcements.routes,
         owned,
         unreachable,
+        peer_routes,
+        draining_since: announcements.draining_since,
         drain: announcements.drain,
         replan_at: announcements.replan_at,
     };

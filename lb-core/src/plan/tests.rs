@@ -25,6 +25,8 @@ fn bgp() -> Arc<Bgp> {
         asn: 65_000,
         router_id: "10.0.0.11".parse().unwrap(),
         listen_port: 17_900,
+        nodes: Vec::new(),
+        graceful_shutdown: Duration::from_secs(1),
         peers: Vec::new(),
     })
 }

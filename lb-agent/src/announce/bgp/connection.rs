@@ -3,7 +3,12 @@
 //! writes what is left and reads until the peer closes too: with unread octets the kernel would reset it, and
 //! the peer might lose the NOTIFICATION that says why.
 
-use std::{io, net::Shutdown, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, Shutdown},
+    sync::Arc,
+    time::Duration,
+};
 
 use lb_bgp::ConnId;
 use socket2::SockRef;
@@ -14,7 +19,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::socket;
+use super::socket::{self, Distance};
 
 /// How long a closed connection may take to write the rest and to see the peer's end.
 pub(super) const GOODBYE_MAX: Duration = Duration::from_secs(1);
@@ -61,6 +66,16 @@ impl Connection {
     pub(super) fn send(&self, octets: Vec<u8>) {
         // The task is gone only after it reported the end.
         let _ = self.outbound.send(octets);
+    }
+
+    /// Limits how far away the peer may be, from now on.
+    pub(super) fn prepare(
+        &self,
+        remote: IpAddr,
+        hold_time: Duration,
+        distance: Distance,
+    ) -> io::Result<()> {
+        socket::prepare(&self.stream, remote, hold_time, distance)
     }
 
     /// Whether the peer has acknowledged all that was written; one that is broken never will.

@@ -1,20 +1,21 @@
 //! Log lines of a peer: each change of state once with its reason. While a peer stays away, the same attempts
 //! fail in the same way over and over; only the first round is told, the rest is for `RUST_LOG=debug`.
 
-use std::{collections::BTreeSet, net::SocketAddr};
+use std::collections::BTreeSet;
 
 use lb_bgp::{Event, State};
+use lb_core::model::Remote;
 
 /// What was logged of a peer since its session last was up.
 #[derive(Debug)]
 pub(super) struct Journal {
-    peer: SocketAddr,
+    peer: Remote,
     told: BTreeSet<String>,
 }
 
 impl Journal {
     /// Nothing yet.
-    pub(super) fn new(peer: SocketAddr) -> Self {
+    pub(super) fn new(peer: Remote) -> Self {
         Self {
             peer,
             told: BTreeSet::new(),
@@ -23,7 +24,7 @@ impl Journal {
 
     /// Logs an event.
     pub(super) fn log(&mut self, event: &Event) {
-        let peer = self.peer;
+        let peer = &self.peer;
         match event {
             Event::StateChanged { from, to, reason } => {
                 self.log_state(*from, *to, &reason.to_string());
@@ -49,7 +50,7 @@ impl Journal {
     }
 
     fn log_state(&mut self, from: State, to: State, reason: &str) {
-        let peer = self.peer;
+        let peer = &self.peer;
         if from == State::Established && to == State::Idle {
             tracing::info!(%peer, reason, "BGP session ended");
         } else if from == State::Established {

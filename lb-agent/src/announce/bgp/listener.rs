@@ -15,7 +15,10 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 
-use super::{password::Password, port_holder, socket};
+use super::{
+    port_holder,
+    socket::{self, Callers},
+};
 use crate::engine::feedback::Feedback;
 
 /// Time between two attempts to listen.
@@ -39,8 +42,7 @@ pub(super) enum Next {
 struct Wanted {
     port: u16,
     addresses: BTreeSet<IpAddr>,
-    /// By peer.
-    passwords: BTreeMap<IpAddr, Password>,
+    callers: Callers,
 }
 
 /// The listening sockets.
@@ -57,18 +59,13 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    /// Listens on a port of these addresses, and no other. Where a password changes, the sockets are made anew:
+    /// Listens on a port of these addresses, and no other. Where a signature changes, the sockets are made anew:
     /// a connection waiting there was let in under the old ones.
-    pub(super) fn follow(
-        &mut self,
-        port: u16,
-        addresses: &[IpAddr],
-        passwords: BTreeMap<IpAddr, Password>,
-    ) {
+    pub(super) fn follow(&mut self, port: u16, addresses: &[IpAddr], callers: Callers) {
         let wanted = Wanted {
             port,
             addresses: addresses.iter().copied().collect(),
-            passwords,
+            callers,
         };
         if self.wanted.as_ref() == Some(&wanted) {
             return;
@@ -132,7 +129,7 @@ impl Listener {
                 continue;
             }
             let end = SocketAddr::new(*address, wanted.port);
-            match socket::listen(end, &wanted.passwords) {
+            match socket::listen(end, &wanted.callers) {
                 Ok(socket) => {
                     self.sockets.insert(*address, socket);
                 }

@@ -1,21 +1,27 @@
-//! Passwords of peers for TCP MD5 signatures (RFC 2385), from their files. A file is read once and kept as long as
-//! a peer names it, so that a session does not depend on the file staying there; one that cannot be used is tried
-//! again. A password never gets into a log line, and a peer that has one never gets a session without it.
+//! Passwords and keys by which peers sign (RFC 2385, RFC 5925), from their files. The files are looked at again and
+//! again; what was read stays as long as a peer names the file, so that a session does not depend on the file
+//! staying there. A password never gets into a log line, and a peer that has one never gets a session without it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt, fs, io,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
-use lb_core::model::Peer;
+use lb_core::model::{Authentication, Peer};
 use tokio::time::Instant;
+
+use super::socket;
 
 /// Longest key that the kernel takes (TCP_MD5SIG_MAXKEYLEN, include/uapi/linux/tcp.h).
 pub(super) const PASSWORD_LEN_MAX: usize = 80;
-/// Time between two attempts to read a file that cannot be used.
-const RETRY_INTERVAL: Duration = Duration::from_secs(5);
+/// Time from one look at the files to the next: a password that was changed there takes effect by itself.
+const READ_INTERVAL: Duration = Duration::from_secs(2);
+/// Why a session by TCP-AO cannot be had.
+const NO_TCP_AO: &str = "this kernel has no TCP-AO (CONFIG_TCP_AO, Linux 6.7 or later), and without it nothing is \
+    sent: use such a kernel, or `passwordFile`";
 
 /// A secret that both ends of a session share.
 #[derive(Clone, PartialEq, Eq)]
@@ -78,51 +84,94 @@ impl fmt::Debug for Password {
     }
 }
 
+/// How segments of a session are signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Signature {
+    /// TCP MD5 (RFC 2385).
+    Md5(Password),
+    /// TCP-AO (RFC 5925).
+    Ao {
+        /// The master key.
+        key: Password,
+        /// KeyID of what we send.
+        send_id: u8,
+        /// KeyID of what the peer sends.
+        receive_id: u8,
+        /// As the kernel's crypto API calls it.
+        algorithm: &'static str,
+    },
+}
+
 /// The files that peers name.
 #[derive(Debug, Default)]
 pub(super) struct Passwords {
     files: BTreeMap<PathBuf, Result<Password, String>>,
-    retry_at: Option<Instant>,
+    read_at: Option<Instant>,
 }
 
 impl Passwords {
-    /// Reads what these peers name and is not known yet, and forgets the rest.
-    pub(super) fn follow(&mut self, peers: &[Peer], now: Instant) {
-        let named = |path: &Path| {
-            peers
-                .iter()
-                .any(|p| p.password_file.as_deref() == Some(path))
-        };
-        let is_due = self.retry_at.is_some_and(|at| at <= now);
-        self.files
-            .retain(|path, read| named(path) && (read.is_ok() || !is_due));
-        for path in peers.iter().filter_map(|peer| peer.password_file.as_ref()) {
-            if !self.files.contains_key(path) {
+    /// Reads what these peers name: at once what is not known yet, and all of it every [`READ_INTERVAL`]. A file
+    /// that was good and is no more does not count: sessions outlive it.
+    pub(super) fn follow(&mut self, peers: &[Arc<Peer>], now: Instant) {
+        let files = peers
+            .iter()
+            .filter_map(|peer| peer.transport.authentication.as_ref());
+        let named: BTreeSet<_> = files.map(Authentication::file).collect();
+        self.files.retain(|path, _| named.contains(path));
+        let is_due = self.read_at.is_some_and(|at| at <= now);
+        for &path in &named {
+            if is_due || !self.files.contains_key(path) {
                 let read = Password::read(path).map_err(|error| error.to_string());
-                self.files.insert(path.clone(), read);
+                self.keep(path, read);
             }
         }
-        let has_problem = self.files.values().any(Result::is_err);
-        let next = self.retry_at.filter(|_| !is_due);
-        self.retry_at = has_problem.then(|| next.unwrap_or(now + RETRY_INTERVAL));
+        let next = self.read_at.filter(|_| !is_due);
+        self.read_at = (!named.is_empty()).then(|| next.unwrap_or(now + READ_INTERVAL));
     }
 
-    /// A peer's password, if it is to have one; or why it cannot.
-    pub(super) fn of(&self, peer: &Peer) -> Result<Option<&Password>, &str> {
-        let file = peer
-            .password_file
-            .as_ref()
-            .and_then(|path| self.files.get(path));
-        match file {
-            None => Ok(None),
-            Some(Ok(password)) => Ok(Some(password)),
-            Some(Err(problem)) => Err(problem),
+    fn keep(&mut self, path: &Path, read: Result<Password, String>) {
+        match (self.files.get(path), read) {
+            (Some(Ok(_)), Err(problem)) => {
+                tracing::debug!(%problem, "a password file that was good is not; what was read stays");
+            }
+            (_, read) => {
+                self.files.insert(path.to_owned(), read);
+            }
         }
     }
 
-    /// When [`Passwords::follow`] reads a file again.
-    pub(super) fn retry_at(&self) -> Option<Instant> {
-        self.retry_at
+    /// How a peer's sessions are signed, if they are to be; or why they cannot be.
+    pub(super) fn of(&self, peer: &Peer) -> Result<Option<Signature>, String> {
+        let Some(by) = &peer.transport.authentication else {
+            return Ok(None);
+        };
+        let Some(read) = self.files.get(by.file()) else {
+            return Err("its key was not read yet".to_owned());
+        };
+        let key = read.clone()?;
+        let Authentication::Ao {
+            send_id,
+            receive_id,
+            algorithm,
+            ..
+        } = by
+        else {
+            return Ok(Some(Signature::Md5(key)));
+        };
+        if !socket::knows_tcp_ao() {
+            return Err(NO_TCP_AO.to_owned());
+        }
+        Ok(Some(Signature::Ao {
+            key,
+            send_id: *send_id,
+            receive_id: *receive_id,
+            algorithm,
+        }))
+    }
+
+    /// When [`Passwords::follow`] reads the files again.
+    pub(super) fn read_at(&self) -> Option<Instant> {
+        self.read_at
     }
 }
 

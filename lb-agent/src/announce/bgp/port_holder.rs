@@ -1,6 +1,5 @@
-//! Which process listens where we want to, for a log line: from the socket's inode in `/proc/net/tcp` and `tcp6`
-//! to the process that has it open (proc(5)). Best effort: without the right to look into other processes
-//! there is no answer.
+//! The kernel's tables of TCP sockets, `/proc/net/tcp` and `tcp6`, and which process has one open, for a log line
+//! (proc(5)). Best effort: without the right to look into other processes nobody is found.
 
 use std::{
     fs,
@@ -8,17 +7,46 @@ use std::{
     path::Path,
 };
 
-/// State of a listening socket in `/proc/net/tcp` (TCP_LISTEN, include/net/tcp_states.h).
-const LISTEN: &str = "0A";
+/// A socket, as far as anybody asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Row {
+    /// What it is doing.
+    pub(super) state: TcpState,
+    /// Its own end; IPv4 in IPv6 form is told as IPv4.
+    pub(super) local: SocketAddr,
+    /// The far end.
+    pub(super) remote: SocketAddr,
+    /// By which a process has it open.
+    pub(super) inode: u64,
+}
+
+/// States that matter here (include/net/tcp_states.h).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TcpState {
+    /// TCP_ESTABLISHED, 1.
+    Established,
+    /// TCP_LISTEN, 10.
+    Listen,
+}
+
+/// All sockets of this network namespace that listen or are connected.
+pub(super) fn rows() -> Vec<Row> {
+    let tables = ["/proc/net/tcp", "/proc/net/tcp6"];
+    let texts = tables
+        .iter()
+        .filter_map(|path| fs::read_to_string(path).ok());
+    texts.flat_map(|text| parse(&text)).collect()
+}
 
 /// The holder of an address or of its wildcard, as "bird (process 123)".
 pub(super) fn find(address: SocketAddr) -> Option<String> {
-    let tables = ["/proc/net/tcp", "/proc/net/tcp6"];
-    let inodes = tables
-        .iter()
-        .filter_map(|path| fs::read_to_string(path).ok())
-        .flat_map(|table| listening_inodes(&table, address));
-    let sockets: Vec<_> = inodes.map(|inode| format!("socket:[{inode}]")).collect();
+    let rows = rows().into_iter().filter(|row| {
+        let ip = row.local.ip();
+        row.state == TcpState::Listen
+            && row.local.port() == address.port()
+            && (ip == address.ip() || ip.is_unspecified())
+    });
+    let sockets: Vec<_> = rows.map(|row| format!("socket:[{}]", row.inode)).collect();
     let processes = fs::read_dir("/proc").ok()?.filter_map(Result::ok);
     let (id, holder) = processes
         .filter_map(|entry| {
@@ -32,18 +60,28 @@ pub(super) fn find(address: SocketAddr) -> Option<String> {
     Some(format!("{} (process {id})", name.trim_end()))
 }
 
-/// Inodes of sockets that listen on an address or its wildcard, from the text of a table.
-fn listening_inodes(table: &str, address: SocketAddr) -> Vec<u64> {
-    let of_line = |line: &str| {
+/// The rows of a table's text.
+fn parse(table: &str) -> Vec<Row> {
+    let row = |line: &str| {
         let fields: Vec<_> = line.split_whitespace().collect();
-        let (local_ip, local_port) = fields.get(1)?.rsplit_once(':')?;
-        let local_ip = ip_address(local_ip)?;
-        let is_it = *fields.get(3)? == LISTEN
-            && u16::from_str_radix(local_port, 16) == Ok(address.port())
-            && (local_ip == address.ip() || local_ip.is_unspecified());
-        is_it.then(|| fields.get(9)?.parse().ok()).flatten()
+        Some(Row {
+            state: match *fields.get(3)? {
+                "01" => TcpState::Established,
+                "0A" => TcpState::Listen,
+                _ => return None,
+            },
+            local: socket_address(fields.get(1)?)?,
+            remote: socket_address(fields.get(2)?)?,
+            inode: fields.get(9)?.parse().ok()?,
+        })
     };
-    table.lines().skip(1).filter_map(of_line).collect()
+    table.lines().skip(1).filter_map(row).collect()
+}
+
+fn socket_address(text: &str) -> Option<SocketAddr> {
+    let (ip, port) = text.rsplit_once(':')?;
+    let port = u16::from_str_radix(port, 16).ok()?;
+    Some(SocketAddr::new(ip_address(ip)?.to_canonical(), port))
 }
 
 /// The kernel writes addresses as words in its own byte order.

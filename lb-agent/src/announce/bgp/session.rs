@@ -1,45 +1,42 @@
 //! The task of one peer: carries octets, time and commands to the machine of `lb-bgp`, and carries out what the
-//! machine answers. It decides nothing about the protocol. What it adds is knowing when the peer's TCP has
-//! acknowledged a withdraw, by looking at the send queue until it is empty.
+//! machine answers. It decides nothing about the protocol; what is to be told of it is beside.
+
+mod news;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::{IpAddr, SocketAddr},
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
-use lb_bgp::{
-    ConnId, Event, Family, Input, Output, Peer, PeerConfig, PerFamily, Reason, RouteSet, Shutdown,
-    State, wire::notification::cease,
-};
+use lb_bgp::{ConnId, Input, Output, Peer, PeerConfig, RouteSet, Shutdown};
+use lb_core::model::Remote;
 use tokio::{
     net::TcpStream,
     sync::mpsc::{self, Receiver, Sender, UnboundedReceiver, UnboundedSender},
     task::{AbortHandle, JoinSet},
 };
 
+use self::news::News;
 use super::{
     connection::{Connection, Happening},
-    held::Held,
-    journal::Journal,
-    password::Password,
-    socket,
+    socket::{self, Transport},
 };
 use crate::engine::feedback::PeerSession;
 
 /// What happened and waits to be told to the machine; connections wait when it is full.
 const HAPPENINGS_WAITING_MAX: usize = 64;
-/// Time between two looks at the send queue while a withdraw waits for its acknowledgement.
-const ACKNOWLEDGEMENT_POLL: Duration = Duration::from_millis(5);
 
 /// Whom a session is with.
 #[derive(Debug)]
-pub(super) struct Remote {
-    /// Where to dial.
-    pub(super) peer: SocketAddr,
-    /// What connections are signed with.
-    pub(super) password: Option<Password>,
+pub(super) struct Counterpart {
+    /// What it is called.
+    pub(super) name: Remote,
+    /// The range that it was found in: the session ends with its connection.
+    pub(super) range: Option<Remote>,
+    /// How connections are made.
+    pub(super) transport: Transport,
 }
 
 /// What the speaker tells a session.
@@ -49,6 +46,10 @@ pub(super) enum Command {
     Routes(Arc<RouteSet>),
     /// Another configuration for the same peer.
     Configure(PeerConfig),
+    /// Connections are made in another way; those that are up in the old way end if they must.
+    Transport(Transport),
+    /// Why the peer is not dialled, if it could be.
+    NotDialled(Option<Arc<str>>),
     /// The peer has dialled us.
     Accepted(TcpStream),
     /// End the session and the task.
@@ -61,107 +62,78 @@ pub(super) enum Command {
 #[derive(Debug)]
 pub(super) enum Report {
     /// The session as it is now.
-    Session(PeerSession),
+    Session(Box<PeerSession>),
     /// What the peer may still have routes to.
     Held {
-        /// The peer's address.
-        peer: IpAddr,
+        /// The peer.
+        peer: Remote,
         /// VIPs.
         vips: BTreeSet<IpAddr>,
     },
     /// The task has ended.
-    Ended(IpAddr),
+    Ended(Remote),
 }
 
 /// Runs the session with one peer until it is stopped and its last words are written.
 pub(super) async fn run(
-    remote: Remote,
+    counterpart: Counterpart,
     config: PeerConfig,
     mut commands: UnboundedReceiver<Command>,
     reports: UnboundedSender<Report>,
 ) {
     let (happenings, mut happened) = mpsc::channel(HAPPENINGS_WAITING_MAX);
     let hold_time = proposed_hold_time(&config);
-    let peer = remote.peer;
+    let name = counterpart.name.clone();
     match Peer::new(config, Instant::now()) {
         Ok(machine) => {
-            let mut session = Session::new(remote, machine, hold_time, happenings, reports.clone());
+            let news = News::new(&counterpart, reports.clone());
+            let mut session = Session {
+                is_dynamic: counterpart.range.is_some(),
+                transport: counterpart.transport,
+                machine,
+                news,
+                routes: Arc::default(),
+                proposed_hold_time: hold_time,
+                dialling: None,
+                connections: BTreeMap::new(),
+                accepted_count: 0,
+                happenings,
+                tasks: JoinSet::new(),
+            };
             session.machine.handle(Instant::now(), Input::Start);
             session.follow(&mut commands, &mut happened).await;
             drop(happened);
             session.finish().await;
         }
         Err(error) => {
-            tracing::error!(%peer, %error, "there can be no BGP session");
-            let _ = reports.send(Report::Session(PeerSession::impossible(
-                peer.ip(),
-                error.to_string(),
-            )));
+            tracing::error!(peer = %name, %error, "there can be no BGP session");
+            let session = PeerSession::impossible(name.clone(), error.to_string());
+            let _ = reports.send(Report::Session(Box::new(session)));
             while !matches!(
                 commands.recv().await,
                 None | Some(Command::Stop(_) | Command::Abandon)
             ) {}
         }
     }
-    let _ = reports.send(Report::Ended(peer.ip()));
+    let _ = reports.send(Report::Ended(name));
 }
 
 struct Session {
-    peer: SocketAddr,
-    password: Option<Password>,
+    /// The peer found us: without a connection nothing is left of it.
+    is_dynamic: bool,
+    transport: Transport,
     machine: Peer,
-    journal: Journal,
+    news: News,
     routes: Arc<RouteSet>,
-    held: Held,
-    /// As negotiated in the last session.
-    hold_time: Duration,
-    /// For how long the peer keeps routes without a session, as negotiated in the last one.
-    restart_time: Duration,
-    /// Whether a NOTIFICATION other than Hard Reset counts as a restart.
-    hard_reset: bool,
     proposed_hold_time: Duration,
     dialling: Option<(ConnId, AbortHandle)>,
     connections: BTreeMap<ConnId, Connection>,
     accepted_count: u64,
     happenings: Sender<Happening>,
     tasks: JoinSet<()>,
-    since: SystemTime,
-    reports: UnboundedSender<Report>,
-    told_session: Option<PeerSession>,
-    told_held: BTreeSet<IpAddr>,
 }
 
 impl Session {
-    fn new(
-        Remote { peer, password }: Remote,
-        machine: Peer,
-        proposed_hold_time: Duration,
-        happenings: Sender<Happening>,
-        reports: UnboundedSender<Report>,
-    ) -> Self {
-        Self {
-            peer,
-            password,
-            machine,
-            journal: Journal::new(peer),
-            routes: Arc::default(),
-            held: Held::default(),
-            hold_time: Duration::ZERO,
-            restart_time: Duration::ZERO,
-            hard_reset: false,
-            proposed_hold_time,
-            dialling: None,
-            connections: BTreeMap::new(),
-            accepted_count: 0,
-            happenings,
-            tasks: JoinSet::new(),
-            since: SystemTime::now(),
-            reports,
-            told_session: None,
-            told_held: BTreeSet::new(),
-        }
-    }
-
     async fn follow(
         &mut self,
         commands: &mut UnboundedReceiver<Command>,
@@ -169,6 +141,9 @@ impl Session {
     ) {
         loop {
             let wake = self.carry_out();
+            if self.is_dynamic && self.is_forgotten() {
+                return;
+            }
             tokio::select! {
                 command = commands.recv() => {
                     let command = command.unwrap_or(Command::Stop(Shutdown::Deconfigured));
@@ -190,15 +165,18 @@ impl Session {
             Command::Routes(routes) => {
                 self.routes = Arc::clone(&routes);
                 self.machine.handle(now, Input::Routes(routes));
-                self.held.want(self.sendable());
+                self.news.want(&self.machine, &self.routes);
             }
             Command::Configure(config) => {
                 self.proposed_hold_time = proposed_hold_time(&config);
                 if let Err(error) = self.machine.reconfigure(now, config) {
-                    tracing::error!(peer = %self.peer, %error, "the BGP session stays as it was configured");
+                    let peer = self.transport.peer;
+                    tracing::error!(%peer, %error, "the BGP session stays as it was configured");
                 }
-                self.held.want(self.sendable());
+                self.news.want(&self.machine, &self.routes);
             }
+            Command::Transport(transport) => self.change_transport(now, transport),
+            Command::NotDialled(why) => self.news.not_dialled(why),
             Command::Accepted(stream) => self.accept(now, stream),
             Command::Stop(shutdown) => {
                 self.machine.handle(now, Input::Stop(shutdown));
@@ -208,6 +186,34 @@ impl Session {
             Command::Abandon => return false,
         }
         true
+    }
+
+    /// The port counts for the next dialling; distances are for the kernel to check from now on; the rest is what the
+    /// peer knows a connection by.
+    fn change_transport(&mut self, now: Instant, transport: Transport) {
+        let needs_connection = Transport {
+            peer: SocketAddr::new(transport.peer.ip(), self.transport.peer.port()),
+            distance: self.transport.distance,
+            ..transport.clone()
+        };
+        let reconnect = needs_connection != self.transport;
+        self.transport = transport;
+        if reconnect {
+            self.machine.handle(now, Input::Reconnect);
+            return;
+        }
+        for connection in self.connections.values() {
+            let (ip, distance) = (self.transport.peer.ip(), self.transport.distance);
+            if let Err(error) = connection.prepare(ip, self.proposed_hold_time, distance) {
+                tracing::warn!(peer = %ip, %error, "the distance to the BGP peer cannot be limited");
+            }
+        }
+    }
+
+    /// Whether a peer that found us is gone, and its routes of ours with it.
+    fn is_forgotten(&self) -> bool {
+        let was_here = self.accepted_count > 0;
+        was_here && self.connections.is_empty() && self.news.is_forgotten()
     }
 
     fn pass_on(&mut self, happening: Happening) {
@@ -309,7 +315,8 @@ impl Session {
         id: ConnId,
         stream: TcpStream,
     ) -> std::io::Result<(SocketAddr, SocketAddr)> {
-        socket::prepare(&stream, self.peer.ip(), self.proposed_hold_time)?;
+        let (ip, distance) = (self.transport.peer.ip(), self.transport.distance);
+        socket::prepare(&stream, ip, self.proposed_hold_time, distance)?;
         let ends = (stream.local_addr()?, stream.peer_addr()?);
         let connection = Connection::start(id, stream, self.happenings.clone(), &mut self.tasks);
         self.connections.insert(id, connection);
@@ -318,12 +325,11 @@ impl Session {
 
     /// Carries out all that the machine wants now; gives the time to wake it.
     fn carry_out(&mut self) -> Option<Instant> {
-        let mut is_news = self.told_session.is_none();
         let machine_wake = loop {
             match self.machine.poll(Instant::now()) {
                 Output::Connect(id) => {
                     // The attempt before may have timed out, which changes no state.
-                    is_news = true;
+                    self.news.is_urgent();
                     self.dial(id);
                 }
                 Output::Send { conn, bytes } => {
@@ -332,34 +338,20 @@ impl Session {
                     }
                 }
                 Output::Close(id) => self.close(id),
-                Output::Event(event) => {
-                    is_news = true;
-                    self.hear(&event);
-                }
+                Output::Event(event) => self.news.hear(&event, &self.machine, &self.routes),
                 Output::Wait(wake) => break wake,
             }
         };
-        self.look_for_acknowledgement();
-        self.held.expire(Instant::now());
-        if is_news {
-            self.tell_session();
-        }
-        self.tell_held();
-        let look_again = self
-            .held
-            .awaits_acknowledgement()
-            .then(|| Instant::now() + ACKNOWLEDGEMENT_POLL);
-        [machine_wake, look_again, self.held.lapses_at()]
-            .into_iter()
-            .flatten()
-            .min()
+        let signed = self.transport.signature.is_some();
+        let connections = self.connections.values();
+        let told = self.news.tell(&self.machine, connections, signed);
+        [machine_wake, told].into_iter().flatten().min()
     }
 
     fn dial(&mut self, id: ConnId) {
-        let (peer, happenings) = (self.peer, self.happenings.clone());
-        let password = self.password.clone();
+        let (transport, happenings) = (self.transport.clone(), self.happenings.clone());
         let dial = async move {
-            let happening = match socket::dial(peer, password.as_ref()).await {
+            let happening = match socket::dial(&transport).await {
                 Ok(stream) => Happening::Connected(id, stream),
                 Err(error) => Happening::ConnectFailed(id, error),
             };
@@ -372,112 +364,6 @@ impl Session {
         self.connections.remove(&id);
         if let Some((_, dial)) = self.dialling.take_if(|(dialling, _)| *dialling == id) {
             dial.abort();
-        }
-    }
-
-    fn hear(&mut self, event: &Event) {
-        self.journal.log(event);
-        match event {
-            Event::StateChanged { from, to, reason } => {
-                self.since = SystemTime::now();
-                if *from == State::Established {
-                    self.forget_session(reason);
-                }
-                if *to == State::Established {
-                    self.held.want(self.sendable());
-                    self.held.session_up();
-                }
-            }
-            Event::SessionUp(negotiated) => {
-                self.hold_time = negotiated.hold_time;
-                self.restart_time = negotiated.restart_time;
-                self.hard_reset = negotiated.hard_reset;
-            }
-            Event::InSync { .. } => self.held.written(),
-            _ => {}
-        }
-    }
-
-    fn forget_session(&mut self, reason: &Reason) {
-        let now = Instant::now();
-        let keeps = !self.restart_time.is_zero();
-        match reason {
-            Reason::NotificationReceived(notification)
-                if keeps && self.hard_reset && notification.code != cease::HARD_RESET =>
-            {
-                self.held.session_retained(now, self.restart_time);
-            }
-            Reason::ConnectionLost(None) if keeps => {
-                self.held.session_retained(now, self.restart_time);
-            }
-            Reason::NotificationReceived(_) | Reason::ConnectionLost(None) => {
-                self.held.session_ended_by_peer();
-            }
-            Reason::Stopped => self.held.session_lost(now, self.hold_time),
-            // Without a hold time it may never find out.
-            _ if keeps && !self.hold_time.is_zero() => {
-                let at_most = self.hold_time + self.restart_time;
-                self.held.session_retained(now, at_most);
-            }
-            _ => self.held.session_lost(now, self.hold_time),
-        }
-    }
-
-    fn look_for_acknowledgement(&mut self) {
-        if self.held.awaits_acknowledgement()
-            && self.connections.values().all(Connection::is_acknowledged)
-        {
-            self.held.acknowledged();
-        }
-    }
-
-    /// VIPs of the families that this session carries.
-    fn sendable(&self) -> BTreeSet<IpAddr> {
-        let families = self.machine.status().families;
-        let prefixes = self.routes.keys();
-        prefixes
-            .filter(|prefix| families[prefix.family()].held_back.is_none())
-            .map(|prefix| prefix.address())
-            .collect()
-    }
-
-    fn tell_session(&mut self) {
-        let status = self.machine.status();
-        let is_up = status.state == State::Established;
-        let session = PeerSession {
-            peer: self.peer.ip(),
-            state: status.state.into(),
-            since: self.since,
-            hold_time: Some(self.hold_time).filter(|hold_time| is_up && !hold_time.is_zero()),
-            restart_time: Some(self.restart_time).filter(|time| is_up && !time.is_zero()),
-            routes_sent: Family::ALL
-                .into_iter()
-                .map(|family| status.families[family].sent)
-                .sum(),
-            held_back: PerFamily::from_fn(|family| status.families[family].held_back),
-            last_error: status.last_error.map(|error| self.in_words(&error.reason)),
-        };
-        if self.told_session.as_ref() != Some(&session) {
-            self.told_session = Some(session.clone());
-            let _ = self.reports.send(Report::Session(session));
-        }
-    }
-
-    /// A wrong password looks like a peer that is not there: the kernels drop what is not signed as it should be.
-    fn in_words(&self, reason: &Reason) -> String {
-        match reason {
-            Reason::ConnectTimedOut if self.password.is_some() => {
-                format!("{reason}; is the password the same at both ends?")
-            }
-            _ => reason.to_string(),
-        }
-    }
-
-    fn tell_held(&mut self) {
-        if self.told_held != *self.held.vips() {
-            self.told_held.clone_from(self.held.vips());
-            let (peer, vips) = (self.peer.ip(), self.told_held.clone());
-            let _ = self.reports.send(Report::Held { peer, vips });
         }
     }
 

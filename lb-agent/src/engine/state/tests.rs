@@ -11,13 +11,14 @@ use lb_core::{
     Snapshot,
     config::{Config, Origin, parse},
     keys::ClusterKeys,
+    model::Remote,
     probes::Probe,
     snapshot::{DatapathFacts, Neighbours, PortFeedback, Takeover},
 };
 
 use super::{Effect, State};
 use crate::{
-    engine::feedback::{Applied, Feedback, PeerSession, SessionState},
+    engine::feedback::{Applied, Feedback, Figures, PeerSession, SessionState},
     sources::Change,
 };
 
@@ -270,25 +271,39 @@ fn a_peer_that_never_acknowledges_holds_up_nothing_for_long() {
 fn sessions_come_and_go_as_their_peers_do() {
     let mut state = started();
     let session = PeerSession {
-        peer: "10.0.0.1".parse().unwrap(),
+        peer: Remote::Address("10.0.0.1".parse().unwrap()),
+        range: None,
+        address: Some("10.0.0.1".parse().unwrap()),
         state: SessionState::Established,
+        not_configured_there: false,
+        not_dialled: None,
         since: SystemTime::UNIX_EPOCH,
-        hold_time: Some(Duration::from_secs(9)),
-        restart_time: None,
-        routes_sent: 0,
+        agreed: None,
+        figures: Figures::default(),
         held_back: PerFamily::default(),
         last_error: None,
     };
-    assert!(state.hear(Feedback::Session(session.clone())));
+    assert!(state.hear(Feedback::Session(Box::new(session.clone()))));
     let more = PeerSession {
-        routes_sent: 1,
+        figures: Figures {
+            routes_sent: 1,
+            ..Figures::default()
+        },
         ..session.clone()
     };
-    assert!(!state.hear(Feedback::Session(more)), "still established");
-    assert_eq!(state.view().told.sessions[&session.peer].routes_sent, 1);
+    assert!(
+        !state.hear(Feedback::Session(Box::new(more))),
+        "still established"
+    );
+    assert_eq!(
+        state.view().told.sessions[&session.peer]
+            .figures
+            .routes_sent,
+        1
+    );
     assert_eq!(
         state.view().snapshot.routes.sessions,
-        BTreeMap::from([(session.peer, true)])
+        BTreeMap::from([(session.peer.clone(), true)])
     );
     state.hear(Feedback::SessionGone(session.peer));
     assert!(state.view().told.sessions.is_empty());

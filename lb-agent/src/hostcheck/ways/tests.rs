@@ -15,6 +15,7 @@ fn link(mtu_bytes: u16) -> Link {
         mac: Mac::default(),
         mtu_bytes,
         addresses: vec![],
+        subnets: Vec::new(),
     }
 }
 

@@ -13,6 +13,7 @@ fn interface(ifindex: u32, name: &str, master_ifindex: Option<u32>) -> Interface
         is_up: true,
         master_ifindex,
         addresses: Vec::new(),
+        subnets: Vec::new(),
     }
 }
 

@@ -1,9 +1,10 @@
-use std::{fs, path::PathBuf};
+use std::{fs, path::PathBuf, sync::Arc};
 
-use lb_core::model::Peer;
+use lb_core::model::{Authentication, Peer, Remote};
 use tokio::time::Instant;
 
-use super::{Password, Passwords, RETRY_INTERVAL};
+use super::{Password, Passwords, READ_INTERVAL, Signature};
+use crate::announce::bgp::socket;
 
 /// A file of its own, which goes with the test.
 struct File(PathBuf);
@@ -23,14 +24,10 @@ impl Drop for File {
     }
 }
 
-fn peer(path: &File) -> Peer {
-    Peer {
-        address: "10.0.0.1".parse().unwrap(),
-        asn: 65001,
-        port: 179,
-        hold_time: std::time::Duration::from_secs(9),
-        password_file: Some(path.0.clone()),
-    }
+fn peer(path: &File) -> Arc<Peer> {
+    let mut peer = Peer::new(Remote::Address([10, 0, 0, 1].into()), 65001);
+    peer.transport.authentication = Some(Authentication::Md5(path.0.clone()));
+    Arc::new(peer)
 }
 
 #[test]
@@ -61,27 +58,62 @@ fn a_file_that_is_no_password_is_refused_by_its_path() {
 }
 
 #[test]
-fn a_file_is_read_once_and_a_bad_one_again() {
+fn a_changed_password_is_found_and_a_lost_one_kept() {
     let file = File::new("again", "");
     let peer = peer(&file);
     let now = Instant::now();
     let mut passwords = Passwords::default();
     let follow = |passwords: &mut Passwords, at| passwords.follow(std::slice::from_ref(&peer), at);
+    let bytes = |passwords: &Passwords| match passwords.of(&peer) {
+        Ok(Some(Signature::Md5(password))) => password.bytes().to_vec(),
+        other => panic!("{other:?}"),
+    };
 
     follow(&mut passwords, now);
     assert!(passwords.of(&peer).is_err(), "never without a password");
     fs::write(&file.0, "secret").unwrap();
     follow(&mut passwords, now);
     assert!(passwords.of(&peer).is_err(), "not yet");
-    assert_eq!(passwords.retry_at(), Some(now + RETRY_INTERVAL));
-    follow(&mut passwords, now + RETRY_INTERVAL);
-    assert_eq!(passwords.of(&peer).unwrap().unwrap().bytes(), b"secret");
-    assert_eq!(passwords.retry_at(), None);
+    assert_eq!(passwords.read_at(), Some(now + READ_INTERVAL));
+    follow(&mut passwords, now + READ_INTERVAL);
+    assert_eq!(bytes(&passwords), b"secret");
+
+    fs::write(&file.0, "another").unwrap();
+    follow(&mut passwords, now + 2 * READ_INTERVAL);
+    assert_eq!(bytes(&passwords), b"another");
 
     fs::remove_file(&file.0).unwrap();
-    follow(&mut passwords, now + 2 * RETRY_INTERVAL);
-    assert!(passwords.of(&peer).is_ok(), "a session outlives the file");
-    passwords.follow(&[], now + 2 * RETRY_INTERVAL);
-    follow(&mut passwords, now + 3 * RETRY_INTERVAL);
+    follow(&mut passwords, now + 3 * READ_INTERVAL);
+    assert_eq!(bytes(&passwords), b"another", "a session outlives the file");
+    passwords.follow(&[], now + 3 * READ_INTERVAL);
+    assert_eq!(passwords.read_at(), None);
+    follow(&mut passwords, now + 4 * READ_INTERVAL);
     assert!(passwords.of(&peer).is_err(), "nobody had named it");
+}
+
+/// Where the kernel has none; a clear-text session would be worse than none.
+#[test]
+fn tcp_ao_is_refused_where_the_kernel_lacks_it() {
+    let file = File::new("ao", "secret");
+    let mut peer = (*peer(&file)).clone();
+    peer.transport.authentication = Some(Authentication::Ao {
+        key_file: file.0.clone(),
+        send_id: 1,
+        receive_id: 2,
+        algorithm: "hmac(sha1)",
+    });
+    let peer = Arc::new(peer);
+    let mut passwords = Passwords::default();
+    passwords.follow(std::slice::from_ref(&peer), Instant::now());
+    match passwords.of(&peer) {
+        Ok(Some(Signature::Ao {
+            send_id: 1,
+            receive_id: 2,
+            ..
+        })) => {
+            assert!(socket::knows_tcp_ao());
+        }
+        Err(problem) => assert!(problem.contains("CONFIG_TCP_AO") && !socket::knows_tcp_ao()),
+        other => panic!("{other:?}"),
+    }
 }

@@ -1,6 +1,6 @@
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 
-use super::{find, ip_address, listening_inodes};
+use super::{TcpState, find, ip_address, parse};
 
 const HEADER: &str = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n";
 const REST: &str = "00000000:00000000 00:00000000 00000000     0        0";
@@ -16,23 +16,25 @@ fn table(rows: &[(&str, &str, u64)]) -> String {
     table
 }
 
-fn address(text: &str) -> SocketAddr {
-    text.parse().unwrap()
-}
-
 #[test]
 #[cfg(target_endian = "little")]
-fn only_what_listens_on_the_address_or_everywhere_counts() {
+fn sockets_that_listen_or_are_connected_are_read() {
     let table = table(&[
         ("0B00000A:45EC", "0A", 1),
         ("0B00000A:45EC", "01", 2),
-        ("0C00000A:45EC", "0A", 3),
-        ("00000000:45EC", "0A", 4),
-        ("0B00000A:00B3", "0A", 5),
+        ("0C00000A:00B3", "06", 3),
+        ("0000000000000000FFFF00000B00000A:00B3", "01", 4),
     ]);
-    assert_eq!(listening_inodes(&table, address("10.0.0.11:17900")), [1, 4]);
-    assert_eq!(listening_inodes(&table, address("10.0.0.11:179")), [5]);
-    assert!(listening_inodes(&table, address("10.0.0.11:180")).is_empty());
+    let rows = parse(&table);
+    let read: Vec<_> = rows.iter().map(|row| (row.state, row.inode)).collect();
+    let (listen, established) = (TcpState::Listen, TcpState::Established);
+    assert_eq!(read, [(listen, 1), (established, 2), (established, 4)]);
+    assert_eq!(rows[0].local.to_string(), "10.0.0.11:17900");
+    assert_eq!(
+        rows[2].local.to_string(),
+        "10.0.0.11:179",
+        "IPv4 in IPv6 form"
+    );
 }
 
 #[test]
