@@ -37,11 +37,13 @@ pub enum MapId {
     Interfaces,
     /// [`crate::source::SourceLine`]s, handed out in powers of two.
     SourceRanges,
+    /// Words of four node indices: which node is home to whose fragments ([`crate::fragment::home`]).
+    Homes,
 }
 
 impl MapId {
     /// Every map of the image, in order.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Config,
         Self::ServicesHead,
         Self::VipFilter,
@@ -55,6 +57,7 @@ impl MapId {
         Self::NodeAddresses,
         Self::Interfaces,
         Self::SourceRanges,
+        Self::Homes,
     ];
 
     /// The map's name in the object and in the pin folder (at most 15 characters, `BPF_OBJ_NAME_LEN`).
@@ -74,6 +77,7 @@ impl MapId {
             Self::NodeAddresses => "node_addresses",
             Self::Interfaces => "interfaces",
             Self::SourceRanges => "source_ranges",
+            Self::Homes => "homes",
         }
     }
 
@@ -82,7 +86,7 @@ impl MapId {
     pub const fn element_bytes(self) -> usize {
         match self {
             Self::Config => size_of::<crate::config::Config>(),
-            Self::ServicesHead | Self::VipFilter | Self::EndpointFilter => 8,
+            Self::ServicesHead | Self::VipFilter | Self::EndpointFilter | Self::Homes => 8,
             Self::Services => size_of::<crate::service::ServiceBucket>(),
             Self::ServiceCold => size_of::<crate::service::ServiceCold>(),
             Self::Rows => size_of::<crate::row::RowLine>(),
@@ -121,6 +125,8 @@ pub mod data {
     pub const AFFINITY: &str = "affinity";
     /// One [`crate::counter::Beat`], stamped by the agent.
     pub const BEAT: &str = "beat";
+    /// [`crate::fragment::FragmentLine`]s: the ports of datagrams in parts.
+    pub const FRAGMENTS: &str = "fragments";
     /// [`crate::walk::Walk`] by CPU: what a packet's next program must know.
     pub const WALKS: &str = "walks";
 }

@@ -16,8 +16,10 @@ pub mod endpoint;
 pub mod filter;
 pub mod flow;
 pub mod flow_limit;
+pub mod fragment;
 pub mod gue;
 pub mod hash;
+pub mod headers;
 #[cfg(feature = "alloc")]
 pub mod image;
 pub mod interface;

@@ -11,6 +11,8 @@ pub const NODE_LINES: u32 = 512;
 /// Hops of one packet between nodes: one steer, one correction (design: "one more hop by this node's own
 /// table, else a counted drop"). The field on the wire allows 8, for the chain.
 pub const HOPS_MAX: u8 = 1;
+/// The same for a fragment, which has been to its home before.
+pub const FRAGMENT_HOPS_MAX: u8 = 2;
 /// Answers of its own (echo replies, resets, ICMP errors) that one CPU sends a second, and at once; a thousand is
 /// what Linux allows itself (icmp_msgs_per_sec).
 pub const ANSWERS_PER_SECOND: u32 = 1000;
@@ -98,6 +100,7 @@ impl Capacity {
             MapId::Nodes => NODES_MAX,
             MapId::NodeMacs | MapId::NodeAddresses => NODE_LINES,
             MapId::Interfaces => INTERFACES_MAX,
+            MapId::Homes => crate::fragment::HOMES / crate::fragment::HOMES_PER_WORD,
         }
     }
 }

@@ -206,19 +206,31 @@ pub const fn is_error_type(v6: bool, kind: u8) -> bool {
 /// The verdict for this packet if it is addressed to a VIP.
 #[inline(always)]
 pub fn header<const V6: bool, P: Packet + ?Sized>(packet: &P) -> Result<Header, Verdict> {
-    let (protocol, ip_bytes) = if V6 {
-        fixed_v6(packet)?
-    } else {
-        fixed_v4(packet)?
-    };
     let transport = Layout::transport(V6);
-    let transport_bytes = match protocol {
+    let transport_bytes = match protocol::<V6, P>(packet) {
         TCP => TCP_BYTES,
         UDP => UDP_BYTES,
-        _ => return Err(Verdict::UnsupportedProtocol),
+        _ => 0,
     };
-    let least = transport + transport_bytes;
-    if !packet.has(least) || usize::from(ip_bytes) + ETHERNET_BYTES < least {
+    // Before the lengths are compared: a compiler that concludes from these that the bytes are there leaves the
+    // question out, and the verifier does not know what the compiler knows.
+    if transport_bytes != 0 && !packet.has(transport + transport_bytes) {
+        return Err(fixed::<V6, P>(packet).err().unwrap_or(Verdict::Malformed));
+    }
+    let (protocol, ip_bytes) = fixed::<V6, P>(packet)?;
+    if transport_bytes == 0 {
+        return Err(Verdict::UnsupportedProtocol);
+    }
+    let end = usize::from(ip_bytes) + ETHERNET_BYTES;
+    if end < transport + transport_bytes {
+        return Err(Verdict::Malformed);
+    }
+    let said = if protocol == TCP {
+        usize::from(packet.load_u8(transport + 12) >> 4) * 4
+    } else {
+        usize::from(u16::from_be(packet.load_u16(transport + 4)))
+    };
+    if said < transport_bytes || said > end - transport {
         return Err(Verdict::Malformed);
     }
     Ok(Header {
@@ -252,11 +264,7 @@ pub fn is_error<const V6: bool, P: Packet + ?Sized>(packet: &P) -> bool {
 /// `UnsupportedProtocol` if it is no such error, `Malformed` if it is one that nobody honest sends.
 #[inline(always)]
 pub fn quoted<const V6: bool, P: Packet + ?Sized>(packet: &P) -> Result<Header, Verdict> {
-    let (protocol, ip_bytes) = if V6 {
-        fixed_v6(packet)?
-    } else {
-        fixed_v4(packet)?
-    };
+    let (protocol, ip_bytes) = fixed::<V6, P>(packet)?;
     let icmp = Layout::transport(V6);
     let inner = quote(V6);
     let transport = inner + if V6 { IPV6_BYTES } else { IPV4_BYTES };
@@ -306,6 +314,16 @@ fn check_error<const V6: bool, P: Packet + ?Sized>(packet: &P, icmp: usize) -> R
         Err(Verdict::Malformed)
     } else {
         Ok(())
+    }
+}
+
+/// Protocol and length of a packet without options, extension headers or parts.
+#[inline(always)]
+fn fixed<const V6: bool, P: Packet + ?Sized>(packet: &P) -> Result<(u8, u16), Verdict> {
+    if V6 {
+        fixed_v6(packet)
+    } else {
+        fixed_v4(packet)
     }
 }
 

@@ -44,9 +44,9 @@ verdicts! {
     TooBig = 8, "too-big";
     /// Headers contradict each other or the frame's length.
     Malformed = 9, "malformed";
-    /// A fragment.
+    /// A fragment of neither TCP nor UDP.
     Fragment = 10, "fragment";
-    /// IPv4 options or IPv6 extension headers.
+    /// A source route, or more IPv4 options or IPv6 extension headers than are looked at.
     HeaderOptions = 11, "header-options";
     /// Neither TCP nor UDP.
     UnsupportedProtocol = 12, "unsupported-protocol";
@@ -103,6 +103,14 @@ verdicts! {
     ReplyRedirected = 37, "reply-redirected";
     /// The service began as many flows as it may; see `newFlowsPerSecond`.
     ServiceLimited = 38, "service-limited";
+    /// A fragment, sent to the node that is home to its datagrams.
+    FragmentSentHome = 39, "fragment-sent-home";
+    /// A later fragment whose first one has not been seen, or is long past.
+    FragmentUnknown = 40, "fragment-unknown";
+    /// A first fragment too small for its transport header.
+    FragmentTiny = 41, "fragment-tiny";
+    /// A fragment that overlaps what has come of its datagram.
+    FragmentOverlap = 42, "fragment-overlap";
 }
 
 /// Counters there is room for.

@@ -65,6 +65,12 @@ rooms! {
     ChooseV6 = 14, "choose_v6";
     /// Delivered to a flow whose client keeps its endpoint: notes that it does.
     Keep = 15, "keep";
+    /// A part of a datagram: to its home, or from there like any packet.
+    Fragment = 16, "fragment";
+    /// A packet whose headers were read: looks up service and endpoint.
+    SteerV4 = 17, "steer_v4";
+    /// As above.
+    SteerV6 = 18, "steer_v6";
 }
 
 /// The element of map `walks`, one a CPU.
@@ -103,8 +109,12 @@ pub struct Walk {
     pub hop: u8,
     /// By GUE: flags of the private data.
     pub private_flags: u8,
-    /// Zero.
-    pub padding: [u8; 2],
+    /// A fragment's place ([`crate::headers::Fragment::place`]).
+    pub fragment_place: u16,
+    /// A fragment's id.
+    pub fragment_id: u32,
+    /// Both ports, of a later fragment too, once they are known.
+    pub ports: u32,
     /// Number plus one of this client's flow: the one to promote ([`Walk::PROVEN`]), or one that is over and gives way to
     /// a new one; 0: none.
     pub replaced: u32,
@@ -112,6 +122,8 @@ pub struct Walk {
     pub flow: u32,
     /// Low half of the hash that chose the row, if that is another than the flow's ([`ServiceValue::AFFINITY`]).
     pub client_hash: u32,
+    /// Zero, or whatever was there: nobody reads it.
+    pub reserved: [u64; 7],
 }
 
 impl Walk {
@@ -130,6 +142,8 @@ impl Walk {
     pub const MAY_BE_VIP: u32 = 1 << 5;
     /// The flow is embryonic, and this packet proves that its client is there.
     pub const PROVEN: u32 = 1 << 6;
+    /// A part of a datagram.
+    pub const FRAGMENT: u32 = 1 << 7;
 
     /// Whether a node has steered this packet already.
     #[inline(always)]
@@ -148,6 +162,13 @@ impl Walk {
         }
     }
 
+    /// A fragment that is not the first: there is no transport header.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_later_fragment(&self) -> bool {
+        self.flags & Self::FRAGMENT != 0 && self.fragment_place >> 3 != 0
+    }
+
     /// Whether all of `flags` are set.
     #[inline(always)]
     #[must_use]
@@ -156,4 +177,4 @@ impl Walk {
     }
 }
 
-const _: () = assert!(size_of::<Walk>() == 64 && Room::ALL.len() <= ROOMS_MAX as usize);
+const _: () = assert!(size_of::<Walk>() == 128 && Room::ALL.len() <= ROOMS_MAX as usize);

@@ -83,6 +83,8 @@ pub struct ClusterPlan {
     pub keys: ClusterKeys,
     /// Nodes by index in map `nodes`.
     pub nodes: BTreeMap<u16, Arc<Node>>,
+    /// Index of the node that is home to the fragments of a place ([`lb_common::fragment::home`]).
+    pub homes: Arc<[u16]>,
     /// The uplinks.
     pub links: Vec<Link>,
     /// What the data path is.

@@ -350,7 +350,7 @@ pub fn versioned(pin_dir: &Path) -> PathBuf {
 }
 
 /// Number of elements of each map that the data path writes itself, in [`data`]'s names.
-pub(crate) fn data_maps(capacity: &Capacity, cpus: u32) -> [(&'static str, u32, usize); 11] {
+pub(crate) fn data_maps(capacity: &Capacity, cpus: u32) -> [(&'static str, u32, usize); 12] {
     [
         (
             data::FLOW_INDEX,
@@ -394,6 +394,11 @@ pub(crate) fn data_maps(capacity: &Capacity, cpus: u32) -> [(&'static str, u32, 
             size_of::<lb_common::affinity::AffinityLine>(),
         ),
         (data::BEAT, 1, size_of::<Beat>()),
+        (
+            data::FRAGMENTS,
+            lb_common::fragment::FRAGMENT_LINES,
+            size_of::<lb_common::fragment::FragmentLine>(),
+        ),
         (data::WALKS, cpus, size_of::<lb_common::walk::Walk>()),
     ]
 }

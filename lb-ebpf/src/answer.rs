@@ -11,7 +11,10 @@ use lb_common::{
     Address, TCP, UDP,
     checksum::{self, Delta},
     config::Config,
-    packet::{self, ETHERNET_BYTES, IPV4_BYTES, IPV6_BYTES, Layout, Packet as _},
+    packet::{
+        self, ETHERNET_BYTES, ETHERTYPE_IPV4, ETHERTYPE_IPV6, IPV4_BYTES, IPV6_BYTES, Layout,
+        Packet as _,
+    },
     service::ServiceValue,
     verdict::Verdict,
     walk::Walk,
@@ -20,7 +23,7 @@ use lb_common::{
 use crate::{
     count,
     deliver::tcp,
-    forward, lookup, maps,
+    ethernet, forward, lookup, maps,
     ptr::{self, Frame},
     rooms, tokens,
 };
@@ -46,7 +49,7 @@ pub(crate) fn enter<const V6: bool>(ctx: &XdpContext) -> u32 {
         return count::drop(Verdict::TableInconsistent);
     };
     let config: &Config = ptr::by_ref(config);
-    if walk.has(Walk::MAY_BE_VIP) && !is_for_vip::<V6>(ctx) {
+    if walk.has(Walk::MAY_BE_VIP) && !is_for_vip::<V6>(ctx, walk) {
         return if walk.has(Walk::BY_GUE) {
             count::drop(Verdict::GueMalformed)
         } else {
@@ -59,6 +62,7 @@ pub(crate) fn enter<const V6: bool>(ctx: &XdpContext) -> u32 {
     let dropped = count::drop_number(walk.reason);
     match answer::<V6>(ctx, config, walk) {
         Some(what) => {
+            swap_macs(Frame::xdp(ctx));
             count::verdict(what);
             XDP_TX
         }
@@ -67,8 +71,8 @@ pub(crate) fn enter<const V6: bool>(ctx: &XdpContext) -> u32 {
 }
 
 #[inline(always)]
-fn is_for_vip<const V6: bool>(ctx: &XdpContext) -> bool {
-    let frame = Frame::xdp(ctx);
+fn is_for_vip<const V6: bool>(ctx: &XdpContext, walk: &Walk) -> bool {
+    let frame = Frame::untagged(ctx, walk);
     if !frame.has(Layout::transport(V6)) {
         return false;
     }
@@ -80,23 +84,26 @@ fn is_for_vip<const V6: bool>(ctx: &XdpContext) -> bool {
 #[inline(always)]
 fn answer<const V6: bool>(ctx: &XdpContext, config: &Config, walk: &Walk) -> Option<Verdict> {
     let interface = maps::INTERFACES.get_ptr(u32::from(walk.slot))?;
-    let frame = Frame::xdp(ctx);
-    if walk.has(Walk::BY_GUE) || forward::is_of_a_node(frame, ptr::by_ref(interface)) {
+    let whole = Frame::xdp(ctx);
+    if walk.has(Walk::BY_GUE) || forward::is_of_a_node(whole, ptr::by_ref(interface)) {
         return None;
     }
-    if !frame.has(Layout::transport(V6) + 8) {
+    // Options, extension headers and parts of datagrams are not read here, so nothing is said about them.
+    let is_plain =
+        walk.transport_at == walk.ip_at + (Layout::transport(V6) - ETHERNET_BYTES) as u16;
+    let frame = Frame::untagged(ctx, walk);
+    if !is_plain || walk.has(Walk::FRAGMENT) || !frame.has(Layout::transport(V6) + 8) {
         return None;
     }
     if config.flags & silenced_by(walk.reason) != 0 {
         return None;
     }
     match (walk.reason, packet::protocol::<V6, _>(&frame)) {
-        (NO_SUCH_PORT | NO_ENDPOINT, TCP) => reset::<V6>(ctx, frame),
-        (NO_SUCH_PORT | NO_ENDPOINT, UDP) => error::<V6>(ctx, frame, port_unreachable(V6), 0),
-        (TTL_EXPIRED, TCP | UDP) => error::<V6>(ctx, frame, time_exceeded(V6), 0),
-        (TOO_BIG, TCP | UDP) => error::<V6>(ctx, frame, too_big(V6), config.mss_v4_bytes + 40),
-        (UNSUPPORTED, ICMP) if !V6 => echo::<V6>(frame),
-        (UNSUPPORTED, ICMPV6) if V6 => echo::<V6>(frame),
+        (NO_SUCH_PORT | NO_ENDPOINT, TCP) => reset::<V6>(ctx, walk, frame),
+        (NO_SUCH_PORT | NO_ENDPOINT, UDP) => error::<V6>(ctx, walk, port_unreachable(V6), 0),
+        (TTL_EXPIRED, TCP | UDP) => error::<V6>(ctx, walk, time_exceeded(V6), 0),
+        (TOO_BIG, TCP | UDP) => error::<V6>(ctx, walk, too_big(V6), config.mss_v4_bytes + 40),
+        (UNSUPPORTED, protocol) if protocol == packet::icmp_protocol(V6) => echo::<V6>(frame),
         _ => None,
     }
 }
@@ -164,13 +171,12 @@ fn echo<const V6: bool>(frame: Frame) -> Option<Verdict> {
         );
     }
     frame.store_u8(hop_limit, HOP_LIMIT);
-    swap_macs(frame);
     Some(Verdict::EchoAnswered)
 }
 
 /// A segment to a closed port becomes its reset (RFC 9293 3.10.7.1); a reset draws none.
 #[inline(always)]
-fn reset<const V6: bool>(ctx: &XdpContext, frame: Frame) -> Option<Verdict> {
+fn reset<const V6: bool>(ctx: &XdpContext, walk: &Walk, frame: Frame) -> Option<Verdict> {
     let at = Layout::transport(V6);
     if !frame.has(at + 20) {
         return None;
@@ -200,11 +206,11 @@ fn reset<const V6: bool>(ctx: &XdpContext, frame: Frame) -> Option<Verdict> {
     };
     let ports = frame.load_u32(at).rotate_left(16);
     let (client, vip) = addresses::<V6>(frame);
-    let frame = trim(ctx, frame, (at + 20).max(FRAME_BYTES_MIN))?;
+    trim(ctx, frame, (at + 20).max(FRAME_BYTES_MIN))?;
+    let frame = Frame::untagged(ctx, walk);
     if !frame.has(at + 20) {
         return None;
     }
-    swap_macs(frame);
     store_ip::<V6>(frame, &vip, &client, TCP, 20);
     frame.store_u32(at, ports);
     frame.store_u32(at + 4, sequence);
@@ -220,16 +226,15 @@ fn reset<const V6: bool>(ctx: &XdpContext, frame: Frame) -> Option<Verdict> {
 #[inline(always)]
 fn error<const V6: bool>(
     ctx: &XdpContext,
-    frame: Frame,
+    walk: &Walk,
     (kind, code): (u8, u8),
     mtu_bytes: u16,
 ) -> Option<Verdict> {
-    if !may_answer() {
+    let frame = Frame::untagged(ctx, walk);
+    if !frame.has(Layout::transport(V6)) || !may_answer() {
         return None;
     }
     let (client, vip) = addresses::<V6>(frame);
-    let macs = [frame.load_u32(0), frame.load_u32(4), frame.load_u32(8)];
-    let ethertype = frame.load_u16(12);
     let at = Layout::transport(V6);
     let (room, quote) = if V6 {
         (IPV6_BYTES + ICMP_BYTES, QUOTE_V6)
@@ -240,15 +245,13 @@ fn error<const V6: bool>(
         return None;
     }
     let end = at + ICMP_BYTES + quote;
-    let frame = trim(ctx, Frame::xdp(ctx), end.max(FRAME_BYTES_MIN))?;
+    let ethertype = if V6 { ETHERTYPE_IPV6 } else { ETHERTYPE_IPV4 };
+    ethernet::move_header(Frame::xdp(ctx), room, 0, ptr::tag_bytes(walk), ethertype)?;
+    trim(ctx, Frame::untagged(ctx, walk), end.max(FRAME_BYTES_MIN))?;
+    let frame = Frame::untagged(ctx, walk);
     if !frame.has(end) {
         return None;
     }
-    frame.store_u32(0, macs[0]);
-    frame.store_u32(4, macs[1]);
-    frame.store_u32(8, macs[2]);
-    frame.store_u16(12, ethertype);
-    swap_macs(frame);
     let bytes = (ICMP_BYTES + quote) as u16;
     let protocol = if V6 { ICMPV6 } else { ICMP };
     store_ip::<V6>(frame, &vip, &client, protocol, bytes);
@@ -265,14 +268,11 @@ fn error<const V6: bool>(
     Some(Verdict::ErrorSent)
 }
 
-/// Cuts the frame to a length, if it is longer; the frame afterwards.
+/// Cuts the frame to a length, if it is longer. It is to be looked at anew.
 #[inline(always)]
-pub(crate) fn trim(ctx: &XdpContext, frame: Frame, bytes: usize) -> Option<Frame> {
+pub(crate) fn trim(ctx: &XdpContext, frame: Frame, bytes: usize) -> Option<()> {
     let surplus = ptr::opaque(frame.len()).saturating_sub(bytes as u64) as i32;
-    if surplus > 0 && !ptr::move_tail(ctx, -surplus) {
-        return None;
-    }
-    Some(Frame::xdp(ctx))
+    (surplus <= 0 || ptr::move_tail(ctx, -surplus)).then_some(())
 }
 
 /// A fresh IP header, with its checksum; `bytes` of payload.
@@ -338,6 +338,9 @@ fn addresses<const V6: bool>(frame: Frame) -> (Address, Address) {
 
 #[inline(always)]
 fn swap_macs(frame: Frame) {
+    if !frame.has(ETHERNET_BYTES) {
+        return;
+    }
     let (to, to_end) = (frame.load_u32(0), frame.load_u16(4));
     let (from, from_end) = (frame.load_u16(6), frame.load_u32(8));
     frame.store_u16(0, from);

@@ -71,7 +71,7 @@ pub(crate) fn enter<const V6: bool>(ctx: &XdpContext) -> u32 {
         // Flows that began here by the local view are known here; all others go by the rows of the cluster.
         return ask_here::<V6>(ctx, walk);
     }
-    steer::enter::<V6>(ctx, config, walk)
+    steer::go_on::<V6>(ctx, config, walk)
 }
 
 /// To the rooms of this node's flows, which send on what they do not know.
@@ -112,10 +112,11 @@ fn local_view(frame: Frame, walk: &Walk, service: ServiceValue) -> Option<LocalV
     (view.endpoint_lines() > 0).then_some(view)
 }
 
-/// A SYN, or any datagram: a flow that is known here goes to its own endpoint all the same.
+/// A SYN, or any datagram: a flow that is known here goes to its own endpoint all the same. Parts of a datagram, which
+/// may have been to another node, follow the rows of the cluster.
 #[inline(always)]
 fn is_new(frame: Frame, walk: &Walk) -> bool {
-    if walk.has(Walk::IS_ERROR) {
+    if walk.flags & (Walk::IS_ERROR | Walk::FRAGMENT) != 0 {
         return false;
     }
     let at = ptr::opaque(usize::from(walk.transport_at)) & OFFSET_MASK;

@@ -8,6 +8,7 @@ use lb_common::{
     endpoint::Endpoint,
     filter,
     flow::{Flow, State},
+    headers::Nested as _,
     packet::{Layout, Packet as _},
     service::ServiceValue,
     verdict::Verdict,
@@ -17,9 +18,9 @@ use lb_common::{
 use crate::{
     count,
     flows::{self, Found},
-    forward, lookup, maps,
+    lookup, maps,
     ptr::{self, Frame},
-    rooms, way_back,
+    rooms, translate, way_back,
 };
 
 /// FIN, SYN, RST, ACK in the fourteenth byte of a TCP header (RFC 9293 3.1).
@@ -42,6 +43,8 @@ pub(crate) struct Steered {
     pub(crate) hash: u64,
     /// Low half of the hash that chose the row.
     pub(crate) row_hash: u32,
+    /// Both ports, as they lie in the transport header.
+    pub(crate) ports: u32,
     pub(crate) service: ServiceValue,
     /// Index in `endpoints` of the row's endpoint.
     pub(crate) endpoint: u32,
@@ -52,6 +55,8 @@ pub(crate) struct Steered {
     is_local: bool,
     /// Slot of the uplink.
     pub(crate) slot: u8,
+    /// A fragment without a transport header.
+    is_later: bool,
 }
 
 impl Steered {
@@ -62,30 +67,81 @@ impl Steered {
             protocol: walk.protocol,
             hash: walk.hash,
             row_hash: walk.row_hash(),
+            ports: walk.ports,
             service: ServiceValue(walk.service),
             endpoint: walk.endpoint,
             by_gue: walk.has(Walk::BY_GUE),
             sender: walk.sender,
             is_local: walk.has(Walk::IS_LOCAL),
             slot: walk.slot,
+            is_later: walk.is_later_fragment(),
         }
+    }
+}
+
+/// Where a packet's headers are.
+#[derive(Clone, Copy)]
+pub(crate) struct Headers {
+    /// From the MACs on.
+    pub(crate) whole: Frame,
+    /// As if untagged.
+    pub(crate) frame: Frame,
+    /// From the transport header on. A later fragment has none; what is here then is not looked at.
+    transport: Frame,
+}
+
+impl Headers {
+    /// Those of a packet for a service port; `None` if it is shorter than they are.
+    #[inline(always)]
+    pub(crate) fn of<const V6: bool>(ctx: &XdpContext, walk: &Walk) -> Option<Self> {
+        let transport_at = if walk.is_later_fragment() {
+            walk.ip_at
+        } else {
+            walk.transport_at
+        };
+        let headers = Self {
+            whole: Frame::xdp(ctx),
+            frame: Frame::untagged(ctx, walk),
+            transport: Frame::xdp(ctx).beyond(usize::from(transport_at)),
+        };
+        let are_there = headers.frame.has(Layout::transport(V6)) && headers.transport.has(8);
+        are_there.then_some(headers)
+    }
+
+    /// Rewrites destination address and ports for the flow's pod.
+    #[inline(always)]
+    pub(crate) fn translate<const V6: bool>(&self, steered: &Steered, flow: &Flow) {
+        let transport = (!steered.is_later).then_some(self.transport);
+        translate::destination::<V6>(self.frame, transport, flow);
+    }
+
+    /// Flags, sequence number and acknowledgement number of a TCP segment; zero for UDP, and for a fragment that has none.
+    #[inline(always)]
+    pub(crate) fn tcp_fields(&self, steered: &Steered) -> (u8, [u32; 2]) {
+        if steered.protocol != TCP || steered.is_later || !self.transport.has(20) {
+            return (0, [0; 2]);
+        }
+        let number = |at| u32::from_be(self.transport.load_u32(at));
+        (
+            self.transport.load_u8(tcp::FLAGS_AT),
+            [number(tcp::SEQUENCE_AT), number(tcp::ACKNOWLEDGEMENT_AT)],
+        )
     }
 }
 
 /// The program of the room: delivers a packet to the endpoint of its flow, or of its row if the flow is new.
 #[inline(always)]
 pub(crate) fn enter<const V6: bool>(ctx: &XdpContext) -> u32 {
-    let frame = Frame::xdp(ctx);
     let (Some(walk), Some(config)) = (rooms::walk(), maps::CONFIG.get_ptr(0)) else {
         return count::drop(Verdict::TableInconsistent);
     };
     let config: &Config = ptr::by_ref(config);
     let steered = Steered::of(walk);
     let service = steered.service.id();
-    if !frame.has(Layout::transport(V6) + 8) {
+    let Some(headers) = Headers::of::<V6>(ctx, walk) else {
         return count::drop_of(config, service, Verdict::Malformed);
-    }
-    match deliver::<V6>(frame, config, &steered) {
+    };
+    match deliver::<V6>(headers, config, walk, &steered) {
         Ok(Next::Pass { number }) if steered.service.has(ServiceValue::AFFINITY) => {
             walk.flow = number;
             rooms::enter(ctx, Room::Keep)
@@ -119,13 +175,14 @@ enum Next {
 
 #[inline(always)]
 fn deliver<const V6: bool>(
-    frame: Frame,
+    headers: Headers,
     config: &Config,
+    walk: &Walk,
     steered: &Steered,
 ) -> Result<Next, Verdict> {
-    let (flags, numbers) = tcp_fields::<V6>(frame, steered.protocol);
+    let (flags, numbers) = headers.tcp_fields(steered);
     let now = flows::now(config);
-    let known = flows::find::<V6, false>(config, frame, steered.hash, now);
+    let known = flows::find::<V6, false>(config, headers.frame, walk, now);
     let (found, replaced) = match known {
         Some(found)
             if opens_anew(found, flags) || has_lost_its_endpoint::<V6>(config, steered, found) =>
@@ -148,24 +205,10 @@ fn deliver<const V6: bool>(
     let number = found.number;
     let flow = flows::record_mut(number).ok_or(Verdict::TableInconsistent)?;
     if flow.interface != steered.slot {
-        way_back::note(frame, steered, flow);
+        way_back::note(headers.whole, steered, flow);
     }
-    forward::translate_destination::<V6>(frame, steered.protocol, flow);
+    headers.translate::<V6>(steered, flow);
     Ok(Next::Pass { number })
-}
-
-/// Flags, sequence number and acknowledgement number of a TCP segment; zero for UDP.
-#[inline(always)]
-pub(crate) fn tcp_fields<const V6: bool>(frame: Frame, protocol: u8) -> (u8, [u32; 2]) {
-    let transport = Layout::transport(V6);
-    if protocol != TCP || !frame.has(transport + 20) {
-        return (0, [0; 2]);
-    }
-    let number = |at| u32::from_be(frame.load_u32(transport + at));
-    (
-        frame.load_u8(transport + tcp::FLAGS_AT),
-        [number(tcp::SEQUENCE_AT), number(tcp::ACKNOWLEDGEMENT_AT)],
-    )
 }
 
 /// A SYN on a flow that was closed begins another.

@@ -5,8 +5,9 @@
 use lb_common::{
     config::Config,
     flow::{self, FLOWS_PER_LINE, Flow, IndexLine, Meta, State},
-    packet::{self, ETHERNET_BYTES, IPV4_BYTES, IPV6_BYTES, Packet as _},
+    packet::{self, ETHERNET_BYTES, Packet as _},
     verdict::Verdict,
+    walk::Walk,
 };
 
 use crate::{
@@ -152,18 +153,18 @@ fn is_expired(config: &Config, meta: Meta, now: u32) -> bool {
     now.wrapping_sub(meta.tick()).cast_signed() > i32::from(timeout)
 }
 
-/// The flow of a client's packet, or of the packet that an ICMP error quotes; established or embryonic. The
-/// frame has both ports.
+/// The flow of a client's packet, or of the packet that an ICMP error quotes; established or embryonic. `frame` has the
+/// IP headers, and no tags.
 #[inline(always)]
 pub(crate) fn find<const V6: bool, const QUOTED: bool>(
     config: &Config,
     frame: Frame,
-    hash: u64,
+    walk: &Walk,
     now: u32,
 ) -> Option<Found> {
-    let embryonic = flow::line(hash, config.embryonic_mask);
-    find_in_line::<V6, QUOTED>(frame, hash, established_line(config, hash), now)
-        .or_else(|| find_in_line::<V6, QUOTED>(frame, hash, embryonic, now))
+    let embryonic = flow::line(walk.hash, config.embryonic_mask);
+    find_in_line::<V6, QUOTED>(frame, walk, established_line(config, walk.hash), now)
+        .or_else(|| find_in_line::<V6, QUOTED>(frame, walk, embryonic, now))
 }
 
 /// The index line of an established flow.
@@ -181,14 +182,14 @@ pub(crate) fn is_embryonic(config: &Config, number: u32) -> bool {
 #[inline(always)]
 fn find_in_line<const V6: bool, const QUOTED: bool>(
     frame: Frame,
-    hash: u64,
+    walk: &Walk,
     line: u32,
     now: u32,
 ) -> Option<Found> {
     let mut from = 0;
     for _ in 0..COLLISIONS {
-        let number = scan::find(line, flow::tag(hash), now, from)?;
-        if is_client_tuple::<V6, QUOTED>(record(number)?, frame) {
+        let number = scan::find(line, flow::tag(walk.hash), now, from)?;
+        if is_client_tuple::<V6, QUOTED>(record(number)?, frame, walk) {
             let meta = meta(number)?;
             return Some(Found { number, meta });
         }
@@ -200,7 +201,11 @@ fn find_in_line<const V6: bool, const QUOTED: bool>(
 /// Compares with the packet itself: what is not held needs no stack. What an error quotes went from the VIP to
 /// the client.
 #[inline(always)]
-fn is_client_tuple<const V6: bool, const QUOTED: bool>(flow: &Flow, frame: Frame) -> bool {
+fn is_client_tuple<const V6: bool, const QUOTED: bool>(
+    flow: &Flow,
+    frame: Frame,
+    walk: &Walk,
+) -> bool {
     let ip = if QUOTED {
         packet::quote(V6)
     } else {
@@ -216,12 +221,9 @@ fn is_client_tuple<const V6: bool, const QUOTED: bool>(flow: &Flow, frame: Frame
     } else {
         (first, second)
     };
-    let ports = frame.load_u32(ip + if V6 { IPV6_BYTES } else { IPV4_BYTES });
-    let ports = if QUOTED { ports.rotate_left(16) } else { ports };
     let family = if V6 { 6 } else { 4 };
-    let protocol = frame.load_u8(ip + if V6 { 6 } else { 9 });
-    let difference = packet::ports(flow.client_port, flow.vip_port) ^ ports
-        | u32::from(flow.protocol ^ protocol | flow.family ^ family)
+    let difference = packet::ports(flow.client_port, flow.vip_port) ^ walk.ports
+        | u32::from(flow.protocol ^ walk.protocol | flow.family ^ family)
         | lookup::difference::<V6>(&flow.client, &frame.load_address::<V6>(client))
         | lookup::difference::<V6>(&flow.vip, &frame.load_address::<V6>(vip));
     difference == 0

@@ -4,14 +4,12 @@
 
 use aya_ebpf::{bindings::xdp_action::XDP_TX, programs::XdpContext};
 use lb_common::{
-    TCP, UDP,
-    checksum::{self, Delta},
+    TCP, UDP, checksum,
     config::Config,
     filter,
-    flow::Flow,
     gue::{self, GueHeader, OVERHEAD_V4_BYTES, OVERHEAD_V6_BYTES},
     interface::Interface,
-    limits::HOPS_MAX,
+    limits::{FRAGMENT_HOPS_MAX, HOPS_MAX},
     node::Node,
     packet::{self, ETHERNET_BYTES, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Header, Layout, Packet as _},
     service::ServiceValue,
@@ -20,20 +18,24 @@ use lb_common::{
 };
 
 use crate::{
-    count, lookup, maps,
+    count, ethernet, fragment, lookup, maps,
     ptr::{self, Frame},
     rooms,
 };
 
+/// Whether the frame's source MAC may be another node's, which few others' may.
+#[inline(always)]
+pub(crate) fn may_be_of_a_node(frame: Frame, interface: &Interface) -> bool {
+    let (word, bit) = filter::mac_bit(packet::source_mac(&frame));
+    interface.node_mac_filter[word] & bit != 0
+}
+
 /// Whether the frame's source MAC is another node's.
 #[inline(always)]
 pub(crate) fn is_of_a_node(frame: Frame, interface: &Interface) -> bool {
-    if !frame.has(ETHERNET_BYTES) {
-        return false;
-    }
-    let source = packet::source_mac(&frame);
-    let (word, bit) = filter::mac_bit(source);
-    interface.node_mac_filter[word] & bit != 0 && lookup::is_node_mac(source)
+    frame.has(ETHERNET_BYTES)
+        && may_be_of_a_node(frame, interface)
+        && lookup::is_node_mac(packet::source_mac(&frame))
 }
 
 /// Sends a packet without tags, options or extensions on that no node has steered. The action, and whether it is GUE.
@@ -49,15 +51,16 @@ pub(crate) fn plain<const V6: bool>(
 ) -> Result<(u32, bool), Verdict> {
     let node = ready(header, node)?;
     if node.flags & Node::DIRECT != 0 {
-        direct::<V6>(frame, header, node)?;
+        direct::<V6>(ctx, frame, header, node)?;
         return Ok((transmit(interface, node), false));
     }
-    let steps = Steps {
+    let carried = Carried {
         hop: 0,
         ingress_node: config.own_id,
-        is_error: false,
+        is_plain: true,
+        tag_bytes: 0,
     };
-    by_gue::<V6>(ctx, frame, config, header, hash, node, steps)?;
+    by_gue::<V6>(ctx, frame, config, header, hash, node, carried)?;
     Ok((transmit(interface, node), true))
 }
 
@@ -80,7 +83,7 @@ fn onward<const V6: bool>(ctx: &XdpContext, walk: &Walk) -> Result<u32, Verdict>
     let interface = maps::INTERFACES
         .get_ptr(u32::from(walk.slot))
         .ok_or(Verdict::TableInconsistent)?;
-    let frame = Frame::xdp(ctx);
+    let frame = Frame::untagged(ctx, walk);
     if !frame.has(Layout::transport(V6) + 8) {
         return Err(Verdict::Malformed);
     }
@@ -93,35 +96,53 @@ fn onward<const V6: bool>(ctx: &XdpContext, walk: &Walk) -> Result<u32, Verdict>
         ip_bytes: walk.ip_bytes,
     };
     let node = ready(&header, walk.node)?;
-    let by_mac = !walk.steered_before() && node.flags & Node::DIRECT != 0;
+    // Its next node would send a fragment that it gets by MAC to its home.
+    let by_mac =
+        !walk.steered_before() && !walk.has(Walk::FRAGMENT) && node.flags & Node::DIRECT != 0;
     if by_mac {
-        direct::<V6>(frame, &header, node)?;
+        direct::<V6>(ctx, frame, &header, node)?;
     } else {
-        let steps = Steps::of(walk, config)?;
-        by_gue::<V6>(ctx, frame, config, &header, walk.hash, node, steps)?;
+        let carried = Carried::of::<V6>(walk, config)?;
+        let hash = if walk.has(Walk::FRAGMENT) {
+            fragment::pair::<V6>(config, frame, walk.protocol)
+        } else {
+            walk.hash
+        };
+        by_gue::<V6>(ctx, frame, config, &header, hash, node, carried)?;
     }
-    let service = ServiceValue(walk.service);
-    count::forwarded(count::service(config, service.id()), !by_mac);
+    if walk.service == 0 {
+        count::verdict(Verdict::FragmentSentHome);
+    } else {
+        let service = ServiceValue(walk.service);
+        count::forwarded(count::service(config, service.id()), !by_mac);
+    }
     Ok(transmit(ptr::by_ref(interface), node))
 }
 
-/// What a GUE header says of the way so far.
+/// What a packet is sent on with by GUE, besides its flow.
 #[derive(Clone, Copy)]
-struct Steps {
+struct Carried {
     /// Times that the packet was steered before.
     hop: u8,
     /// Id of the node that got it from the router.
     ingress_node: u32,
-    /// An ICMP error.
-    is_error: bool,
+    /// TCP or UDP, whole, without options or extension headers.
+    is_plain: bool,
+    /// Bytes of VLAN tags, which stay in front.
+    tag_bytes: usize,
 }
 
-impl Steps {
-    /// One more, if another is allowed.
+impl Carried {
+    /// One step more, if another is allowed.
     #[inline(always)]
-    fn of(walk: &Walk, config: &Config) -> Result<Self, Verdict> {
+    fn of<const V6: bool>(walk: &Walk, config: &Config) -> Result<Self, Verdict> {
         let by_gue = walk.has(Walk::BY_GUE);
-        if by_gue && walk.hop >= HOPS_MAX {
+        let most = if walk.has(Walk::FRAGMENT) {
+            FRAGMENT_HOPS_MAX
+        } else {
+            HOPS_MAX
+        };
+        if by_gue && walk.hop >= most {
             return Err(Verdict::HopLimit);
         }
         let (hop, ingress_node) = if by_gue {
@@ -132,7 +153,10 @@ impl Steps {
         Ok(Self {
             hop,
             ingress_node,
-            is_error: walk.has(Walk::IS_ERROR),
+            is_plain: walk.flags & (Walk::IS_ERROR | Walk::FRAGMENT) == 0
+                && walk.transport_at - walk.ip_at
+                    == (Layout::transport(V6) - ETHERNET_BYTES) as u16,
+            tag_bytes: ptr::tag_bytes(walk),
         })
     }
 }
@@ -155,12 +179,21 @@ fn ready(header: &Header, node: u16) -> Result<&'static Node, Verdict> {
 }
 
 #[inline(always)]
-fn direct<const V6: bool>(frame: Frame, header: &Header, node: &Node) -> Result<(), Verdict> {
+fn direct<const V6: bool>(
+    ctx: &XdpContext,
+    frame: Frame,
+    header: &Header,
+    node: &Node,
+) -> Result<(), Verdict> {
     if header.ip_bytes > node.mtu_bytes {
         return Err(Verdict::TooBig);
     }
     decrement_hop_limit::<V6>(frame);
-    store_macs(frame, node);
+    let whole = Frame::xdp(ctx);
+    if !whole.has(ETHERNET_BYTES) {
+        return Err(Verdict::Malformed);
+    }
+    store_macs(whole, node);
     Ok(())
 }
 
@@ -172,7 +205,7 @@ fn by_gue<const V6: bool>(
     header: &Header,
     hash: u64,
     node: &Node,
-    steps: Steps,
+    carried: Carried,
 ) -> Result<(), Verdict> {
     let outer_v6 = node.flags & Node::OUTER_V6 != 0;
     let overhead = if outer_v6 {
@@ -189,23 +222,35 @@ fn by_gue<const V6: bool>(
         &config.gue_key,
         hash,
         protocol,
-        steps.hop,
-        steps.ingress_node,
+        carried.hop,
+        carried.ingress_node,
     );
     if outer_v6 {
-        let checksum = if steps.is_error {
-            0
-        } else {
+        let checksum = if carried.is_plain {
             udp_checksum::<V6>(frame, header, node, &gue, hash, config)
+        } else {
+            0
         };
-        encapsulate::<true>(ctx, config, node, header, hash, &gue, 0, checksum)
+        let tags = carried.tag_bytes;
+        encapsulate::<true>(ctx, config, node, header, hash, &gue, 0, checksum, tags)
     } else {
         let service_class = if V6 {
             0
         } else {
             frame.load_u8(ETHERNET_BYTES + 1) & 0xfc
         };
-        encapsulate::<false>(ctx, config, node, header, hash, &gue, service_class, 0)
+        let (checksum, tags) = (0, carried.tag_bytes);
+        encapsulate::<false>(
+            ctx,
+            config,
+            node,
+            header,
+            hash,
+            &gue,
+            service_class,
+            checksum,
+            tags,
+        )
     }
 }
 
@@ -262,6 +307,7 @@ fn encapsulate<const OUTER_V6: bool>(
     gue: &GueHeader,
     service_class: u8,
     checksum: u16,
+    tag_bytes: usize,
 ) -> Result<(), Verdict> {
     let overhead = if OUTER_V6 {
         OVERHEAD_V6_BYTES
@@ -271,11 +317,12 @@ fn encapsulate<const OUTER_V6: bool>(
     if !ptr::move_head(ctx, -(overhead as i32)) {
         return Err(Verdict::NoHeadroom);
     }
-    let frame = Frame::xdp(ctx);
-    if !frame.has(ETHERNET_BYTES + overhead) {
+    let whole = Frame::xdp(ctx);
+    let frame = ethernet::move_tags(whole, overhead, 0, tag_bytes);
+    if !whole.has(ETHERNET_BYTES) || !frame.has(ETHERNET_BYTES + overhead) {
         return Err(Verdict::NoHeadroom);
     }
-    store_macs(frame, node);
+    store_macs(whole, node);
     frame.store_u16(
         12,
         if OUTER_V6 {
@@ -347,7 +394,7 @@ fn gue_words(gue: &GueHeader) -> [u32; 4] {
 }
 
 /// The outer UDP checksum over IPv6, without touching the payload: the inner transport's checksum already
-/// says what its bytes add up to. 0 (RFC 6936) where the inner packet has none.
+/// says what its bytes add up to. 0 (RFC 6936) where the inner packet has none, or is not plain.
 #[inline(always)]
 fn udp_checksum<const V6: bool>(
     frame: Frame,
@@ -403,41 +450,4 @@ fn v6_header_sum(frame: Frame) -> u64 {
 fn gue_sum(gue: &GueHeader) -> u64 {
     let [a, b, c, d] = gue_words(gue);
     u64::from(a) + u64::from(b) + u64::from(c) + u64::from(d)
-}
-
-/// Rewrites destination address and ports for the pod, with the checksums they are under.
-#[inline(always)]
-pub(crate) fn translate_destination<const V6: bool>(frame: Frame, protocol: u8, flow: &Flow) {
-    let transport = Layout::transport(V6);
-    let destination = Layout::destination(V6);
-    let delta = if V6 {
-        Delta::new().address(&frame.load_address::<V6>(destination), &flow.endpoint)
-    } else {
-        let delta = Delta::new().word(frame.load_u32(destination), flow.endpoint[0]);
-        let at = ETHERNET_BYTES + 10;
-        frame.store_u16(at, delta.apply(frame.load_u16(at)));
-        delta
-    };
-    let ports = packet::ports(flow.mapped_port, flow.endpoint_port);
-    let delta = delta.word(frame.load_u32(transport), ports);
-    frame.store_address::<V6>(destination, &flow.endpoint);
-    frame.store_u32(transport, ports);
-    // The verifier does not connect the protocol with the length that was asked for: it is shown the offset.
-    let is_tcp = protocol == TCP;
-    let at = ptr::opaque(transport + if is_tcp { 16 } else { 6 }) & 127;
-    if !frame.has(at + 2) {
-        return;
-    }
-    if cfg!(feature = "canary-checksum") {
-        return;
-    }
-    let checksum = frame.load_u16(at);
-    frame.store_u16(
-        at,
-        if is_tcp {
-            delta.apply(checksum)
-        } else {
-            delta.apply_udp(checksum)
-        },
-    );
 }

@@ -5,6 +5,7 @@
 use aya_ebpf::{bindings::xdp_action::XDP_PASS, programs::XdpContext};
 use lb_common::{
     config::Config,
+    headers::{ETHERTYPE_SERVICE_VLAN, ETHERTYPE_VLAN},
     interface::Interface,
     packet::{
         self, ETHERNET_BYTES, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Header, Layout, Packet as _, is_group,
@@ -17,7 +18,7 @@ use lb_common::{
 use crate::{
     count, forward, lookup, maps, neighbours,
     ptr::{self, Frame},
-    rooms, tunnel,
+    rooms, steer, tunnel,
 };
 
 /// The entry program.
@@ -43,6 +44,10 @@ fn try_walk(ctx: &XdpContext) -> Option<u32> {
     match frame.load_u16(12) {
         ETHERTYPE_IPV4 if is_for_us => receive::<false>(ctx, frame, config, interface),
         ETHERTYPE_IPV6 if is_for_us => receive::<true>(ctx, frame, config, interface),
+        ETHERTYPE_VLAN | ETHERTYPE_SERVICE_VLAN if is_for_us => {
+            begin::<false>(0)?;
+            Some(rooms::enter_or_pass(ctx, Room::Odd))
+        }
         _ => ask_neighbours(ctx, frame),
     }
 }
@@ -78,17 +83,21 @@ fn receive<const V6: bool>(
         begin::<V6>(Walk::MAY_BE_VIP)?;
         return Some(rooms::enter_or_pass(ctx, Room::Odd));
     };
+    if forward::may_be_of_a_node(frame, interface) {
+        let walk = begin::<V6>(0)?;
+        return Some(steer::leave::<V6>(ctx, walk, &header));
+    }
     let service = lookup::service::<V6>(config, lookup::head(), &header);
     if service.0 == 0 {
         let walk = begin::<V6>(Walk::MAY_BE_VIP)?;
         return Some(rooms::answer::<V6>(ctx, walk, Verdict::NoSuchPort));
     }
-    steer::<V6>(ctx, frame, config, interface, &header, service)
+    choose::<V6>(ctx, frame, config, interface, &header, service)
 }
 
 /// From the service to the node of the flow's endpoint.
 #[inline(always)]
-fn steer<const V6: bool>(
+fn choose<const V6: bool>(
     ctx: &XdpContext,
     frame: Frame,
     config: &Config,
@@ -105,6 +114,7 @@ fn steer<const V6: bool>(
         walk.service = service.0;
         walk.ip_bytes = header.ip_bytes;
         walk.protocol = header.protocol;
+        walk.ports = header.ports;
         return Some(rooms::enter_by_family::<V6>(
             ctx,
             Room::ChooseV4,
@@ -119,11 +129,7 @@ fn steer<const V6: bool>(
             return Some(rooms::answer::<V6>(ctx, walk, reason));
         }
     };
-    let flags = if node == config.own_node {
-        Walk::IS_LOCAL
-    } else if forward::is_of_a_node(frame, interface) {
-        Walk::OF_NODE
-    } else {
+    if node != config.own_node {
         let sent = forward::plain::<V6>(ctx, frame, config, interface, header, hash, node);
         return match sent {
             Ok((action, by_gue)) => {
@@ -136,14 +142,15 @@ fn steer<const V6: bool>(
                 Some(rooms::answer::<V6>(ctx, walk, reason))
             }
         };
-    };
-    let walk = begin::<V6>(flags)?;
+    }
+    let walk = begin::<V6>(Walk::IS_LOCAL)?;
     walk.hash = hash;
     walk.service = service.0;
     walk.endpoint = endpoint;
     walk.node = node;
     walk.ip_bytes = header.ip_bytes;
     walk.protocol = header.protocol;
+    walk.ports = header.ports;
     Some(rooms::enter_by_family::<V6>(
         ctx,
         Room::DeliverV4,

@@ -29,11 +29,15 @@ mod egress;
 #[cfg(target_arch = "bpf")]
 mod egress_error;
 #[cfg(target_arch = "bpf")]
+mod ethernet;
+#[cfg(target_arch = "bpf")]
 mod flow_limit;
 #[cfg(target_arch = "bpf")]
 mod flows;
 #[cfg(target_arch = "bpf")]
 mod forward;
+#[cfg(target_arch = "bpf")]
+mod fragment;
 #[cfg(target_arch = "bpf")]
 mod ingress;
 #[cfg(target_arch = "bpf")]
@@ -66,6 +70,8 @@ mod source;
 mod steer;
 #[cfg(target_arch = "bpf")]
 mod tokens;
+#[cfg(target_arch = "bpf")]
+mod translate;
 #[cfg(target_arch = "bpf")]
 mod tunnel;
 #[cfg(target_arch = "bpf")]
@@ -115,6 +121,9 @@ mod programs {
         choose_v4: crate::choose::enter::<false>;
         choose_v6: crate::choose::enter::<true>;
         keep: crate::affinity::enter;
+        fragment: crate::fragment::enter;
+        steer_v4: crate::steer::enter::<false>;
+        steer_v6: crate::steer::enter::<true>;
     }
 
     /// Packets that leave by an uplink.

@@ -11,6 +11,7 @@ use lb_common::{
     counter::{AnswerBuckets, Beat, ServiceCounters, VerdictCounters},
     endpoint::Endpoint,
     flow::{Flow, IndexLine, ReverseLine},
+    fragment,
     interface::Interface,
     node::{Node, NodeLine},
     reply_fragment::FragmentLine,
@@ -72,6 +73,10 @@ arrays! {
     NEW_FLOWS: "new_flows", u64;
     /// From a datagram whose first fragment left to its flow.
     REPLY_FRAGMENTS: "reply_fragments", FragmentLine;
+    /// Which node is home to whose fragments.
+    HOMES: "homes", u64;
+    /// The ports of datagrams in parts.
+    FRAGMENTS: "fragments", fragment::FragmentLine;
     /// Per CPU and service.
     COUNTERS: "counters", ServiceCounters;
     /// Per CPU.

@@ -89,7 +89,8 @@ fn try_ndp(ctx: &XdpContext) -> Option<u32> {
     if is_short && !ptr::move_head(ctx, -(ndp::OPTION_BYTES as i32)) {
         return None;
     }
-    let mut frame = answer::trim(ctx, Frame::xdp(ctx), ndp::FRAME_BYTES)?;
+    answer::trim(ctx, Frame::xdp(ctx), ndp::FRAME_BYTES)?;
+    let mut frame = Frame::xdp(ctx);
     if !frame.has(ndp::FRAME_BYTES) {
         return None;
     }

@@ -15,10 +15,8 @@ use lb_common::{
 
 use crate::{
     clash, count,
-    deliver::{self, Steered, tcp},
-    flow_limit, flows, forward, maps, promote,
-    ptr::{self, Frame},
-    reverse, rooms, way_back,
+    deliver::{Headers, Steered, tcp},
+    flow_limit, flows, maps, promote, ptr, reverse, rooms, way_back,
 };
 
 /// The program of the room: makes the flow, or promotes it, and delivers the packet.
@@ -46,19 +44,16 @@ pub(crate) fn enter(ctx: &XdpContext) -> u32 {
 /// The number of the flow.
 #[inline(always)]
 fn deliver<const V6: bool>(ctx: &XdpContext, config: &Config, walk: &Walk) -> Result<u32, Verdict> {
-    let frame = Frame::xdp(ctx);
-    if !frame.has(Layout::transport(V6) + 8) {
-        return Err(Verdict::Malformed);
-    }
+    let headers = Headers::of::<V6>(ctx, walk).ok_or(Verdict::Malformed)?;
     let steered = &Steered::of(walk);
-    let (flags, ..) = deliver::tcp_fields::<V6>(frame, steered.protocol);
+    let (flags, ..) = headers.tcp_fields(steered);
     let number = if walk.has(Walk::PROVEN) {
         promote::promote::<V6>(config, steered, walk.replaced.wrapping_sub(1), flags)
     } else {
-        create::<V6>(config, frame, steered, flags, walk.replaced)?
+        create::<V6>(config, headers, steered, flags, walk.replaced)?
     };
     let flow = flows::record(number).ok_or(Verdict::TableInconsistent)?;
-    forward::translate_destination::<V6>(frame, steered.protocol, flow);
+    headers.translate::<V6>(steered, flow);
     Ok(number)
 }
 
@@ -67,20 +62,20 @@ fn deliver<const V6: bool>(ctx: &XdpContext, config: &Config, walk: &Walk) -> Re
 #[inline(always)]
 fn create<const V6: bool>(
     config: &Config,
-    frame: Frame,
+    headers: Headers,
     steered: &Steered,
     flags: u8,
     replaced: u32,
 ) -> Result<u32, Verdict> {
     let now = flows::now(config);
-    let client = frame.load_address::<V6>(Layout::source(V6));
+    let client = headers.frame.load_address::<V6>(Layout::source(V6));
     flow_limit::admit::<V6>(config, &client, steered.service, now)?;
     let line = flow::line(steered.hash, config.embryonic_mask);
     let number = flows::claim(line, steered.hash, now).ok_or(Verdict::FlowsFull)?;
     if replaced != 0 {
         flows::publish(replaced - 1, State::Free, steered.hash, now);
     }
-    fill::<V6>(frame, steered, number, now).ok_or(Verdict::TableInconsistent)?;
+    fill::<V6>(headers, steered, number, now).ok_or(Verdict::TableInconsistent)?;
     let led = match reverse::insert::<V6>(number, now) {
         Err(Verdict::ReverseClash) => clash::resolve(steered, number, now),
         led => led,
@@ -110,18 +105,20 @@ fn publish(config: &Config, steered: &Steered, number: u32, flags: u8, now: u32)
 
 /// Writes the record of a flow to the row's endpoint.
 #[inline(always)]
-fn fill<const V6: bool>(frame: Frame, steered: &Steered, number: u32, now: u32) -> Option<()> {
+fn fill<const V6: bool>(headers: Headers, steered: &Steered, number: u32, now: u32) -> Option<()> {
+    let Headers { whole, frame, .. } = headers;
     let endpoint: &Endpoint = ptr::by_ref(maps::ENDPOINTS.get_ptr(steered.endpoint)?);
     let flow = flows::record_mut(number)?;
     flow.client = frame.load_address::<V6>(Layout::source(V6));
     flow.vip = frame.load_address::<V6>(Layout::destination(V6));
-    flow.client_port = frame.load_u16(Layout::transport(V6));
-    flow.vip_port = frame.load_u16(Layout::transport(V6) + 2);
+    let [a, b, c, d] = steered.ports.to_ne_bytes();
+    flow.client_port = u16::from_ne_bytes([a, b]);
+    flow.vip_port = u16::from_ne_bytes([c, d]);
     flow.endpoint_port = endpoint.port;
     flow.mapped_port = flow.client_port;
     flow.protocol = steered.protocol;
     flow.family = if V6 { 6 } else { 4 };
-    way_back::note(frame, steered, flow);
+    way_back::note(whole, steered, flow);
     flow.flags = if steered.by_gue { Flow::FROM_GUE } else { 0 };
     flow.service = steered.service.id();
     flow.sender_node = steered.sender;

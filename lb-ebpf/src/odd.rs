@@ -1,20 +1,51 @@
-//! The room of packets that are not plain TCP or UDP: what does not parse, and ICMP. Parses as far as it takes to know
-//! the flow.
+//! The room of packets that are not plain TCP or UDP: tagged, with options or extension headers, in parts, ICMP, or none of
+//! it. Finds out whether the packet is for a VIP, and what it is; anything else passes as it came.
 
 use aya_ebpf::{bindings::xdp_action::XDP_PASS, programs::XdpContext};
 use lb_common::{
+    TCP, UDP,
     config::Config,
+    headers::{self, Extension, Ip, Nested as _},
     ndp,
-    packet::{self, Header, Layout, Packet as _},
+    packet::{self, ETHERNET_BYTES, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Header, Layout, Packet as _},
     verdict::Verdict,
     walk::{Room, Walk},
 };
 
 use crate::{
-    maps,
+    count, lookup, maps,
     ptr::{self, Frame},
-    rooms, steer,
+    rooms, steer, tunnel,
 };
+
+/// One step each over a list of headers. Global functions of numbers: the verifier walks a step once, not once for
+/// every way through the list.
+mod steps {
+    use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
+    use lb_common::headers;
+
+    use super::{ETHERNET_BYTES, Frame, rooms};
+
+    #[unsafe(no_mangle)]
+    #[inline(never)]
+    pub(super) extern "C" fn ipv4_option(ctx: *mut xdp_md, at: u32) -> u32 {
+        from_ip(ctx).map_or(0, |ip| headers::beyond_option(&ip, at as u16).into())
+    }
+
+    #[unsafe(no_mangle)]
+    #[inline(never)]
+    pub(super) extern "C" fn ipv6_extension(ctx: *mut xdp_md, at: u32, protocol: u32) -> u64 {
+        from_ip(ctx).map_or(0, |ip| {
+            headers::beyond_extension(&ip, at as u16, protocol as u8).0
+        })
+    }
+
+    #[inline(always)]
+    fn from_ip(ctx: *mut xdp_md) -> Option<Frame> {
+        let walk = rooms::walk()?;
+        Some(Frame::untagged(&XdpContext::new(ctx), walk).past(ETHERNET_BYTES))
+    }
+}
 
 /// The program of the room.
 #[inline(always)]
@@ -22,37 +53,112 @@ pub(crate) fn enter(ctx: &XdpContext) -> u32 {
     let (Some(walk), Some(config)) = (rooms::walk(), maps::CONFIG.get_ptr(0)) else {
         return XDP_PASS;
     };
-    let config: &Config = ptr::by_ref(config);
-    if walk.has(Walk::V6) {
-        odd::<true>(ctx, config, walk)
-    } else {
-        odd::<false>(ctx, config, walk)
+    match receive(ctx, ptr::by_ref(config), walk) {
+        Some(action) => action,
+        None if walk.has(Walk::BY_GUE) => count::drop(Verdict::GueMalformed),
+        None => XDP_PASS,
     }
 }
 
+/// `None`: none of ours.
 #[inline(always)]
-fn odd<const V6: bool>(ctx: &XdpContext, config: &Config, walk: &mut Walk) -> u32 {
+fn receive(ctx: &XdpContext, config: &Config, walk: &mut Walk) -> Option<u32> {
     let frame = Frame::xdp(ctx);
-    if !frame.has(Layout::transport(V6)) {
-        return XDP_PASS;
+    if !frame.has(ETHERNET_BYTES) {
+        return None;
     }
-    if V6 && !walk.has(Walk::BY_GUE) && ndp::may_concern(&frame) {
-        return rooms::enter_or_pass(ctx, Room::Ndp);
-    }
-    match parse::<V6>(frame, walk) {
-        Ok(header) => steer::steer::<V6>(ctx, config, walk, &header),
-        Err(reason) => rooms::answer::<V6>(ctx, walk, reason),
+    let (ethertype, ip_at) = headers::network(&frame)?;
+    walk.ip_at = ip_at as u16;
+    match ethertype {
+        ETHERTYPE_IPV4 => odd::<false>(ctx, config, walk),
+        ETHERTYPE_IPV6 => odd::<true>(ctx, config, walk),
+        _ => None,
     }
 }
 
-/// The flow that a packet belongs to, or that it is an ICMP error about.
 #[inline(always)]
-fn parse<const V6: bool>(frame: Frame, walk: &mut Walk) -> Result<Header, Verdict> {
-    match packet::header::<V6, _>(&frame) {
-        Err(Verdict::UnsupportedProtocol) => {
-            walk.flags |= Walk::IS_ERROR;
-            packet::quoted::<V6, _>(&frame)
-        }
-        parsed => parsed,
+fn odd<const V6: bool>(ctx: &XdpContext, config: &Config, walk: &mut Walk) -> Option<u32> {
+    let frame = Frame::untagged(ctx, walk);
+    if !frame.has(Layout::transport(V6)) {
+        return None;
     }
+    walk.flags = walk.flags & !Walk::V6 | if V6 { Walk::V6 } else { 0 };
+    let destination = frame.load_address::<V6>(Layout::destination(V6));
+    if !lookup::may_be_vip::<V6>(config, &destination) || !lookup::is_vip::<V6>(&destination) {
+        let by_gue = walk.has(Walk::BY_GUE);
+        let is_gue = !by_gue && tunnel::is_for_us::<V6>(frame, config, &destination);
+        return is_gue.then(|| rooms::enter(ctx, Room::Tunnel));
+    }
+    walk.flags &= !Walk::MAY_BE_VIP;
+    let is_untagged = usize::from(walk.ip_at) == ETHERNET_BYTES;
+    if V6 && is_untagged && !walk.has(Walk::BY_GUE) && ndp::may_concern(&Frame::xdp(ctx)) {
+        return Some(rooms::enter_or_pass(ctx, Room::Ndp));
+    }
+    Some(match parse::<V6>(ctx, frame, walk) {
+        Ok(Some(header)) => steer::leave::<V6>(ctx, walk, &header),
+        Ok(None) => rooms::enter(ctx, Room::Fragment),
+        Err(reason) => rooms::answer::<V6>(ctx, walk, reason),
+    })
+}
+
+/// The flow that a packet belongs to, or that it is an ICMP error about; `None` for a part of a datagram.
+#[inline(always)]
+fn parse<const V6: bool>(
+    ctx: &XdpContext,
+    frame: Frame,
+    walk: &mut Walk,
+) -> Result<Option<Header>, Verdict> {
+    let from_ip = frame.past(ETHERNET_BYTES);
+    let ip = if V6 {
+        headers::ipv6(&from_ip, |at, protocol| {
+            Extension(steps::ipv6_extension(ctx.ctx, at.into(), protocol.into()))
+        })?
+    } else {
+        headers::ipv4(&from_ip, |at| steps::ipv4_option(ctx.ctx, at.into()) as u16)?
+    };
+    walk.ip_bytes = ip.bytes;
+    walk.protocol = ip.protocol;
+    walk.transport_at = walk.ip_at + ip.transport_at;
+    let is_served = matches!(ip.protocol, TCP | UDP);
+    if let Some(fragment) = ip.fragment {
+        walk.flags |= Walk::FRAGMENT;
+        walk.fragment_id = fragment.id;
+        walk.fragment_place = fragment.place;
+        return if is_served {
+            Ok(None)
+        } else {
+            Err(Verdict::Fragment)
+        };
+    }
+    if !is_served {
+        walk.flags |= Walk::IS_ERROR;
+        return quoted::<V6>(frame, &ip).map(Some);
+    }
+    let bytes = usize::from(ip.bytes - ip.transport_at);
+    let transport = from_ip.beyond(usize::from(ip.transport_at));
+    let ports = if ip.protocol == TCP {
+        headers::tcp_ports(&transport, bytes)
+    } else {
+        headers::udp_ports(&transport, bytes, true)
+    };
+    let Some(ports) = ports else {
+        return Err(Verdict::Malformed);
+    };
+    Ok(Some(Header {
+        source: frame.load_address::<V6>(Layout::source(V6)),
+        destination: frame.load_address::<V6>(Layout::destination(V6)),
+        ports,
+        protocol: ip.protocol,
+        hop_limit: 0,
+        ip_bytes: ip.bytes,
+    }))
+}
+
+/// An ICMP error behind options or extension headers is nobody's: no router puts any there.
+#[inline(always)]
+fn quoted<const V6: bool>(frame: Frame, ip: &Ip) -> Result<Header, Verdict> {
+    if usize::from(ip.transport_at) + ETHERNET_BYTES != Layout::transport(V6) {
+        return Err(Verdict::HeaderOptions);
+    }
+    packet::quoted::<V6, _>(&frame)
 }

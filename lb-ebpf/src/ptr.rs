@@ -8,7 +8,11 @@ use aya_ebpf::{
     helpers,
     programs::{TcContext, XdpContext},
 };
-use lb_common::packet::{Packet, PacketMut};
+use lb_common::{
+    headers::Nested,
+    packet::{ETHERNET_BYTES, Packet, PacketMut},
+    walk::Walk,
+};
 
 /// The linear part of a packet, from its Ethernet header on.
 #[derive(Clone, Copy)]
@@ -42,6 +46,22 @@ impl Frame {
                 start: (&raw const (*ctx.skb.skb).data).read_volatile() as usize,
                 end: (&raw const (*ctx.skb.skb).data_end).read_volatile() as usize,
             }
+        }
+    }
+
+    /// The frame as it would be without its tags, but for the MACs: what is behind the EtherType is where it is in an
+    /// untagged frame.
+    #[inline(always)]
+    pub(crate) fn untagged(ctx: &XdpContext, walk: &Walk) -> Self {
+        Self::xdp(ctx).beyond(tag_bytes(walk))
+    }
+
+    /// The frame without a number of bytes that is known here.
+    #[inline(always)]
+    pub(crate) fn past(&self, bytes: usize) -> Self {
+        Self {
+            start: self.start + bytes,
+            end: self.end,
         }
     }
 
@@ -128,6 +148,23 @@ impl PacketMut for Frame {
     fn store_u32(&mut self, offset: usize, value: u32) {
         Self::store_u32(self, offset, value);
     }
+}
+
+impl Nested for Frame {
+    #[inline(always)]
+    fn beyond(&self, bytes: usize) -> Self {
+        // The sum is opaque too, so that what was asked of it with `has` is known of all its copies.
+        Self {
+            start: opaque(self.start + (opaque(bytes) & 511)),
+            end: self.end,
+        }
+    }
+}
+
+/// Bytes of the VLAN tags of a frame.
+#[inline(always)]
+pub(crate) fn tag_bytes(walk: &Walk) -> usize {
+    usize::from(walk.ip_at.wrapping_sub(ETHERNET_BYTES as u16))
 }
 
 /// A number of which neither compiler nor verifier knows more than its type: for indices whose mask must

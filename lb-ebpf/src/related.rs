@@ -19,13 +19,14 @@ use crate::{
     rooms,
 };
 
-/// The program of the room: delivers an error that was parsed by [`packet::quoted`].
+/// The program of the room: delivers an error that was parsed by [`packet::quoted`]. One that another node has steered
+/// may be about a flow that is known here although its row leads elsewhere by now.
 #[inline(always)]
 pub(crate) fn enter<const V6: bool>(ctx: &XdpContext) -> u32 {
     let Some(walk) = rooms::walk() else {
         return count::drop(Verdict::TableInconsistent);
     };
-    match deliver::<V6>(ctx, walk.hash) {
+    match deliver::<V6>(ctx, walk) {
         Some(action) => action,
         None if walk.has(Walk::IS_LOCAL) => count::drop(Verdict::ErrorOfNoFlow),
         None => rooms::enter_by_family::<V6>(ctx, Room::ForwardV4, Room::ForwardV6),
@@ -33,14 +34,14 @@ pub(crate) fn enter<const V6: bool>(ctx: &XdpContext) -> u32 {
 }
 
 #[inline(always)]
-fn deliver<const V6: bool>(ctx: &XdpContext, hash: u64) -> Option<u32> {
-    let frame = Frame::xdp(ctx);
+fn deliver<const V6: bool>(ctx: &XdpContext, walk: &Walk) -> Option<u32> {
+    let frame = Frame::untagged(ctx, walk);
     let config: &Config = ptr::by_ref(maps::CONFIG.get_ptr(0)?);
     let transport = packet::quote(V6) + if V6 { IPV6_BYTES } else { IPV4_BYTES };
     if !frame.has(transport + 8) {
         return None;
     }
-    let found = flows::find::<V6, true>(config, frame, hash, flows::now(config))?;
+    let found = flows::find::<V6, true>(config, frame, walk, flows::now(config))?;
     translate::<V6>(frame, flows::record(found.number)?, transport);
     Some(count::pass(Verdict::ErrorDelivered))
 }

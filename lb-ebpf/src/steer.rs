@@ -1,12 +1,13 @@
-//! The way of a packet that the entry program has not finished with: from what it was parsed to, to the room that
-//! ends its walk. The same steps as at the entry, with nothing taken for granted about how the packet came.
+//! The room of a packet that the entry program has not finished with, once its headers were read: finds service and
+//! endpoint, and the room that ends its walk. The same steps as at the entry, with nothing taken for granted about how
+//! the packet came.
 
 use aya_ebpf::programs::XdpContext;
 use lb_common::{
     config::Config,
     gue,
     interface::Interface,
-    packet::Header,
+    packet::{self, ETHERNET_BYTES, Header, Layout, Packet as _},
     service::ServiceValue,
     verdict::Verdict,
     walk::{Room, Walk},
@@ -18,23 +19,60 @@ use crate::{
     rooms,
 };
 
-/// Looks up service and endpoint of a parsed packet, and enters the room that is next.
+/// The program of the room.
 #[inline(always)]
-pub(crate) fn steer<const V6: bool>(
+pub(crate) fn enter<const V6: bool>(ctx: &XdpContext) -> u32 {
+    let (Some(walk), Some(config)) = (rooms::walk(), maps::CONFIG.get_ptr(0)) else {
+        return count::drop(Verdict::TableInconsistent);
+    };
+    let frame = Frame::untagged(ctx, walk);
+    // The client is who got what an error quotes.
+    let quoted_to = packet::quote(V6) + Layout::destination(V6) - ETHERNET_BYTES;
+    let address_bytes = if V6 { 16 } else { 4 };
+    let is_error = walk.has(Walk::IS_ERROR);
+    if !frame.has(Layout::transport(V6)) || is_error && !frame.has(quoted_to + address_bytes) {
+        return rooms::answer::<V6>(ctx, walk, Verdict::Malformed);
+    }
+    let source = if is_error {
+        frame.load_address::<V6>(quoted_to)
+    } else {
+        frame.load_address::<V6>(Layout::source(V6))
+    };
+    let header = Header {
+        source,
+        destination: frame.load_address::<V6>(Layout::destination(V6)),
+        ports: walk.ports,
+        protocol: walk.protocol,
+        hop_limit: 0,
+        ip_bytes: walk.ip_bytes,
+    };
+    steer::<V6>(ctx, ptr::by_ref(config), walk, &header)
+}
+
+/// Leaves for the room, with what the headers said.
+#[inline(always)]
+pub(crate) fn leave<const V6: bool>(ctx: &XdpContext, walk: &mut Walk, header: &Header) -> u32 {
+    walk.ip_bytes = header.ip_bytes;
+    walk.protocol = header.protocol;
+    walk.ports = header.ports;
+    rooms::enter_by_family::<V6>(ctx, Room::SteerV4, Room::SteerV6)
+}
+
+#[inline(always)]
+fn steer<const V6: bool>(
     ctx: &XdpContext,
     config: &Config,
     walk: &mut Walk,
     header: &Header,
 ) -> u32 {
-    walk.ip_bytes = header.ip_bytes;
-    walk.protocol = header.protocol;
     let service = lookup::service::<V6>(config, lookup::head(), header);
     if service.0 == 0 {
         walk.flags |= Walk::MAY_BE_VIP;
         return rooms::answer::<V6>(ctx, walk, Verdict::NoSuchPort);
     }
     let hash = lookup::flow_hash::<V6>(config, header);
-    if walk.has(Walk::BY_GUE) && !tag_is_valid(config, walk, hash) {
+    let is_judged = !walk.has(Walk::BY_GUE) || walk.has(Walk::FRAGMENT);
+    if !is_judged && !tag_is_valid(config, walk, hash) {
         return count::drop(Verdict::GueBadTag);
     }
     walk.flags &= !Walk::MAY_BE_VIP;
@@ -51,24 +89,23 @@ pub(crate) fn steer<const V6: bool>(
     };
     walk.endpoint = endpoint;
     walk.node = node;
-    enter::<V6>(ctx, config, walk)
+    go_on::<V6>(ctx, config, walk)
 }
 
-/// The room of a packet whose endpoint is known.
+/// Enters the room of a packet whose endpoint is known.
 #[inline(always)]
-pub(crate) fn enter<const V6: bool>(ctx: &XdpContext, config: &Config, walk: &mut Walk) -> u32 {
+pub(crate) fn go_on<const V6: bool>(ctx: &XdpContext, config: &Config, walk: &mut Walk) -> u32 {
     if walk.node == config.own_node {
         walk.flags |= Walk::IS_LOCAL;
     } else {
         note_sender(ctx, walk);
     }
-    match (walk.has(Walk::IS_LOCAL), walk.has(Walk::IS_ERROR)) {
-        (true, true) => rooms::enter_by_family::<V6>(ctx, Room::RelatedV4, Room::RelatedV6),
-        (false, true) => rooms::enter_by_family::<V6>(ctx, Room::ForwardV4, Room::ForwardV6),
-        (local, false) if local || walk.steered_before() => {
-            rooms::enter_by_family::<V6>(ctx, Room::DeliverV4, Room::DeliverV6)
-        }
-        _ => rooms::enter_by_family::<V6>(ctx, Room::ForwardV4, Room::ForwardV6),
+    if !walk.has(Walk::IS_LOCAL) && !walk.steered_before() {
+        rooms::enter_by_family::<V6>(ctx, Room::ForwardV4, Room::ForwardV6)
+    } else if walk.has(Walk::IS_ERROR) {
+        rooms::enter_by_family::<V6>(ctx, Room::RelatedV4, Room::RelatedV6)
+    } else {
+        rooms::enter_by_family::<V6>(ctx, Room::DeliverV4, Room::DeliverV6)
     }
 }
 
@@ -89,9 +126,9 @@ fn is_of_a_node(ctx: &XdpContext, walk: &Walk) -> bool {
     })
 }
 
-/// Whether the tag is the cluster's for the inner flow.
+/// Whether the tag is the cluster's for the inner flow, or for the pair of a fragment.
 #[inline(always)]
-fn tag_is_valid(config: &Config, walk: &Walk, hash: u64) -> bool {
+pub(crate) fn tag_is_valid(config: &Config, walk: &Walk, hash: u64) -> bool {
     let due = gue::tag(
         &config.gue_key,
         hash,

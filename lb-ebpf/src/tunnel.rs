@@ -13,7 +13,7 @@ use lb_common::{
 };
 
 use crate::{
-    count, lookup, maps,
+    count, ethernet, lookup, maps,
     ptr::{self, Frame},
     rooms, steer,
 };
@@ -67,9 +67,9 @@ fn try_enter(ctx: &XdpContext) -> Result<u32, Verdict> {
         decapsulate::<false>(ctx, config, walk)?;
     }
     if walk.has(Walk::V6) {
-        inner::<true>(ctx, config, walk)
+        inner::<true>(ctx, walk)
     } else {
-        inner::<false>(ctx, config, walk)
+        inner::<false>(ctx, walk)
     }
 }
 
@@ -80,7 +80,7 @@ fn decapsulate<const V6: bool>(
     config: &Config,
     walk: &mut Walk,
 ) -> Result<(), Verdict> {
-    let frame = Frame::xdp(ctx);
+    let frame = Frame::untagged(ctx, walk);
     let at = Layout::transport(V6) + 8;
     let overhead = at + size_of::<GueHeader>() - ETHERNET_BYTES;
     if !frame.has(at) {
@@ -98,12 +98,20 @@ fn decapsulate<const V6: bool>(
         return Err(Verdict::GueMalformed);
     }
     let inner_v6 = header.protocol == GueHeader::IPV6;
-    strip(frame, overhead, inner_v6);
+    let ethertype = if inner_v6 {
+        ETHERTYPE_IPV6
+    } else {
+        ETHERTYPE_IPV4
+    };
+    let tags = ptr::tag_bytes(walk);
+    if ethernet::move_header(Frame::xdp(ctx), 0, overhead, tags, ethertype).is_none() {
+        return Err(Verdict::GueMalformed);
+    }
     if !ptr::move_head(ctx, overhead as i32) {
         return Err(Verdict::NoHeadroom);
     }
     walk.flags = Walk::BY_GUE | if inner_v6 { Walk::V6 } else { 0 };
-    walk.transport_at = Layout::transport(inner_v6) as u16;
+    walk.transport_at = walk.ip_at + (Layout::transport(inner_v6) - ETHERNET_BYTES) as u16;
     walk.hop = header.hop;
     walk.private_flags = header.private_flags;
     walk.sender = sender;
@@ -114,17 +122,13 @@ fn decapsulate<const V6: bool>(
 
 /// The way of what was inside; nobody has looked at it on this node.
 #[inline(always)]
-fn inner<const V6: bool>(
-    ctx: &XdpContext,
-    config: &Config,
-    walk: &mut Walk,
-) -> Result<u32, Verdict> {
-    let frame = Frame::xdp(ctx);
+fn inner<const V6: bool>(ctx: &XdpContext, walk: &mut Walk) -> Result<u32, Verdict> {
+    let frame = Frame::untagged(ctx, walk);
     if !frame.has(Layout::transport(V6)) {
         return Err(Verdict::GueMalformed);
     }
     Ok(match packet::header::<V6, _>(&frame) {
-        Ok(header) => steer::steer::<V6>(ctx, config, walk, &header),
+        Ok(header) => steer::leave::<V6>(ctx, walk, &header),
         Err(_) => {
             walk.flags |= Walk::MAY_BE_VIP;
             rooms::enter(ctx, Room::Odd)
@@ -145,20 +149,4 @@ fn load_header(frame: Frame, at: usize) -> GueHeader {
         ingress_node: frame.load_u32(at + 8),
         tag: frame.load_u32(at + 12),
     }
-}
-
-/// Puts the Ethernet header in front of the inner packet.
-#[inline(always)]
-fn strip(frame: Frame, overhead: usize, inner_v6: bool) {
-    frame.store_u32(overhead, frame.load_u32(0));
-    frame.store_u32(overhead + 4, frame.load_u32(4));
-    frame.store_u32(overhead + 8, frame.load_u32(8));
-    frame.store_u16(
-        overhead + 12,
-        if inner_v6 {
-            ETHERTYPE_IPV6
-        } else {
-            ETHERTYPE_IPV4
-        },
-    );
 }

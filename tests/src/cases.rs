@@ -4,8 +4,10 @@
 mod answers;
 mod delivery;
 mod errors;
+mod fragments;
 mod gue;
 mod neighbours;
+mod odd;
 mod parse;
 mod passing;
 mod replies;
@@ -45,6 +47,8 @@ pub fn all() -> Vec<Case> {
         errors::cases,
         neighbours::cases,
         services::cases,
+        odd::cases,
+        fragments::cases,
     ];
     let lists = families.into_iter().map(|cases| cases(&mut clients));
     lists.flatten().collect()

@@ -14,6 +14,7 @@ pub mod icmp_error;
 pub mod loaded;
 pub mod mutants;
 pub mod neighbour;
+pub mod odd;
 pub mod outer;
 pub mod reference;
 pub mod steered;

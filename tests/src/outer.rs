@@ -4,11 +4,11 @@
 use std::net::IpAddr;
 
 use etherparse::PacketBuilder;
-use lb_common::{Address, TCP, UDP, gue, hash, node::node_id, packet};
+use lb_common::{Address, TCP, UDP, fragment, gue, hash, node::node_id, packet};
 use lb_core::keys::ClusterKeys;
 
 use crate::{
-    frame::{Seen, see},
+    frame::{Packet, Seen, see},
     world::{ROUTER_MAC, SECRET, node_mac, outer_address},
 };
 
@@ -66,13 +66,28 @@ impl Outer {
     /// If `flow` is no TCP or UDP packet.
     #[must_use]
     pub fn around(&self, packet: &[u8], flow: &[u8]) -> Vec<u8> {
+        let keys = keys();
+        self.carry(&keys, packet, flow_hash(&keys, &see(flow)))
+    }
+
+    /// As [`Outer::around`], for a part of the packet `of`.
+    ///
+    /// # Panics
+    /// If `of` is no TCP or UDP packet.
+    #[must_use]
+    pub fn around_part(&self, part: &[u8], of: &[u8]) -> Vec<u8> {
+        let keys = keys();
+        let carried = self.carry(&keys, part, pair_hash(&keys, &see(of)));
+        if self.from == 4 || self.to == 4 {
+            without_checksum(&carried)
+        } else {
+            carried
+        }
+    }
+
+    fn carry(&self, keys: &ClusterKeys, packet: &[u8], hash: u64) -> Vec<u8> {
         let by_v6 = self.from == 4 || self.to == 4;
-        let keys = ClusterKeys::from_secret(SECRET).expect("long enough");
-        let hash = flow_hash(&keys, &see(flow));
-        let id = node_id(
-            keys.seed[0],
-            &words(outer_address(self.ingress, self.ingress == 4)),
-        );
+        let id = id(keys, self.ingress);
         let protocol = if packet[14] >> 4 == 6 { 41 } else { 4 };
         let tag = gue::tag(&keys.gue_key, hash, self.hop, 0, id);
         let mut payload = vec![3, protocol, 0, 0, 1, self.hop, 0, 0];
@@ -110,6 +125,45 @@ impl Outer {
 #[must_use]
 pub fn arrives_at(node: u8, frame: &[u8]) -> Vec<u8> {
     [&node_mac(node)[..], &frame[6..]].concat()
+}
+
+/// A frame over IPv6 whose UDP says that it has no checksum (RFC 6936).
+#[must_use]
+pub fn without_checksum(frame: &[u8]) -> Vec<u8> {
+    let mut frame = frame.to_vec();
+    frame[60..62].fill(0);
+    frame
+}
+
+/// Number of the node that is home to the parts of a packet.
+///
+/// # Panics
+/// If it is no TCP or UDP packet.
+#[must_use]
+pub fn home_of(packet: &Packet) -> u8 {
+    let keys = keys();
+    let (word, shift) = fragment::home(pair_hash(&keys, &see(&packet.frame())));
+    let place = word * fragment::HOMES_PER_WORD + shift / 16;
+    let score = |node: &u8| fragment::home_score(keys.seed[0], place, id(&keys, *node));
+    (1..=5).max_by_key(score).expect("five nodes")
+}
+
+fn keys() -> ClusterKeys {
+    ClusterKeys::from_secret(SECRET).expect("long enough")
+}
+
+/// What GUE calls a node.
+fn id(keys: &ClusterKeys, node: u8) -> u32 {
+    node_id(keys.seed[0], &words(outer_address(node, node == 4)))
+}
+
+fn pair_hash(keys: &ClusterKeys, flow: &Seen) -> u64 {
+    let portless = Seen {
+        source_port: 0,
+        destination_port: 0,
+        ..flow.clone()
+    };
+    flow_hash(keys, &portless)
 }
 
 fn flow_hash(keys: &ClusterKeys, flow: &Seen) -> u64 {

@@ -6,7 +6,9 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 use lb_common::{
     abi::{ABI_VERSION, MapId},
     config::Config,
-    filter, flow, gue,
+    filter, flow,
+    fragment::HOMES_PER_WORD,
+    gue,
     interface::Interface,
     limits::{INTERFACES_MAX, NODES_MAX},
     node::{self, Node},
@@ -37,6 +39,7 @@ pub(super) struct Machine {
     interfaces: BTreeMap<usize, Interface>,
     macs: Tags,
     addresses: Tags,
+    homes: Vec<u64>,
 }
 
 impl Machine {
@@ -66,6 +69,7 @@ impl Machine {
             interfaces: interfaces(cluster, neighbours),
             macs: Tags::new(MapId::NodeMacs, on_link),
             addresses: Tags::new(MapId::NodeAddresses, outer),
+            homes: homes(&cluster.homes),
         }
     }
 
@@ -89,6 +93,7 @@ impl Machine {
         for (&index, row) in &self.nodes {
             write_node(draft, index, row);
         }
+        draft.store(MapId::Homes, 0, &self.homes);
     }
 
     /// Whether [`Machine::lower`] takes node rows away, which endpoints may have named.
@@ -186,9 +191,18 @@ fn inner_mtu_bytes(cluster: &ClusterPlan, neighbours: &Neighbours) -> Option<u16
     Some(smallest.saturating_sub(gue::OVERHEAD_V6_BYTES as u16))
 }
 
+/// Four indices a word, the first in the lowest bits.
+fn homes(indices: &[u16]) -> Vec<u64> {
+    let word = |four: &[u16]| {
+        let bits = four.iter().rev();
+        bits.fold(0, |word, &index| word << 16 | u64::from(index))
+    };
+    indices.chunks(HOMES_PER_WORD as usize).map(word).collect()
+}
+
 /// What GUE calls a node: the same on every node, so of the address that its configuration names first, IPv4
 /// before IPv6.
-fn id(seed: u64, node: &model::Node) -> u32 {
+pub(crate) fn id(seed: u64, node: &model::Node) -> u32 {
     let v4 = node.ipv4().map(IpAddr::V4);
     let address = v4.or(node.ipv6().map(IpAddr::V6));
     address.map_or(0, |address| node::node_id(seed, &encode::address(address)))

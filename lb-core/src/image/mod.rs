@@ -25,6 +25,7 @@ use lb_common::{
     image::{Image, MapWrite},
 };
 
+pub(crate) use machine::id as node_id;
 pub use placement::{Entry, Placement, Placements};
 pub use recover::recover;
 pub use view::Extents;

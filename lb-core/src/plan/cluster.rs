@@ -9,6 +9,7 @@ use std::{
 
 use lb_common::{hash, limits::NODES_MAX};
 
+use super::homes::homes;
 use crate::{
     Snapshot,
     desired::{ClusterPlan, ClusterView},
@@ -33,8 +34,15 @@ pub(super) fn plan_cluster(
         Some(previous) if *previous.view == view => Arc::clone(&previous.view),
         _ => Arc::new(view),
     };
+    let homes = match previous {
+        Some(previous) if previous.nodes == nodes && previous.keys == snapshot.keys => {
+            Arc::clone(&previous.homes)
+        }
+        _ => homes(snapshot.keys.seed[0], &nodes),
+    };
     let plan = ClusterPlan {
         view,
+        homes,
         keys: snapshot.keys,
         nodes,
         links: snapshot.links.clone(),

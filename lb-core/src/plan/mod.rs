@@ -6,6 +6,7 @@ pub mod announce;
 mod bgp;
 mod cluster;
 mod endpoints;
+mod homes;
 mod layer2;
 pub mod routes;
 mod service;

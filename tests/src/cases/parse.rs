@@ -20,15 +20,23 @@ const VERSION: Change = [(14, 0x55), (14, 0x50)];
 /// OSPF.
 const PROTOCOL: Change = [(23, 89), (20, 89)];
 
-/// More fragments; one word of options, or a destination options header.
-const FRAGMENT: Change = [(20, 0x20), (20, 44)];
-const OPTIONS: Change = [(14, 0x46), (20, 60)];
+/// Data offset 4, and beyond the packet.
+const OFFSET_SMALL: Change = [(46, 0x40), (66, 0x40)];
+const OFFSET_LARGE: Change = [(46, 0x60), (66, 0x60)];
 
 pub(super) fn cases(clients: &mut Clients) -> Vec<Case> {
     let mut cases = Vec::new();
     let changes: [(&'static str, Change, &'static [Verdict]); 5] = [
-        ("a fragment", FRAGMENT, &[Verdict::Fragment]),
-        ("options", OPTIONS, &[Verdict::HeaderOptions]),
+        (
+            "a TCP header too short",
+            OFFSET_SMALL,
+            &[Verdict::Malformed],
+        ),
+        (
+            "a TCP header longer than the packet",
+            OFFSET_LARGE,
+            &[Verdict::Malformed],
+        ),
         ("longer than its frame", LENGTH, &[Verdict::Malformed]),
         ("the other version", VERSION, &[Verdict::Malformed]),
         (
