@@ -95,10 +95,7 @@ impl Guest {
         .arg(image)
         .arg("-initrd")
         .arg(ram_disk)
-        .args([
-            "-append",
-            "console=ttyS0 panic=-1 mitigations=off quiet loglevel=4",
-        ]);
+        .args(["-append", COMMAND_LINE]);
         qemu
     }
 
@@ -120,6 +117,10 @@ impl Guest {
         Ok(files)
     }
 }
+
+/// `no_timer_check`: where the host is busy, the timer of an emulated machine is late, and the kernel would take it for
+/// broken and panic.
+const COMMAND_LINE: &str = "console=ttyS0 panic=-1 no_timer_check mitigations=off quiet loglevel=4";
 
 const INIT: &str = r#"#!/bin/busybox sh
 /bin/busybox mkdir -p /proc /sys /dev /tmp /run /etc /usr/bin /usr/sbin /sbin
