@@ -1,3 +1,5 @@
+mod services;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
