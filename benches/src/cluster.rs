@@ -15,7 +15,7 @@ use lb_core::{
     config::Config,
     image::{ImageOutcome, Placements},
     keys::ClusterKeys,
-    model::{Announce, Bgp, Endpoint, Mac, Node, Port, Protocol, Service, TrafficPolicy},
+    model::{Announce, Bgp, Endpoint, Mac, Node, Port, Prefix, Protocol, Service, TrafficPolicy},
     snapshot::{DatapathFacts, Link, Neighbour},
 };
 use lb_datapath::{Datapath, Options};
@@ -45,6 +45,10 @@ pub struct Shape {
     pub v6: bool,
     /// Whether the node under test has its share of the endpoints and announces the VIPs.
     pub serves: bool,
+    /// Ranges of clients that each may be dialled from; the last one holds the clients of the benches. 0: anybody.
+    pub source_ranges: u32,
+    /// Whether clients keep their endpoint.
+    pub affinity: bool,
 }
 
 impl Shape {
@@ -140,6 +144,7 @@ pub fn snapshot(shape: Shape, facts: DatapathFacts) -> Result<Snapshot> {
         layer2: None,
         dataplane: Arc::default(),
         bgp: shape.serves.then(|| Arc::new(speaker)),
+        capacity: shape.capacity(),
         services: (0..shape.services)
             .map(|index| service(shape, index))
             .collect(),
@@ -160,6 +165,17 @@ pub fn snapshot(shape: Shape, facts: DatapathFacts) -> Result<Snapshot> {
         .map(|other| way(shape, other))
         .collect();
     Ok(snapshot)
+}
+
+/// So many ranges, of which 100.64.0.0/10 (RFC 6598) holds the benches' clients.
+fn source_ranges(count: u32) -> BTreeSet<Prefix> {
+    let others = (0..count.saturating_sub(1)).map(|number| {
+        let [_, high, middle, low] = (number << 4).to_be_bytes();
+        Prefix::new(IpAddr::from([high + 11, middle, low, 0]), 28)
+    });
+    let clients = Prefix::new(IpAddr::from([100, 64, 0, 0]), 10);
+    let all = others.chain((count > 0).then_some(clients));
+    all.flatten().collect()
 }
 
 fn node(number: u32) -> Arc<Node> {
@@ -227,9 +243,9 @@ fn service(shape: Shape, index: u32) -> Arc<Service> {
             port: PORT,
         }],
         traffic_policy: TrafficPolicy::Cluster,
-        affinity: None,
+        affinity: shape.affinity.then_some(Duration::from_secs(10_800)),
         new_flows_per_second: None,
-        source_ranges: BTreeSet::new(),
+        source_ranges: source_ranges(shape.source_ranges),
         health_check: None,
         endpoints: (0..shape.endpoints).map(endpoint).collect(),
     })

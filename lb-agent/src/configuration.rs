@@ -87,6 +87,10 @@ pub fn understand_edit(path: &Path, text: &str, running: &Config) -> Result<Conf
         ("node.uplinks", config.uplinks != running.uplinks),
         ("node.mode", config.uplink_mode != running.uplink_mode),
         ("cluster.keyFile", config.key_file != running.key_file),
+        (
+            "dataplane.servicePorts, .endpoints and .flows",
+            config.capacity != running.capacity,
+        ),
     ];
     match changed.into_iter().find(|(_, changed)| *changed) {
         Some((field, _)) => Err(Error::NeedsRestart { field }),

@@ -57,6 +57,7 @@ impl World {
             bgp: None,
             layer2: None,
             dataplane: Arc::default(),
+            capacity,
             services: Vec::new(),
         };
         let facts = DatapathFacts {

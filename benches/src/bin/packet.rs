@@ -25,7 +25,7 @@ const XDP_TX: u32 = 3;
 /// One row: what the data path holds, what packets come, what it may cost (design-dataplane section 5).
 struct Case {
     name: &'static str,
-    bar: f64,
+    bar: Option<f64>,
     shape: Shape,
     flows: u64,
     random_destinations: bool,
@@ -39,12 +39,14 @@ const ONE: Shape = Shape {
     on_link: false,
     v6: false,
     serves: false,
+    source_ranges: 0,
+    affinity: false,
 };
 
-const CASES: [Case; 6] = [
+const CASES: [Case; 10] = [
     Case {
         name: "tcp4-direct-1flow",
-        bar: 15.0,
+        bar: Some(15.0),
         shape: Shape {
             on_link: true,
             ..ONE
@@ -55,7 +57,7 @@ const CASES: [Case; 6] = [
     },
     Case {
         name: "tcp4-gue-1flow",
-        bar: 30.0,
+        bar: Some(30.0),
         shape: ONE,
         flows: 1,
         random_destinations: false,
@@ -63,7 +65,7 @@ const CASES: [Case; 6] = [
     },
     Case {
         name: "tcp6-gue-1flow",
-        bar: 36.0,
+        bar: Some(36.0),
         shape: Shape { v6: true, ..ONE },
         flows: 1,
         random_destinations: false,
@@ -71,7 +73,7 @@ const CASES: [Case; 6] = [
     },
     Case {
         name: "tcp4-gue-1Mflows-400svc",
-        bar: 40.0,
+        bar: Some(40.0),
         shape: Shape {
             services: 400,
             ..ONE
@@ -82,7 +84,7 @@ const CASES: [Case; 6] = [
     },
     Case {
         name: "tcp4-gue-newflow",
-        bar: 40.0,
+        bar: Some(40.0),
         shape: ONE,
         flows: 0,
         random_destinations: false,
@@ -90,7 +92,7 @@ const CASES: [Case; 6] = [
     },
     Case {
         name: "not-vip",
-        bar: 5.0,
+        bar: Some(5.0),
         shape: Shape {
             services: 10_000,
             endpoints: 2,
@@ -99,6 +101,50 @@ const CASES: [Case; 6] = [
         flows: 1,
         random_destinations: true,
         action: XDP_PASS,
+    },
+    Case {
+        name: "tcp4-gue-1range",
+        bar: None,
+        shape: Shape {
+            source_ranges: 1,
+            ..ONE
+        },
+        flows: 1,
+        random_destinations: false,
+        action: XDP_TX,
+    },
+    Case {
+        name: "tcp4-gue-8ranges",
+        bar: None,
+        shape: Shape {
+            source_ranges: 8,
+            ..ONE
+        },
+        flows: 1,
+        random_destinations: false,
+        action: XDP_TX,
+    },
+    Case {
+        name: "tcp4-gue-1000ranges",
+        bar: None,
+        shape: Shape {
+            source_ranges: 1000,
+            ..ONE
+        },
+        flows: 1,
+        random_destinations: false,
+        action: XDP_TX,
+    },
+    Case {
+        name: "tcp4-gue-affinity",
+        bar: None,
+        shape: Shape {
+            affinity: true,
+            ..ONE
+        },
+        flows: 1,
+        random_destinations: false,
+        action: XDP_TX,
     },
 ];
 
@@ -157,7 +203,7 @@ fn measure(driver: &mut Driver, case: &Case) -> Result<Row> {
         differences.push(subject - floor);
         floors.push(floor);
     }
-    Ok(Row::new(case.name, Some(case.bar), differences, floors))
+    Ok(Row::new(case.name, case.bar, differences, floors))
 }
 
 fn nanoseconds(

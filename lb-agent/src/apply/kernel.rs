@@ -10,6 +10,7 @@ use std::{
 use lb_common::{
     counter::ServiceCounters,
     image::{Image, MapWrite},
+    limits::Capacity,
     verdict::VERDICTS,
 };
 use lb_core::{
@@ -44,7 +45,7 @@ impl Kernel {
     ///
     /// # Errors
     /// If the kernel refuses, or another agent has the folder.
-    pub fn open(pin_dir: &Path, mode: UplinkMode) -> Result<Self, OpenError> {
+    pub fn open(pin_dir: &Path, mode: UplinkMode, capacity: Capacity) -> Result<Self, OpenError> {
         let lock = pin_dir
             .exists()
             .then(|| PinLock::take(pin_dir))
@@ -55,6 +56,7 @@ impl Kernel {
                 UplinkMode::Native => Mode::Native,
                 UplinkMode::Generic => Mode::Generic,
             },
+            capacity,
             ..Options::pinned(pin_dir)
         };
         let datapath = Datapath::open(&options)?;

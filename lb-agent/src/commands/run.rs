@@ -47,7 +47,8 @@ fn set_up(args: &RunArgs) -> Result<Setup<Kernel>, Failure> {
     uplinks::check_layer2(config.layer2.as_deref(), &uplinks).map_err(failed)?;
     let keys = configuration::keys(&config).map_err(failed)?;
     let socket = Socket::bind(&args.socket).map_err(failed)?;
-    let kernel = Kernel::open(&args.pin_dir, config.uplink_mode).map_err(refused_by_kernel)?;
+    let kernel = Kernel::open(&args.pin_dir, config.uplink_mode, config.capacity)
+        .map_err(refused_by_kernel)?;
     tracing::info!(
         node = %config.node, uplinks = uplinks.join(","), pins = %args.pin_dir.display(),
         adopted = kernel.adopted(), "starting"

@@ -4,6 +4,7 @@
 
 mod affinity;
 mod bgp;
+mod capacity;
 mod dataplane;
 mod duration;
 mod error;
@@ -18,6 +19,7 @@ mod validate;
 use std::{path::PathBuf, sync::Arc};
 
 pub use error::{ConfigError, Problem};
+use lb_common::limits::Capacity;
 
 use crate::model::{Bgp, Dataplane, Layer2, Node, Service, UplinkMode};
 
@@ -40,6 +42,8 @@ pub struct Config {
     pub layer2: Option<Arc<Layer2>>,
     /// What the data path does besides forwarding.
     pub dataplane: Arc<Dataplane>,
+    /// How large the data path's maps are.
+    pub capacity: Capacity,
     /// The Services.
     pub services: Vec<Arc<Service>>,
 }

@@ -70,6 +70,9 @@ pub(super) struct Dataplane {
     #[serde(default)]
     pub(super) pools: Vec<Text>,
     pub(super) routing_table: Option<Spanned<u32>>,
+    pub(super) service_ports: Option<Spanned<u32>>,
+    pub(super) endpoints: Option<Spanned<u32>>,
+    pub(super) flows: Option<Spanned<u32>>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Config, bgp, dataplane, error::Problem, layer2, names, schema, services};
+use super::{Config, bgp, capacity, dataplane, error::Problem, layer2, names, schema, services};
 use crate::model::{Node, UplinkMode};
 
 pub(super) fn validate(
@@ -45,6 +45,7 @@ pub(super) fn validate(
         bgp: bgp.map(Arc::new),
         layer2: layer2.map(Arc::new),
         dataplane: Arc::new(dataplane),
+        capacity: capacity::capacity(file, problems),
         services,
     })
 }

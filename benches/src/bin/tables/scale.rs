@@ -23,6 +23,8 @@ const SHAPE: Shape = Shape {
     on_link: true,
     v6: false,
     serves: true,
+    source_ranges: 0,
+    affinity: false,
 };
 const CHANGES: usize = 101;
 /// Rows of the larger Maglev table, four bytes each as in Cilium and Katran.

@@ -109,3 +109,43 @@ fn a_limit_of_nothing_is_refused() {
       |                                               ^
     "#);
 }
+
+#[test]
+fn sizes_are_understood_and_bounded() {
+    let origin = Origin {
+        file: "lb.yaml",
+        host_name: "node1",
+    };
+    let file = |sizes: &str| {
+        format!("dataplane: {{{sizes}}}\nnodes: [{{name: node1, addresses: [10.0.0.11]}}]\n")
+    };
+    let sizes = "servicePorts: 20000, endpoints: 1280001, flows: 1000000";
+    let config = parse(&file(sizes), origin).unwrap_or_else(|error| panic!("{error}"));
+    let made = config.capacity;
+    assert_eq!(
+        (made.services, made.row_units, made.endpoints),
+        (20_000, 22_500, 1_280_002)
+    );
+    assert_eq!(
+        (made.established_flows, made.embryonic_flows),
+        (1 << 20, 1 << 18)
+    );
+    let default = parse(&file(""), origin).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(default.capacity, lb_common::limits::Capacity::DEFAULT);
+    let sizes = "servicePorts: 58001, endpoints: 0, flows: 99999999";
+    let error = parse(&file(sizes), origin)
+        .expect_err("must be refused")
+        .to_string();
+    let messages: Vec<_> = error
+        .lines()
+        .filter(|line| line.starts_with("dataplane"))
+        .collect();
+    assert_eq!(
+        messages,
+        [
+            "dataplane.servicePorts: it is a number from 16 to 58000",
+            "dataplane.endpoints: it is a number from 16 to 2097152",
+            "dataplane.flows: it is a number from 1024 to 16777216",
+        ]
+    );
+}
