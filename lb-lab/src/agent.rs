@@ -79,6 +79,11 @@ impl Agent {
         &mut self.process
     }
 
+    /// The process id.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
     /// Its configuration file.
     pub fn config(&self) -> &Path {
         &self.config

@@ -2,8 +2,8 @@
 //! RAM disk made on the spot, no disk, no network, a serial console. Emulated (TCG), so it runs wherever QEMU does and
 //! says nothing about speed. Kernels come from Debian's archive, pinned in `guest/kernels.txt`; see [`Kernel`].
 
-mod archive;
 mod initramfs;
+mod kernel_image;
 mod modules;
 mod pins;
 
@@ -57,7 +57,7 @@ impl Guest {
     /// the console's last lines.
     pub fn run(&self, limit: Duration) -> Result<Ended> {
         let folder = lab::make_folder(&format!("guest-{}", self.kernel.name))?;
-        let unpacked = archive::unpacked(&self.kernel)?;
+        let unpacked = kernel_image::unpacked(&self.kernel)?;
         let ram_disk = folder.join("initramfs");
         self.initramfs(&unpacked)?.write(&ram_disk)?;
         let namespace = Namespace::new("guest")?;
@@ -99,7 +99,7 @@ impl Guest {
         qemu
     }
 
-    fn initramfs(&self, unpacked: &archive::Unpacked) -> Result<Initramfs> {
+    fn initramfs(&self, unpacked: &kernel_image::Unpacked) -> Result<Initramfs> {
         let mut files = Initramfs::default();
         files.add_program(&find_program("busybox")?, "bin/busybox")?;
         for (host, path) in &self.programs {
@@ -166,7 +166,7 @@ pub fn find_program(name: &str) -> Result<PathBuf> {
 /// The archive cannot be reached, or has another file under that name.
 pub fn fetch_kernels() -> Result<()> {
     for kernel in Kernel::all()? {
-        archive::unpacked(&kernel)?;
+        kernel_image::unpacked(&kernel)?;
     }
     Ok(())
 }

@@ -15,6 +15,7 @@ use crate::topology::Pair;
 use crate::wait::wait_until;
 
 pub(crate) mod bird;
+pub(crate) mod bird1;
 pub(crate) mod exabgp;
 pub(crate) mod frr;
 pub(crate) mod gobgp;

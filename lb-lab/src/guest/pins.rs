@@ -2,6 +2,8 @@
 
 use anyhow::{Context, Result, bail};
 
+use crate::debian::Package;
+
 const FILE: &str = include_str!("kernels.txt");
 
 /// A pinned kernel of Debian.
@@ -11,16 +13,6 @@ pub struct Kernel {
     pub name: String,
     /// What it is made of.
     pub(super) packages: Vec<Package>,
-}
-
-/// One package of a kernel.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Package {
-    pub(super) suite: String,
-    pub(super) name: String,
-    pub(super) version: String,
-    /// Lower-case hexadecimal.
-    pub(super) sha256: String,
 }
 
 impl Kernel {
@@ -39,13 +31,6 @@ impl Kernel {
     /// The file is not understood.
     pub fn all() -> Result<Vec<Self>> {
         parse(FILE)
-    }
-
-    /// Folder name in the cache: it changes with every package.
-    pub(super) fn cache_key(&self) -> String {
-        let packages = self.packages.iter();
-        let parts: Vec<&str> = packages.map(|package| &package.sha256[..12]).collect();
-        format!("{}-{}", self.name, parts.join("-"))
     }
 }
 

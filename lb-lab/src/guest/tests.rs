@@ -1,4 +1,5 @@
 use super::{modules::depends, pins::parse, status};
+use crate::debian::cache_key;
 
 #[test]
 fn packages_of_one_name_make_one_kernel() {
@@ -7,7 +8,10 @@ fn packages_of_one_name_make_one_kernel() {
     let kernels = parse(&text).expect("well-formed");
     assert_eq!(kernels.len(), 1);
     assert_eq!(kernels[0].packages.len(), 2);
-    assert_eq!(kernels[0].cache_key(), "7.3-0123456789ab-0123456789ab");
+    assert_eq!(
+        cache_key(&kernels[0].name, &kernels[0].packages),
+        "7.3-0123456789ab-0123456789ab"
+    );
 }
 
 #[test]

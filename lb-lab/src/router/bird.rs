@@ -23,12 +23,12 @@ use crate::wait::wait_until;
 pub struct Bird {
     namespace: Arc<Namespace>,
     config: PathBuf,
+    /// In the namespace's own `/run`.
+    socket: PathBuf,
     process: Process,
     neighbours: Vec<Neighbour>,
 }
 
-/// In the namespace's own `/run`.
-const SOCKET: &str = "/run/bird.ctl";
 const START_LIMIT: Duration = Duration::from_secs(5);
 
 impl Lab {
@@ -55,17 +55,16 @@ impl Lab {
     ) -> Result<Bird> {
         let config = self.folder().join(format!("{name}.conf"));
         fs::write(&config, text)?;
+        let socket = PathBuf::from(format!("/run/{name}.ctl"));
         let mut command = Command::new("bird");
-        command
-            .arg("-f")
-            .arg("-c")
-            .arg(&config)
-            .args(["-s", SOCKET]);
+        command.arg("-f").arg("-c").arg(&config);
+        command.arg("-s").arg(&socket);
         let process = Process::start(namespace, name, command, self.folder())
             .context("BIRD 2 is needed (Debian package bird2)")?;
         let mut bird = Bird {
             namespace: Arc::clone(namespace),
             config,
+            socket,
             process,
             neighbours: Vec::new(),
         };
@@ -80,7 +79,7 @@ impl Bird {
     /// The answer of `birdc` to a command.
     pub fn query(&self, command: &str) -> Result<String> {
         let mut birdc = Command::new("birdc");
-        birdc.args(["-s", SOCKET]).args(command.split(' '));
+        birdc.arg("-s").arg(&self.socket).args(command.split(' '));
         output(&self.namespace, birdc)
     }
 
@@ -119,8 +118,9 @@ impl Bird {
     /// The command with which a person opens BIRD's command line.
     pub fn birdc_command(&self) -> String {
         format!(
-            "nsenter {} birdc -s {SOCKET}",
-            self.namespace.nsenter_arguments()
+            "nsenter {} birdc -s {}",
+            self.namespace.nsenter_arguments(),
+            self.socket.display()
         )
     }
 

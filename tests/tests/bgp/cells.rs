@@ -33,8 +33,8 @@ pub(crate) struct Speaker {
     pub(crate) node: u8,
     /// `bgp.asn`.
     pub(crate) asn: u32,
-    /// Where it finds the router: its address on the segment, in one of the families.
-    pub(crate) router: IpAddr,
+    /// Where it finds the router, as `address: 10.0.0.1`.
+    pub(crate) router: String,
     /// Further fields of `bgp`, a line each.
     pub(crate) global: String,
     /// Further fields of the peer: `, passive: true`.
@@ -133,12 +133,44 @@ impl Cells {
         node: u8,
         change: impl FnOnce(&mut Neighbour, &mut Speaker),
     ) -> Result<()> {
+        self.renew_with_paths(node, change)?;
+        self.wait_route(node, 1, "in the new session", |_| true)
+    }
+
+    /// As [`Cells::renew`], of a node whose routes have several paths.
+    pub(crate) fn renew_with_paths(
+        &mut self,
+        node: u8,
+        change: impl FnOnce(&mut Neighbour, &mut Speaker),
+    ) -> Result<()> {
         let up = self.end(node, change)?;
+        self.wait_up(node, up)
+    }
+
+    /// Waits until a node's session has been up more often than this, and all sessions are.
+    pub(crate) fn wait_up(&mut self, node: u8, up: usize) -> Result<()> {
         wait_until(SESSION_LIMIT, "the session is up again", || {
             Ok((self.logged(node, UP)? > up).then_some(()))
         })?;
-        self.wait_sessions(&[1, 2, 3])?;
-        self.wait_route(node, 1, "in the new session", |_| true)
+        self.wait_sessions(&[1, 2, 3])
+    }
+
+    /// Waits until the router has paths of a neighbour by exactly these next hops.
+    pub(crate) fn wait_paths(
+        &mut self,
+        neighbour: IpAddr,
+        prefix: (IpAddr, u8),
+        expected: &[IpAddr],
+    ) -> Result<()> {
+        let what = format!("paths by {expected:?}");
+        let check = |routes: &[ReceivedRoute]| {
+            let mut hops: Vec<_> = routes.iter().filter_map(|route| route.next_hop).collect();
+            hops.sort();
+            hops == expected
+        };
+        self.router
+            .wait_routes(SESSION_LIMIT, (neighbour, prefix), &what, check)
+            .map(drop)
     }
 
     /// Changes both ends of a node's session, which ends it, and says how often it has been up.
@@ -254,7 +286,7 @@ impl Speaker {
             "  asn: {asn}
   listenPort: {NODE_BGP_PORT}
 {global}  peers:
-    - {{address: \"{router}\", asn: {ROUTER_ASN}, holdTime: 9s{peer}}}
+    - {{{router}, asn: {ROUTER_ASN}, holdTime: 9s{peer}}}
 "
         );
         let services: String = self
@@ -276,7 +308,7 @@ fn plain(lab: &Lab, node: u8) -> (Neighbour, Speaker) {
     let speaker = Speaker {
         node,
         asn: NODE_ASN,
-        router: lab.node(node).router().v4.into(),
+        router: format!("address: {}", lab.node(node).router().v4),
         global: String::new(),
         peer: String::new(),
         services: vec![1],
@@ -310,7 +342,7 @@ fn over_ipv6(lab: &Lab, node: u8) -> (Neighbour, Speaker) {
     };
     let speaker = Speaker {
         asn: LARGE_ASN,
-        router: lab.node(node).router().v6.into(),
+        router: format!("address: \"{}\"", lab.node(node).router().v6),
         ..speaker
     };
     (neighbour, speaker)
@@ -320,7 +352,7 @@ fn over_ipv6(lab: &Lab, node: u8) -> (Neighbour, Speaker) {
 pub(crate) const LARGE_ASN: u32 = 4_200_000_003;
 
 /// The host routes to a service's VIPs.
-fn prefixes(service: u8) -> [(IpAddr, u8); 2] {
+pub(crate) fn prefixes(service: u8) -> [(IpAddr, u8); 2] {
     let Pair { v4, v6 } = vip(service);
     [(v4.into(), 32), (v6.into(), 128)]
 }

@@ -2,10 +2,13 @@
 
 use std::fs;
 
-use anyhow::{Result, ensure};
-use lb_lab::NODE_ASN;
+use anyhow::{Context as _, Result, ensure};
+use lb_lab::{NODE_ASN, wait_until};
 
-use crate::cells::{Cells, LARGE_ASN, SESSION_LIMIT, SOON};
+use crate::{
+    cells::{Cells, LARGE_ASN, SESSION_LIMIT, SOON},
+    policy,
+};
 
 #[test]
 fn bird() -> Result<()> {
@@ -51,6 +54,8 @@ fn exabgp() -> Result<()> {
 
 const REFRESH: &str = "refresh";
 const HOLD_TIME_ZERO: &str = "hold time 0";
+const TTL_SECURITY: &str = "TTL security";
+const TTL_SECURITY_ONE_SIDED: &str = "TTL security at the agent only";
 
 fn all_cells(mut cells: Cells) -> Result<()> {
     cells.step("both families over one session", both_families)?;
@@ -58,10 +63,15 @@ fn all_cells(mut cells: Cells) -> Result<()> {
     cells.step("over IPv6, 4-octet AS", over_ipv6)?;
     cells.step("withdraw", withdraw)?;
     cells.step(REFRESH, refresh)?;
+    policy::all(&mut cells)?;
     cells.step("the router dials port 17900", router_dials)?;
     cells.step("both dial", both_dial)?;
     cells.step("right password", right_password)?;
     cells.step("wrong password", wrong_password)?;
+    cells.step(TTL_SECURITY, ttl_security)?;
+    cells.step(TTL_SECURITY_ONE_SIDED, ttl_security_one_sided)?;
+    cells.step("the agent only listens", agent_listens)?;
+    cells.step("dynamic neighbours", dynamic_neighbours)?;
     cells.step(HOLD_TIME_ZERO, hold_time_zero)?;
     // At last, because ExaBGP does not dial again what it has once listened for.
     cells.step("the router only listens", router_listens)
@@ -174,6 +184,51 @@ fn password_file(cells: &Cells, password: &str) -> Result<String> {
     let file = cells.lab.folder().join(password);
     fs::write(&file, format!("{password}\n"))?;
     Ok(format!(", passwordFile: {}", file.display()))
+}
+
+/// RFC 5082: both ends send TTL 255 and take nothing less. The router goes first: an agent that has gone ahead does not
+/// hear how the old session ends, and waits for its hold timer.
+fn ttl_security(cells: &mut Cells) -> Result<()> {
+    let up = cells.end(1, |neighbour, _| neighbour.ttl_security = true)?;
+    cells.edit(1, |speaker| speaker.peer = ", gtsm: true".to_owned())?;
+    cells.wait_up(1, up)
+}
+
+/// The router's packets come with TTL 1, or 64 from one that takes its sessions for local: the kernel drops them.
+fn ttl_security_one_sided(cells: &mut Cells) -> Result<()> {
+    cells.end(1, |neighbour, _| neighbour.ttl_security = false)?;
+    cells.wait_sessions(&[2, 3])?;
+    let dropped = || -> Result<u64> {
+        let read = || Ok(fs::read_to_string("/proc/thread-self/net/netstat")?);
+        counter(&cells.lab.node(1).namespace().run(read)?, "TCPMinTTLDrop")
+    };
+    wait_until(SESSION_LIMIT, "segments with low TTLs are dropped", || {
+        Ok((dropped()? > 0).then_some(()))
+    })?;
+    cells.wait_sessions(&[2, 3])
+}
+
+/// A counter of `TcpExt` in netstat's table of names and values.
+fn counter(table: &str, wanted: &str) -> Result<u64> {
+    let mut lines = table.lines().filter(|line| line.starts_with("TcpExt:"));
+    let (names, values) = lines.next().zip(lines.next()).context("no TcpExt")?;
+    let mut pairs = names.split_whitespace().zip(values.split_whitespace());
+    let pair = pairs.find(|(name, _)| *name == wanted);
+    Ok(pair.with_context(|| format!("no {wanted}"))?.1.parse()?)
+}
+
+fn agent_listens(cells: &mut Cells) -> Result<()> {
+    cells.renew(1, |_, speaker| speaker.peer = ", passive: true".to_owned())
+}
+
+/// Whoever dials from the segment.
+fn dynamic_neighbours(cells: &mut Cells) -> Result<()> {
+    let named = cells.ends[0].1.router.clone();
+    cells.renew(1, |_, speaker| {
+        speaker.peer = String::new();
+        speaker.router = "range: 10.0.0.0/24".to_owned();
+    })?;
+    cells.edit(1, |speaker| speaker.router = named)
 }
 
 /// RFC 4271 section 4.2: no keepalives and no expiry.

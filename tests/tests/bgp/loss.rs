@@ -20,15 +20,15 @@ const AWAY: u64 = 2 * MORE;
 
 #[test]
 fn behind_bird() -> Result<()> {
-    killed_agents_lose_nothing(|lab, neighbours| Ok(Box::new(lab.start_bird_with(neighbours)?)))
+    nothing_is_lost(|lab, neighbours| Ok(Box::new(lab.start_bird_with(neighbours)?)))
 }
 
 #[test]
 fn behind_frr() -> Result<()> {
-    killed_agents_lose_nothing(|lab, neighbours| Ok(Box::new(lab.start_frr(neighbours)?)))
+    nothing_is_lost(|lab, neighbours| Ok(Box::new(lab.start_frr(neighbours)?)))
 }
 
-fn killed_agents_lose_nothing(
+fn nothing_is_lost(
     start: impl FnOnce(&Lab, &[Neighbour]) -> Result<Box<dyn Router>>,
 ) -> Result<()> {
     let mut served = Served::start(start)?;
@@ -43,6 +43,12 @@ fn killed_agents_lose_nothing(
         stream.wait_sent(&served.lab, AWAY)?;
         served.agents.iter_mut().try_for_each(Agent::restart)?;
         served.wait_announced()
+    })?;
+    // Node 1 is taken out of service: marked, withdrawn, and gone.
+    served.under_load(|served, _| {
+        let status = served.agents[0].terminate(SESSION_LIMIT)?;
+        ensure!(status.success(), "{status}");
+        served.wait_gateways(2)
     })
 }
 
@@ -103,9 +109,14 @@ impl Served {
                 ensure!(fresh == 2 * addresses.len(), "{routes:?}");
                 Ok(Some(()))
             })?;
+        self.wait_gateways(3)
+    }
+
+    /// Waits until the router's kernel spreads over this many nodes.
+    fn wait_gateways(&self, nodes: usize) -> Result<()> {
         wait_until(Duration::from_secs(5), "routes in the kernel", || {
             let gateways = self.lab.router_gateways((vip(1).v4.into(), 32))?;
-            ensure!(gateways.len() == 3, "{gateways:?}");
+            ensure!(gateways.len() == nodes, "{gateways:?}");
             Ok(Some(()))
         })
     }

@@ -1,9 +1,14 @@
 //! The agents' BGP against real routers: what sessions do over their life, and one lab for each routing daemon that runs
 //! all cells of the table of what sessions can be. Needs root and the daemons.
 
+mod calico;
 mod cells;
+mod flood;
 mod graceful_restart;
 mod interop;
 mod loss;
+mod manuals;
+mod policy;
 mod scripted;
 mod sessions;
+mod unnumbered;

@@ -1,6 +1,6 @@
-//! Kernel packages from Debian's archive, through apt with a configuration of its own: own list of sources, own state
-//! and cache below `~/.cache/fairlead/kernels`; the host's apt is neither read nor changed. Needs no root. A package
-//! that is not the pinned one is refused by its SHA-256; therefore an expired release file does no harm.
+//! Packages of Debian's archive, unpacked into a folder and not installed, through apt with a configuration of its own:
+//! own list of sources, own state and cache below `~/.cache/fairlead`; the host's apt is neither read nor changed. Needs
+//! no root. A package that is not the pinned one is refused by its SHA-256; so an expired release file does no harm.
 
 use std::{
     env,
@@ -11,60 +11,49 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::pins::{Kernel, Package};
-
-/// Where a kernel lies unpacked.
-pub(super) struct Unpacked {
-    /// What a boot loader starts.
-    pub(super) image: PathBuf,
-    /// Folder that has the modules somewhere below it.
-    pub(super) modules: PathBuf,
+/// A pinned package.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Package {
+    pub(crate) suite: String,
+    pub(crate) name: String,
+    pub(crate) version: String,
+    /// Lower-case hexadecimal.
+    pub(crate) sha256: String,
 }
 
-/// The cached kernel; fetched first if it is not there.
-pub(super) fn unpacked(kernel: &Kernel) -> Result<Unpacked> {
-    let cache = cache_folder();
+/// The folder that packages lie unpacked in, below the cache's folder `kind`; fetched first if they are not there.
+pub(crate) fn unpacked(kind: &str, name: &str, packages: &[Package]) -> Result<PathBuf> {
+    let cache = cache_folder().join(kind);
     fs::create_dir_all(&cache).with_context(|| format!("creating {}", cache.display()))?;
     // One at a time: apt locks its folders anyway, and would fail instead of wait.
     let lock = File::create(cache.join("lock"))?;
     lock.lock()?;
-    let folder = cache.join(kernel.cache_key());
+    let folder = cache.join(cache_key(name, packages));
     if !folder.exists() {
         let fresh = cache.join("fresh");
-        fetch(kernel, &cache, &fresh)
-            .with_context(|| format!("fetching kernel {} from Debian's archive", kernel.name))?;
+        fetch(packages, &cache, &fresh)
+            .with_context(|| format!("fetching {name} from Debian's archive"))?;
         fs::rename(&fresh, &folder)?;
     }
-    Ok(Unpacked {
-        image: image(&folder)?,
-        modules: folder,
-    })
+    Ok(folder)
+}
+
+/// Name of a folder that changes with every package.
+pub(crate) fn cache_key(name: &str, packages: &[Package]) -> String {
+    let parts: Vec<&str> = packages
+        .iter()
+        .map(|package| &package.sha256[..12])
+        .collect();
+    format!("{name}-{}", parts.join("-"))
 }
 
 fn cache_folder() -> PathBuf {
     let home = env::var_os("HOME").unwrap_or_else(|| "/root".into());
-    Path::new(&home).join(".cache/fairlead/kernels")
+    Path::new(&home).join(".cache/fairlead")
 }
 
-/// `/boot/vmlinuz-VERSION`, later `/usr/lib/modules/VERSION/vmlinuz`.
-fn image(folder: &Path) -> Result<PathBuf> {
-    let versions = fs::read_dir(folder.join("usr/lib/modules"));
-    let beside_modules = versions
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| Some(entry.ok()?.path().join("vmlinuz")));
-    let in_boot = fs::read_dir(folder.join("boot")).into_iter().flatten();
-    let in_boot = in_boot.filter_map(|entry| Some(entry.ok()?.path()));
-    let is_image = |path: &PathBuf| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        name.starts_with("vmlinuz") && path.is_file()
-    };
-    let found = beside_modules.chain(in_boot).find(is_image);
-    found.with_context(|| format!("no kernel image below {}", folder.display()))
-}
-
-fn fetch(kernel: &Kernel, cache: &Path, fresh: &Path) -> Result<()> {
-    let apt = Apt::set_up(cache, kernel)?;
+fn fetch(packages: &[Package], cache: &Path, fresh: &Path) -> Result<()> {
+    let apt = Apt::set_up(cache, packages)?;
     let debs = cache.join("debs");
     for folder in [fresh, &debs] {
         if folder.exists() {
@@ -73,7 +62,7 @@ fn fetch(kernel: &Kernel, cache: &Path, fresh: &Path) -> Result<()> {
         fs::create_dir_all(folder)?;
     }
     apt.run(&["update"], cache)?;
-    for package in &kernel.packages {
+    for package in packages {
         println!("fetching {} {}", package.name, package.version);
         let wanted = format!("{}={}", package.name, package.version);
         apt.run(&["download", &wanted], &debs)?;
@@ -115,13 +104,13 @@ struct Apt {
 }
 
 impl Apt {
-    fn set_up(cache: &Path, kernel: &Kernel) -> Result<Self> {
+    fn set_up(cache: &Path, packages: &[Package]) -> Result<Self> {
         let root = cache.join("apt");
         for folder in ["empty", "state/lists/partial", "cache/archives/partial"] {
             fs::create_dir_all(root.join(folder))?;
         }
         fs::write(root.join("state/status"), "")?;
-        let sources: String = kernel.packages.iter().map(source).collect();
+        let sources: String = packages.iter().map(source).collect();
         fs::write(root.join("sources.list"), sources)?;
         let configuration = root.join("apt.conf");
         let text = CONFIGURATION.replace("ROOT", &root.to_string_lossy());
