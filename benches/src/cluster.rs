@@ -81,7 +81,15 @@ pub fn vip(v6: bool, index: u32) -> IpAddr {
 /// # Errors
 /// It does not load, or does not fit.
 pub fn fill(shape: Shape) -> Result<Datapath> {
-    let mut datapath = Datapath::open(&Options::unpinned(shape.capacity()))?;
+    fill_with(shape, shape.capacity())
+}
+
+/// As [`fill`], with other sizes.
+///
+/// # Errors
+/// As [`fill`].
+pub fn fill_with(shape: Shape, capacity: Capacity) -> Result<Datapath> {
+    let mut datapath = Datapath::open(&Options::unpinned(capacity))?;
     let facts = datapath.facts();
     let facts = DatapathFacts {
         capacity: facts.capacity,

@@ -7,7 +7,7 @@ use std::os::fd::AsFd as _;
 use aya::{
     Ebpf, EbpfLoader,
     maps::{Array, ProgramArray},
-    programs::{Xdp, XdpMode},
+    programs::{ProgramFd, SchedClassifier, Xdp, XdpMode},
 };
 
 use crate::{Datapath, Error, object, sys};
@@ -49,7 +49,7 @@ unsafe impl aya::Pod for Template {}
 pub enum Subject<'a> {
     /// Exchanges the MACs and transmits.
     Floor,
-    /// The shipped XDP program.
+    /// The shipped programs.
     Datapath(&'a Datapath),
 }
 
@@ -67,6 +67,10 @@ impl Driver {
         let mut ebpf = EbpfLoader::new().load(object::BENCH_DRIVER)?;
         for name in ["bench_driver", "bench_swap", "bench_send"] {
             let program: &mut Xdp = xdp(&mut ebpf, name)?;
+            program.load().map_err(|error| failed(name, &error))?;
+        }
+        for name in ["bench_leaving", "bench_next"] {
+            let program: &mut SchedClassifier = egress(&mut ebpf, name)?;
             program.load().map_err(|error| failed(name, &error))?;
         }
         Ok(Self { ebpf })
@@ -89,6 +93,37 @@ impl Driver {
         let driver = driver
             .fd()
             .map_err(|error| failed("bench_driver", &error))?;
+        let mut out = vec![0; template.len() + 256];
+        let run = sys::test_run(driver.as_fd(), template, &mut out, repeat)
+            .map_err(|source| Error::kernel("run the bench driver", source))?;
+        Ok(run.return_value)
+    }
+
+    /// As [`Driver::run`], for what leaves: the floor lets the next program decide, the data path is its egress program.
+    ///
+    /// # Errors
+    /// The kernel refused.
+    pub fn run_leaving(
+        &mut self,
+        subject: Subject<'_>,
+        orders: Orders,
+        template: &[u8],
+        repeat: u32,
+    ) -> Result<u32, Error> {
+        let fd = match subject {
+            Subject::Floor => {
+                let floor: &mut SchedClassifier = egress(&mut self.ebpf, "bench_next")?;
+                let fd = floor.fd().and_then(|fd| Ok(fd.try_clone()?));
+                fd.map_err(|error| failed("bench_next", &error))?
+            }
+            Subject::Datapath(datapath) => datapath.first.egress_program_fd()?,
+        };
+        self.point("bench_egress", &fd)?;
+        self.order(orders, template)?;
+        let driver: &mut SchedClassifier = egress(&mut self.ebpf, "bench_leaving")?;
+        let driver = driver
+            .fd()
+            .map_err(|error| failed("bench_leaving", &error))?;
         let mut out = vec![0; template.len() + 256];
         let run = sys::test_run(driver.as_fd(), template, &mut out, repeat)
             .map_err(|source| Error::kernel("run the bench driver", source))?;
@@ -140,15 +175,13 @@ impl Driver {
             }
             Subject::Datapath(datapath) => datapath.first.entry_program_fd()?,
         };
-        let map = self
-            .ebpf
-            .map_mut("bench_subject")
-            .ok_or_else(|| missing("bench_subject"))?;
-        let mut array =
-            ProgramArray::try_from(map).map_err(|error| failed("bench_subject", &error))?;
-        array
-            .set(0, &fd, 0)
-            .map_err(|error| failed("bench_subject", &error))
+        self.point("bench_subject", &fd)
+    }
+
+    fn point(&mut self, name: &'static str, fd: &ProgramFd) -> Result<(), Error> {
+        let map = self.ebpf.map_mut(name).ok_or_else(|| missing(name))?;
+        let mut array = ProgramArray::try_from(map).map_err(|error| failed(name, &error))?;
+        array.set(0, fd, 0).map_err(|error| failed(name, &error))
     }
 
     fn set<T: aya::Pod>(&mut self, name: &'static str, value: T) -> Result<(), Error> {
@@ -159,6 +192,13 @@ impl Driver {
 }
 
 fn xdp<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Xdp, Error> {
+    ebpf.program_mut(name)
+        .ok_or_else(|| missing(name))?
+        .try_into()
+        .map_err(|_| missing(name))
+}
+
+fn egress<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut SchedClassifier, Error> {
     ebpf.program_mut(name)
         .ok_or_else(|| missing(name))?
         .try_into()

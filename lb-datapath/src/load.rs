@@ -220,6 +220,22 @@ impl Instance {
         self.xdp_program_fd(XDP)
     }
 
+    /// The egress program's descriptor, for a program array.
+    #[cfg(feature = "bench")]
+    pub(crate) fn egress_program_fd(&self) -> Result<ProgramFd, Error> {
+        let failed = |reason: String| Error::Load {
+            program: EGRESS.to_owned(),
+            reason,
+        };
+        match self.ebpf.program(EGRESS) {
+            Some(aya::programs::Program::SchedClassifier(program)) => program
+                .fd()
+                .and_then(|fd| Ok(fd.try_clone()?))
+                .map_err(|error| failed(error.to_string())),
+            _ => Err(failed("it is not loaded".to_owned())),
+        }
+    }
+
     /// An XDP program's descriptor, for a program array.
     fn xdp_program_fd(&self, name: &str) -> Result<ProgramFd, Error> {
         let failed = |reason: String| Error::Load {

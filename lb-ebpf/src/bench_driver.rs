@@ -4,10 +4,13 @@
 //! instead, as live frames. Part of no shipped object.
 
 use aya_ebpf::{
-    bindings::xdp_action::{XDP_ABORTED, XDP_TX},
+    bindings::{
+        TC_ACT_SHOT, TC_ACT_UNSPEC,
+        xdp_action::{XDP_ABORTED, XDP_TX},
+    },
     btf_maps::{Array, ProgramArray},
-    macros::{btf_map, xdp},
-    programs::XdpContext,
+    macros::{btf_map, classifier, xdp},
+    programs::{TcContext, XdpContext},
 };
 use lb_common::{
     checksum::Delta,
@@ -62,6 +65,25 @@ pub(crate) fn bench_driver(ctx: XdpContext) -> u32 {
         let _ = unsafe { SUBJECT.tail_call(&ctx, 0) };
     }
     XDP_ABORTED
+}
+
+#[btf_map(name = "bench_egress")]
+static EGRESS_SUBJECT: ProgramArray<1> = ProgramArray::new();
+
+/// Makes one packet that leaves and hands it on: what varies is its destination.
+#[classifier]
+pub(crate) fn bench_leaving(ctx: TcContext) -> i32 {
+    if make_leaving(Frame::skb(&ctx)).is_some() {
+        // SAFETY: the array holds egress programs only; a missing one comes back here.
+        let _ = unsafe { EGRESS_SUBJECT.tail_call(&ctx, 0) };
+    }
+    TC_ACT_SHOT
+}
+
+/// The floor of what leaves: the next program decides.
+#[classifier]
+pub(crate) fn bench_next(_ctx: TcContext) -> i32 {
+    TC_ACT_UNSPEC
 }
 
 /// The floor: exchanges the MACs and sends the frame back.
@@ -121,13 +143,27 @@ fn make(ctx: &XdpContext) -> Option<()> {
     for word in 0..19 {
         frame.store_u32(word * 4, template.words[word]);
     }
-    vary(frame, orders);
+    vary::<false>(frame, orders);
     Some(())
 }
 
-/// The flow's source, and which VIP it goes to.
 #[inline(always)]
-fn vary(frame: Frame, orders: &mut Orders) {
+fn make_leaving(frame: Frame) -> Option<()> {
+    let orders = ptr::by_mut(ORDERS.get_ptr_mut(0)?);
+    let template = ptr::by_ref(TEMPLATE.get_ptr(0)?);
+    if !frame.has(76) {
+        return None;
+    }
+    for word in 0..19 {
+        frame.store_u32(word * 4, template.words[word]);
+    }
+    vary::<true>(frame, orders);
+    Some(())
+}
+
+/// The flow's client, which is the destination of what leaves, and which VIP it goes to.
+#[inline(always)]
+fn vary<const LEAVING: bool>(frame: Frame, orders: &mut Orders) {
     orders.count += 1;
     orders.random ^= orders.random << 13;
     orders.random ^= orders.random >> 7;
@@ -146,6 +182,12 @@ fn vary(frame: Frame, orders: &mut Orders) {
         (26, 30, 34)
     };
     let port = 1024 + (flow & 0x7fff) as u16;
+    if LEAVING {
+        frame.store_u16(ports_at + 2, port.to_be());
+        let host = u32::from_be(frame.load_u32(destination_at)).wrapping_add((flow >> 15) as u32);
+        frame.store_u32(destination_at, host.to_be());
+        return;
+    }
     frame.store_u16(ports_at, port.to_be());
     let host = u32::from_be(frame.load_u32(source_at)).wrapping_add((flow >> 15) as u32);
     frame.store_u32(source_at, host.to_be());

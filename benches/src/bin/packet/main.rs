@@ -2,6 +2,8 @@
 //! called as the tail of one driver that restores and rewrites the packet under a repeated test run. Needs
 //! root; nothing leaves the machine.
 
+mod owner;
+
 use std::{net::IpAddr, process::ExitCode};
 
 use anyhow::{Context as _, Result, ensure};
@@ -166,6 +168,11 @@ fn run() -> Result<()> {
         .iter()
         .map(|case| measure(&mut driver, case))
         .collect::<Result<_>>()?;
+    let mut rows = rows;
+    rows.push(owner::other(&mut driver)?);
+    for flows in [100_000, 1_000_000] {
+        rows.extend(owner::rows(&mut driver, flows)?);
+    }
     report::print(&rows);
     if let Some(path) = json {
         report::write_json(&path, &rows)
