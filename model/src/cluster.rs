@@ -52,6 +52,30 @@ pub struct ServicePort {
     pub udp: bool,
     /// Who serves; none is possible.
     pub endpoints: Vec<Endpoint>,
+    /// By node: who serves what comes in there and is new (`externalTrafficPolicy: Local`). Empty: no such difference.
+    pub local: Vec<Vec<Endpoint>>,
+    /// The only clients that may connect (`loadBalancerSourceRanges`); empty: all.
+    pub ranges: Vec<(IpAddr, u8)>,
+    /// All flows of a client go to one endpoint (`sessionAffinity: ClientIP`).
+    pub by_client: bool,
+    /// If no node has an endpoint, others have, and the kernel may know the way to them.
+    pub outside: bool,
+}
+
+impl ServicePort {
+    /// Whether a client may connect.
+    pub(crate) fn admits(&self, client: IpAddr) -> bool {
+        self.ranges.is_empty() || self.ranges.iter().any(|range| contains(range, client))
+    }
+}
+
+fn contains((network, length): &(IpAddr, u8), address: IpAddr) -> bool {
+    let bits = |address: &IpAddr| match address {
+        IpAddr::V4(address) => u128::from(u32::from(*address)) << 96,
+        IpAddr::V6(address) => u128::from(*address),
+    };
+    let differ = bits(network) ^ bits(&address);
+    network.is_ipv4() == address.is_ipv4() && differ.leading_zeros() >= u32::from(*length)
 }
 
 /// A pod's port.

@@ -41,9 +41,9 @@ pub(crate) struct Expected {
 #[derive(Clone, Debug)]
 pub(crate) enum Effect {
     /// Something of the kind that the model takes the data path's word for.
-    Learn(crate::ingress::Secret, u64),
+    Learn(crate::learned::Secret, u64),
     /// A flow goes to one of its service's endpoints.
-    Choose(crate::flows::Tuple, u32),
+    Choose(crate::learned::Row, u32),
     /// A flow of a node begins, goes on or ends.
     Flow(crate::flows::Change),
     /// The first fragment of a reply left.

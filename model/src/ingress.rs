@@ -10,6 +10,7 @@ use crate::{
     cluster::{Cluster, Endpoint, Way},
     compare::{Action, Effect, Expected, Observed, hex},
     flows::{Flow, FlowView, Flows, Tuple},
+    learned::{Row, Secret},
     parse::{self, Parsed},
     replies::{Datagram, Sending},
     translate::{age, deliver, related},
@@ -24,17 +25,6 @@ const LOWEST_MAPPED_PORT: u16 = 0x8000;
 /// Answers a second that a data path may surely give, and surely not exceed, on one CPU.
 const ANSWERS: std::ops::Range<usize> = 700..2100;
 
-/// What only the cluster's key explains: the model takes the data path's word for it once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Secret {
-    /// The tag of a flow's GUE by hop, flags and ingress node.
-    Tag(Tuple, u8, u8, u32),
-    /// The outer source port of a flow.
-    Entropy(Tuple),
-    /// What GUE calls a node.
-    NodeId(usize),
-}
-
 /// The cluster's data paths, as they should be.
 #[derive(Clone, Debug)]
 pub struct Model {
@@ -42,7 +32,7 @@ pub struct Model {
     flows: Vec<Flows>,
     secrets: HashMap<Secret, u64>,
     /// Which of its service's endpoints a flow may have, one bit each.
-    choices: HashMap<Tuple, u64>,
+    choices: HashMap<Row, u64>,
     answers: Vec<VecDeque<Duration>>,
     /// By node: the flow of a reply's first fragment, by what later ones have of it.
     fragments: Vec<HashMap<Datagram, (Tuple, Duration)>>,
@@ -172,10 +162,10 @@ impl Model {
     /// Of the endpoints that a flow may have, those remain that explain what was seen: a forwarded packet names a node
     /// only.
     fn narrow(&mut self, right: &[Expected]) {
-        let mut remain: HashMap<Tuple, u64> = HashMap::new();
+        let mut remain: HashMap<Row, u64> = HashMap::new();
         for effect in right.iter().flat_map(|one| &one.effects) {
-            if let Effect::Choose(tuple, number) = effect {
-                *remain.entry(*tuple).or_default() |= 1 << number;
+            if let Effect::Choose(row, number) = effect {
+                *remain.entry(*row).or_default() |= 1 << number;
             }
         }
         self.choices.extend(remain);
@@ -284,22 +274,52 @@ impl Model {
                 return vec![Expected::drop("gue-bad-tag")];
             }
         }
-        if port.endpoints.is_empty() {
+        if !port.admits(tuple.client) {
+            return self.refuse(visit, "source-refused");
+        }
+        let here = port.local.get(visit.own).map_or(&[][..], Vec::as_slice);
+        let is_new = !parsed.is_error
+            && parsed
+                .segment(visit.frame)
+                .is_none_or(|segment| segment.syn && !segment.ack);
+        let stays = is_new && !visit.steered && !here.is_empty();
+        let candidates = if stays { here } else { &port.endpoints };
+        if candidates.is_empty() {
+            if port.outside {
+                let passed = Some(visit.frame.to_vec());
+                return vec![Expected::new(Action::Pass, passed, &["left-to-kernel"])];
+            }
             return self.refuse(visit, "no-endpoint");
         }
-        let remain = self.choices.get(tuple).copied().unwrap_or(u64::MAX);
-        let all = port.endpoints.iter().enumerate();
+        // Flows of a Local service may have begun here, whatever the rows of the cluster say.
+        let may_know = visit.steered || !here.is_empty();
+        let client_port = if port.by_client { 0 } else { tuple.client_port };
+        let row = Row {
+            flow: Tuple {
+                client_port,
+                ..*tuple
+            },
+            of_node: stays.then_some(visit.own),
+        };
+        let remain = self.choices.get(&row).copied().unwrap_or(u64::MAX);
+        let all = candidates.iter().enumerate();
         let open = all.filter(|(number, _)| remain >> number & 1 != 0);
         let steered = open.flat_map(|(number, endpoint)| {
-            let outcomes = self.steer(visit, &parsed, endpoint).into_iter();
-            outcomes.map(move |outcome| outcome.with(Effect::Choose(*tuple, number as u32)))
+            let outcomes = self.steer(visit, &parsed, endpoint, may_know).into_iter();
+            outcomes.map(move |outcome| outcome.with(Effect::Choose(row, number as u32)))
         });
         steered.collect()
     }
 
-    fn steer(&self, visit: &Visit<'_>, parsed: &Parsed, endpoint: &Endpoint) -> Vec<Expected> {
+    fn steer(
+        &self,
+        visit: &Visit<'_>,
+        parsed: &Parsed,
+        endpoint: &Endpoint,
+        may_know: bool,
+    ) -> Vec<Expected> {
         let is_local = endpoint.node == visit.own;
-        let may_know = is_local || visit.steered;
+        let may_know = is_local || may_know;
         let known = self.flows[visit.own].find(&parsed.tuple, visit.now);
         let outcomes = known.into_iter().map(|flow| {
             let flow = flow.filter(|_| may_know);

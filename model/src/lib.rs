@@ -8,6 +8,7 @@ mod cluster;
 mod compare;
 mod flows;
 mod ingress;
+mod learned;
 mod parse;
 mod replies;
 mod translate;

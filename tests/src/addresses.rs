@@ -65,3 +65,15 @@ pub fn no_vip(like: IpAddr) -> IpAddr {
     .parse()
     .expect("an address")
 }
+
+/// The VIP of services whose endpoint is not simply that of the flow's row.
+#[must_use]
+pub fn ninth_vip(like: IpAddr) -> IpAddr {
+    if like.is_ipv4() {
+        "10.99.0.9"
+    } else {
+        "fd99::9"
+    }
+    .parse()
+    .expect("an address")
+}

@@ -12,7 +12,7 @@ use lb_common::{
     limits::Capacity,
     verdict::{VERDICTS, Verdict},
 };
-use lb_core::model::Protocol;
+use lb_core::model::{Port, Protocol, Service, TrafficPolicy};
 use lb_datapath::Options;
 
 use crate::{
@@ -23,10 +23,16 @@ use crate::{
 /// Nodes with a data path; the fifth is never reached.
 pub const NODES: u8 = 4;
 
+/// More services of the cluster, whose endpoint is not simply that of the flow's row.
+const MORE_SERVICES: &str = include_str!("more-services.yaml");
+
 /// So roomy that no flow is refused for want of a place.
 const CAPACITY: Capacity = Capacity {
     embryonic_flows: 262_144,
     established_flows: 131_072,
+    endpoints: 1024,
+    row_units: 256,
+    services: 128,
     ..crate::world::CAPACITY
 };
 
@@ -47,7 +53,8 @@ impl Reference {
     pub fn new() -> Result<Self> {
         crate::cpu::stay()?;
         let options = Options::unpinned(CAPACITY);
-        let worlds = (1..=NODES).map(|number| World::with(number, CLUSTER, &options));
+        let yaml = [CLUSTER, MORE_SERVICES].concat();
+        let worlds = (1..=NODES).map(|number| World::with(number, &yaml, &options));
         let worlds: Vec<World> = worlds.collect::<Result<_>>()?;
         let before = worlds
             .iter()
@@ -263,36 +270,64 @@ fn cluster(worlds: &[World]) -> Cluster {
             inner_mtu_bytes: 1436,
         }
     });
-    let mut ports = Vec::new();
-    for service in &first.services {
-        for (vip, port) in service
+    let of_services = first.services.iter().flat_map(|service| {
+        let dialled = service
             .vips
             .iter()
-            .flat_map(|vip| service.ports.iter().map(move |port| (vip, port)))
-        {
-            let serving = service
-                .endpoints
-                .iter()
-                .filter(|one| one.address.is_ipv4() == vip.is_ipv4());
-            let endpoints = serving.filter_map(|one| {
-                Some(Endpoint {
-                    address: one.address,
-                    port: *one.ports.get(&port.name)?,
-                    node: number(one.node.as_deref()?)?,
-                })
-            });
-            ports.push(ServicePort {
-                vip: *vip,
-                port: port.port,
-                udp: port.protocol == Protocol::Udp,
-                endpoints: endpoints.collect(),
-            });
-        }
-    }
+            .flat_map(|vip| service.ports.iter().map(move |port| (*vip, port)));
+        dialled.map(|(vip, port)| service_port(service, vip, port, &number))
+    });
+    let ports = of_services.collect();
     Cluster {
         nodes: nodes.collect(),
         ports,
         gue_port: 6080,
+    }
+}
+
+fn service_port(
+    service: &Service,
+    vip: IpAddr,
+    port: &Port,
+    number: &impl Fn(&str) -> Option<usize>,
+) -> ServicePort {
+    let pods = service
+        .endpoints
+        .iter()
+        .filter(|one| one.address.is_ipv4() == vip.is_ipv4());
+    let endpoints: Vec<Endpoint> = pods
+        .clone()
+        .filter_map(|one| {
+            Some(Endpoint {
+                address: one.address,
+                port: *one.ports.get(&port.name)?,
+                node: number(one.node.as_ref()?)?,
+            })
+        })
+        .collect();
+    let on = |node: usize| {
+        endpoints
+            .iter()
+            .filter(|one| one.node == node)
+            .copied()
+            .collect()
+    };
+    ServicePort {
+        vip,
+        port: port.port,
+        udp: port.protocol == Protocol::Udp,
+        local: match service.traffic_policy {
+            TrafficPolicy::Cluster => Vec::new(),
+            TrafficPolicy::Local => (0..NODES.into()).map(on).collect(),
+        },
+        ranges: service
+            .source_ranges
+            .iter()
+            .map(|range| (range.address(), range.bits()))
+            .collect(),
+        by_client: service.affinity.is_some(),
+        outside: pods.clone().any(|one| one.node.is_none()),
+        endpoints,
     }
 }
 

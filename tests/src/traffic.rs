@@ -8,7 +8,7 @@ use etherparse::PacketBuilder;
 use fairlead_model::{Action, wire};
 
 use crate::{
-    addresses::{no_vip, second_vip, vips},
+    addresses::{ninth_vip, no_vip, second_vip, vips},
     dice::Dice,
     frame::Packet,
     icmp_error::{complaint, quoted, refusal},
@@ -163,7 +163,7 @@ impl Scene {
         let sequence = reply.sequence;
         let mut frame = reply.frame();
         dress(&mut self.dice, &mut frame);
-        if reply.udp && self.dice.once_in(4) {
+        if reply.udp && self.dice.once_in(2) {
             split(&mut self.dice, &mut frame);
         }
         self.spoil(&mut frame);
@@ -301,7 +301,10 @@ impl Conversation {
     fn new(dice: &mut Dice) -> Self {
         let udp = dice.once_in(3);
         let first = dice.one_of(&vips());
-        let (vip, port) = if dice.once_in(8) {
+        let (vip, port) = if dice.once_in(4) {
+            let hundred = if udp { 70 } else { 90 };
+            (ninth_vip(first), hundred + 1 + dice.below(5) as u16)
+        } else if dice.once_in(8) {
             (second_vip(first), 80)
         } else {
             let hundred = if udp { 60 } else { 80 };
@@ -316,7 +319,7 @@ impl Conversation {
                 },
             )
         };
-        let udp = udp && vip == first;
+        let udp = udp && vip != second_vip(first);
         let mut packet = Packet::to(vip, port, udp).from_port(1 + dice.below(65_535) as u16);
         packet.source.0 = client(dice, vip);
         Self {

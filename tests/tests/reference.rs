@@ -10,12 +10,12 @@ use fairlead_tests::{
 };
 
 /// A hundred thousand packets, and those that nodes send each other.
-const SCENES: u64 = 1700;
+const SCENES: u64 = 1400;
 /// Comparing every flow reads whole tables.
 const SCENES_BETWEEN_FLOWS: u64 = 100;
 
 /// Outcomes without which a run has shown little.
-const OUTCOMES: [&[&str]; 27] = [
+const OUTCOMES: [&[&str]; 29] = [
     &[],
     &["delivered"],
     &["forwarded-direct"],
@@ -41,6 +41,8 @@ const OUTCOMES: [&[&str]; 27] = [
     &["icmp-error-of-no-flow"],
     &["icmp-error-replied"],
     &["reply-fragment"],
+    &["source-refused"],
+    &["left-to-kernel"],
     &["delivered", "reverse-clash"],
     &["client-port-translated", "delivered", "reverse-clash"],
 ];
