@@ -29,6 +29,10 @@ fn answer(frame: &[u8], reason: &'static str, mtu_bytes: u16) -> Option<Expected
     let v6 = parse::is_v6(frame)?;
     let at = ETHERNET + if v6 { 40 } else { 20 };
     frame.get(..at + 8)?;
+    // Nothing is said about packets with options; extension headers are no transport protocol.
+    if !v6 && frame[14] != 0x45 {
+        return None;
+    }
     let protocol = frame[if v6 { 20 } else { 23 }];
     match (reason, protocol) {
         ("no-such-port" | "no-endpoint", 6) => reset(frame, v6, at, reason),

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
+    net::IpAddr,
     time::Duration,
 };
 
@@ -13,7 +14,8 @@ use crate::{
     learned::{Row, Secret},
     parse::{self, Parsed},
     replies::{Datagram, Sending},
-    translate::{age, deliver, related},
+    tags,
+    translate::{Visit, age, deliver, related},
     tunnel::{self, Arrival},
     wire::{self, ETHERNET, put},
 };
@@ -37,17 +39,6 @@ pub struct Model {
     /// By node: the flow of a reply's first fragment, by what later ones have of it.
     fragments: Vec<HashMap<Datagram, (Tuple, Duration)>>,
     taken: BTreeMap<Vec<&'static str>, u64>,
-}
-
-/// A packet for a VIP on its way through one node.
-pub(crate) struct Visit<'a> {
-    pub(crate) own: usize,
-    pub(crate) now: Duration,
-    pub(crate) frame: &'a [u8],
-    pub(crate) arrival: Arrival,
-    /// A node has steered it already.
-    pub(crate) steered: bool,
-    pub(crate) observed: &'a [u8],
 }
 
 impl Model {
@@ -95,8 +86,29 @@ impl Model {
         frame: &[u8],
         observed: &Observed,
     ) -> Result<(), String> {
-        let expected = self.walk(node, now, frame, &observed.frame);
-        self.settle(node, now, frame, observed, expected)
+        let (bare, tags) = tags::taken_off(frame);
+        let seen = tags::taken_off(&observed.frame).0;
+        let expected = self.walk(node, now, &bare, &seen).into_iter();
+        let expected = expected.map(|one| tags::put_back(one, &tags));
+        self.settle(node, now, frame, observed, expected.collect())
+    }
+
+    /// Whether a frame is a part of a datagram for a VIP, which this model does not judge.
+    #[must_use]
+    pub fn is_part(&self, frame: &[u8]) -> bool {
+        let (mut bare, _) = tags::taken_off(frame);
+        for (own, node) in self.cluster.nodes.iter().enumerate() {
+            let destination = parse::destination(&bare);
+            let is_gue = |to: &IpAddr| tunnel::is_for(node, &self.cluster, &bare, *to);
+            if destination.as_ref().is_some_and(is_gue) {
+                if let Ok((inner, _)) = tunnel::decapsulate(&self.cluster, own, &bare) {
+                    bare = inner;
+                }
+                break;
+            }
+        }
+        let is_vip = parse::destination(&bare).is_some_and(|to| self.cluster.is_vip(to));
+        is_vip && matches!(parse::parse(&bare), Ok(None))
     }
 
     /// A frame leaves a node by its uplink.
@@ -255,7 +267,8 @@ impl Model {
     /// A packet whose destination is a VIP.
     fn serve(&self, visit: &Visit<'_>) -> Vec<Expected> {
         let parsed = match parse::parse(visit.frame) {
-            Ok(parsed) => parsed,
+            Ok(Some(parsed)) => parsed,
+            Ok(None) => return Vec::new(),
             Err(reason) => return self.refuse(visit, reason),
         };
         let tuple = &parsed.tuple;
@@ -464,7 +477,7 @@ impl Model {
             tunnel::outer_checksum(
                 &mut expected,
                 aged,
-                parsed.is_error,
+                !parsed.is_plain(),
                 parsed.transport,
                 self.cluster.gue_port,
             );

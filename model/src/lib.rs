@@ -11,6 +11,7 @@ mod ingress;
 mod learned;
 mod parse;
 mod replies;
+pub mod tags;
 mod translate;
 mod tunnel;
 pub mod wire;

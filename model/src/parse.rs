@@ -26,6 +26,12 @@ pub(crate) struct Parsed {
 }
 
 impl Parsed {
+    /// TCP or UDP right behind an IP header without options.
+    pub(crate) fn is_plain(&self) -> bool {
+        let header = if self.tuple.vip.is_ipv4() { 20 } else { 40 };
+        self.transport == ETHERNET + header
+    }
+
     /// The TCP segment; `None` of UDP.
     pub(crate) fn segment(&self, frame: &[u8]) -> Option<Segment> {
         (!self.tuple.udp && !self.is_error).then(|| Segment::at(frame, self.transport))
@@ -70,37 +76,39 @@ struct Network {
     hop_limit: u8,
     source: IpAddr,
     destination: IpAddr,
+    is_fragment: bool,
 }
 
-/// The flow of a packet whose destination is a VIP.
+/// The flow of a packet whose destination is a VIP; `Ok(None)` for a part of a datagram.
 ///
 /// # Errors
 /// The label of the reason.
-pub(crate) fn parse(frame: &[u8]) -> Result<Parsed, &'static str> {
+pub(crate) fn parse(frame: &[u8]) -> Result<Option<Parsed>, &'static str> {
     let v6 = is_v6(frame).ok_or("malformed")?;
     let network = if v6 {
         network_v6(frame)?
     } else {
         network_v4(frame)?
     };
-    let end = ETHERNET + network.bytes;
+    let is_served = matches!(network.protocol, TCP | UDP);
+    if network.is_fragment {
+        return if is_served { Ok(None) } else { Err("fragment") };
+    }
     let transport = network.payload_at;
-    let ports = match network.protocol {
-        TCP => {
-            let slice = frame.get(transport..end).ok_or("malformed")?;
-            let tcp = slice.get(..20).ok_or("malformed")?;
-            (half(tcp, 0), half(tcp, 2))
+    if !is_served {
+        if transport != ETHERNET + if v6 { 40 } else { 20 } {
+            return Err("header-options");
         }
-        UDP => {
-            let slice = frame.get(transport..end).ok_or("malformed")?;
-            let udp = UdpHeaderSlice::from_slice(slice).map_err(|_| "malformed")?;
-            (udp.source_port(), udp.destination_port())
-        }
-        1 if !v6 => return quoted(frame, &network, v6),
-        58 if v6 => return quoted(frame, &network, v6),
-        _ => return Err("unsupported-protocol"),
-    };
-    Ok(Parsed {
+        return match network.protocol {
+            1 if !v6 => quoted(frame, &network, v6).map(Some),
+            58 if v6 => quoted(frame, &network, v6).map(Some),
+            _ => Err("unsupported-protocol"),
+        };
+    }
+    let segment = frame.get(transport..ETHERNET + network.bytes);
+    let ports = segment.and_then(|segment| ports(segment, network.protocol));
+    let ports = ports.ok_or("malformed")?;
+    Ok(Some(Parsed {
         tuple: Tuple {
             client: network.source,
             client_port: ports.0,
@@ -112,52 +120,121 @@ pub(crate) fn parse(frame: &[u8]) -> Result<Parsed, &'static str> {
         ip_bytes: network.bytes,
         transport,
         is_error: false,
-    })
+    }))
 }
+
+/// Of a whole segment or datagram whose header is as long as it says, and no longer than there is room for.
+fn ports(bytes: &[u8], protocol: u8) -> Option<(u16, u16)> {
+    if protocol == UDP {
+        let udp = UdpHeaderSlice::from_slice(bytes).ok()?;
+        let fits = (8..=bytes.len()).contains(&usize::from(udp.length()));
+        return fits.then(|| (udp.source_port(), udp.destination_port()));
+    }
+    let tcp = TcpHeaderSlice::from_slice(bytes).ok()?;
+    Some((tcp.source_port(), tcp.destination_port()))
+}
+
+/// IPv4 options and IPv6 extension headers that are looked at.
+const OPTIONS_MAX: usize = 10;
+const EXTENSIONS_MAX: usize = 6;
+/// Offset of a transport header from the IPv6 header that is not exceeded.
+const TRANSPORT_MAX: usize = 255;
 
 /// RFC 791 section 3.1.
 fn network_v4(frame: &[u8]) -> Result<Network, &'static str> {
     let bytes = &frame[ETHERNET..];
-    if bytes[0] >> 4 == 4 && bytes[0] & 15 > 5 {
-        return Err("header-options");
-    }
     let header = Ipv4HeaderSlice::from_slice(bytes).map_err(|_| "malformed")?;
     let total = usize::from(header.total_len());
-    if total > bytes.len() {
+    let length = header.slice().len();
+    if total > bytes.len() || total < length {
         return Err("malformed");
     }
-    if header.more_fragments() || header.fragments_offset().value() != 0 {
-        return Err("fragment");
-    }
+    options(bytes, length)?;
     Ok(Network {
         protocol: header.protocol().0,
         bytes: total,
-        payload_at: ETHERNET + 20,
+        payload_at: ETHERNET + length,
         hop_limit: header.ttl(),
         source: header.source_addr().into(),
         destination: header.destination_addr().into(),
+        is_fragment: header.more_fragments() || header.fragments_offset().value() != 0,
     })
 }
 
-/// RFC 8200 section 3.
+/// A source route is refused, what says that it has no length is broken, and there are not too many.
+fn options(bytes: &[u8], end: usize) -> Result<(), &'static str> {
+    let mut at = 20;
+    for _ in 0..OPTIONS_MAX {
+        if at >= end {
+            return Ok(());
+        }
+        let option = bytes.get(at..at + 2).ok_or("malformed")?;
+        at += match (option[0], usize::from(option[1])) {
+            (0, _) => return Ok(()),
+            (1, _) => 1,
+            (131 | 137, _) => return Err("header-options"),
+            (_, 0 | 1) => return Err("malformed"),
+            (_, length) => length,
+        };
+    }
+    if at >= end {
+        Ok(())
+    } else {
+        Err("header-options")
+    }
+}
+
+/// RFC 8200 sections 3 and 4.
 fn network_v6(frame: &[u8]) -> Result<Network, &'static str> {
-    let header = Ipv6HeaderSlice::from_slice(&frame[ETHERNET..]).map_err(|_| "malformed")?;
+    let bytes = &frame[ETHERNET..];
+    let header = Ipv6HeaderSlice::from_slice(bytes).map_err(|_| "malformed")?;
     let total = usize::from(header.payload_length()) + 40;
-    if ETHERNET + total > frame.len() || total > 0xffff {
+    if total > bytes.len() || total > 0xffff {
         return Err("malformed");
     }
-    match header.next_header().0 {
-        0 | 43 | 50 | 51 | 59 | 60 | 135 => Err("header-options"),
-        44 => Err("fragment"),
-        protocol => Ok(Network {
-            protocol,
-            bytes: total,
-            payload_at: ETHERNET + 40,
-            hop_limit: header.hop_limit(),
-            source: header.source_addr().into(),
-            destination: header.destination_addr().into(),
-        }),
+    let (mut at, mut protocol) = (40, header.next_header().0);
+    let mut fragment = None;
+    let is_extension = |protocol: u8| matches!(protocol, 0 | 43 | 44 | 51 | 60);
+    let is_later = |fragment: Option<u16>| fragment.unwrap_or(0) >> 3 != 0;
+    for _ in 0..EXTENSIONS_MAX {
+        if !is_extension(protocol) || is_later(fragment) {
+            break;
+        }
+        let extension = bytes.get(at..at + 8).ok_or("malformed")?;
+        let length = usize::from(extension[1]);
+        if protocol == 43 && extension[3] != 0 {
+            return Err("header-options");
+        }
+        let length = match protocol {
+            44 => 8,
+            51 => (length + 2) * 4,
+            _ => (length + 1) * 8,
+        };
+        if at + length > TRANSPORT_MAX {
+            return Err("header-options");
+        }
+        if protocol == 44 && fragment.replace(half(extension, 2) & 0xfff9).is_some() {
+            return Err("malformed");
+        }
+        (at, protocol) = (at + length, extension[0]);
     }
+    let too_many = is_extension(protocol) && !is_later(fragment);
+    if too_many || matches!(protocol, 50 | 59 | 135 | 139 | 140) {
+        return Err("header-options");
+    }
+    if at > total {
+        return Err("malformed");
+    }
+    Ok(Network {
+        protocol,
+        bytes: total,
+        payload_at: ETHERNET + at,
+        hop_limit: header.hop_limit(),
+        source: header.source_addr().into(),
+        destination: header.destination_addr().into(),
+        // A datagram that is its only fragment is none (RFC 6946).
+        is_fragment: fragment.unwrap_or(0) != 0,
+    })
 }
 
 /// The flow that an ICMP error is about (RFC 792, RFC 4443): of what it quotes, the source is the VIP.

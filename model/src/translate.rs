@@ -1,13 +1,26 @@
 //! What a packet becomes on its way: a hop older, a pod's instead of a VIP's.
 
+use std::time::Duration;
+
 use crate::{
     compare::{Action, Effect, Expected},
     flows::{Change, Flow},
-    ingress::Visit,
     parse::Parsed,
     replies::octets,
+    tunnel::Arrival,
     wire::{ETHERNET, half, mend, put, replace, sum},
 };
+
+/// A packet for a VIP on its way through one node.
+pub(crate) struct Visit<'a> {
+    pub(crate) own: usize,
+    pub(crate) now: Duration,
+    pub(crate) frame: &'a [u8],
+    pub(crate) arrival: Arrival,
+    /// A node has steered it already.
+    pub(crate) steered: bool,
+    pub(crate) observed: &'a [u8],
+}
 
 /// One hop less (RFC 1812 section 5.3.1).
 pub(crate) fn age(frame: &mut [u8], v6: bool, hop_limit: u8) {

@@ -72,7 +72,7 @@ mutants! {
         "segment + ip + outer + ports +" => "segment + ip + outer +",
         Case("a node behind a router gets it by GUE");
     "lb-ebpf/src/forward.rs": "one hop too many between nodes",
-        "walk.hop >= HOPS_MAX" => "walk.hop > HOPS_MAX",
+        "walk.hop >= most" => "walk.hop > most",
         Case("hop 1 and not here");
     "lb-common/src/gue.rs": "entropy below the dynamic ports",
         "(0xc000 |" => "(0x8000 |",

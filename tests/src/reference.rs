@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, net::IpAddr, time::Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 use fairlead_model::{
     Action, Cluster, Endpoint, FlowState, FlowView, Model, Node, Observed, ServicePort, Tuple, Way,
+    tags,
 };
 use lb_common::{
     flow::{Flow, Meta, State},
@@ -103,6 +104,12 @@ impl Reference {
         Ok(observed)
     }
 
+    /// Whether the model can say what becomes of a frame.
+    #[must_use]
+    pub fn judges(&self, frame: &[u8]) -> bool {
+        !self.model.is_part(frame)
+    }
+
     /// A frame leaves a node.
     ///
     /// # Errors
@@ -178,9 +185,10 @@ impl Reference {
                 return Some((node, frame.to_vec()));
             }
         }
-        let destination = match frame[12] {
-            8 => IpAddr::from(<[u8; 4]>::try_from(&frame[30..34]).ok()?),
-            _ => IpAddr::from(<[u8; 16]>::try_from(&frame[38..54]).ok()?),
+        let (bare, _) = tags::taken_off(frame);
+        let destination = match bare.get(12)? {
+            8 => IpAddr::from(<[u8; 4]>::try_from(bare.get(30..34)?).ok()?),
+            _ => IpAddr::from(<[u8; 16]>::try_from(bare.get(38..54)?).ok()?),
         };
         let is_its = |node: &u8| {
             [false, true]

@@ -5,13 +5,14 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use anyhow::{Context as _, Result};
 use etherparse::PacketBuilder;
-use fairlead_model::{Action, wire};
+use fairlead_model::{Action, tags, wire};
 
 use crate::{
     addresses::{ninth_vip, no_vip, second_vip, vips},
     dice::Dice,
     frame::Packet,
     icmp_error::{complaint, quoted, refusal},
+    odd::{SERVICE_TAG, TAG, tagged, with_headers},
     reference::{NODES, Reference},
     world::{ROUTER_MAC, node_mac, outer_address},
 };
@@ -105,6 +106,12 @@ impl Scene {
         }
         let mut frame = packet.frame();
         dress(&mut self.dice, &mut frame);
+        if self.dice.once_in(6) {
+            frame = with_headers(&frame);
+        }
+        if self.dice.once_in(8) {
+            frame = tagged(&frame, self.dice.one_of(&[&[TAG], &[SERVICE_TAG, TAG]]));
+        }
         self.carry(reference, number, entry, frame)
     }
 
@@ -120,6 +127,9 @@ impl Scene {
         for _ in 0..4 {
             if self.dice.once_in(6) {
                 mutate(&mut self.dice, &mut frame);
+            }
+            if !reference.judges(&frame) {
+                return Ok(());
             }
             let observed = reference.receive(node, &frame)?;
             if observed.counted == ["delivered"] {
@@ -345,6 +355,11 @@ impl Conversation {
 
     /// The packet got to a pod.
     fn note(&mut self, node: u8, frame: &[u8]) {
+        let (frame, _) = tags::taken_off(frame);
+        let is_plain = frame[14] == 0x45 || matches!(frame[20], 6 | 17) && frame[12] == 0x86;
+        if !is_plain {
+            return;
+        }
         let (address, at) = match frame[12] {
             8 => (
                 IpAddr::from([frame[30], frame[31], frame[32], frame[33]]),
@@ -355,8 +370,8 @@ impl Conversation {
                 (IpAddr::from(octets), 54)
             }
         };
-        self.pod = Some((node, address, wire::half(frame, at + 2)));
-        self.delivered = Some(frame.to_vec());
+        self.pod = Some((node, address, wire::half(&frame, at + 2)));
+        self.delivered = Some(frame);
     }
 }
 
