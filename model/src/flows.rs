@@ -97,6 +97,9 @@ pub(crate) struct Flows {
     by_reply: HashMap<Reverse, Tuple>,
 }
 
+/// The lowest port that a pod is shown in place of a client's own: where no service listens.
+pub(crate) const LOWEST_MAPPED_PORT: u16 = 0x8000;
+
 /// How far a client's RST may be ahead of what the pod has acknowledged and still be believed: any receive window.
 const WINDOW: u32 = 1 << 20;
 

@@ -20,10 +20,6 @@ use crate::{
     wire::{self, ETHERNET, put},
 };
 
-/// Steers that a packet may make between nodes after the first.
-const HOPS_MAX: u8 = 1;
-/// Where no client's service listens.
-const LOWEST_MAPPED_PORT: u16 = 0x8000;
 /// Answers a second that a data path may surely give, and surely not exceed, on one CPU.
 const ANSWERS: std::ops::Range<usize> = 700..2100;
 
@@ -384,7 +380,8 @@ impl Model {
         if outcomes.is_empty() {
             let mapped = visit.observed.get(parsed.transport..parsed.transport + 2);
             let mapped = mapped.map_or(0, |bytes| wire::half(bytes, 0));
-            if mapped >= LOWEST_MAPPED_PORT && self.is_free(visit, tuple, row, mapped) {
+            if mapped >= crate::flows::LOWEST_MAPPED_PORT && self.is_free(visit, tuple, row, mapped)
+            {
                 let translated = to(row, mapped).also("reverse-clash");
                 outcomes.push(translated.also("client-port-translated"));
             }
@@ -428,7 +425,9 @@ impl Model {
             return vec![direct];
         }
         let hop = match visit.arrival {
-            Arrival::Gue { hop, .. } if hop >= HOPS_MAX => return self.refuse(visit, "hop-limit"),
+            Arrival::Gue { hop, .. } if hop >= tunnel::HOPS_MAX => {
+                return self.refuse(visit, "hop-limit");
+            }
             Arrival::Gue { hop, .. } => hop + 1,
             Arrival::Plain => u8::from(visit.steered),
         };

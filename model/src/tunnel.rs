@@ -11,6 +11,9 @@ use crate::{
     wire::{ETHERNET, half, put, verify, word},
 };
 
+/// Steers that a packet may make between nodes after the first.
+pub(crate) const HOPS_MAX: u8 = 1;
+
 /// GUE header and private data.
 const GUE: usize = 16;
 

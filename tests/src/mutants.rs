@@ -80,17 +80,17 @@ mutants! {
     "lb-common/src/gue.rs": "any version of GUE's private data",
         "&& self.version == VERSION" => "&& self.version != 0",
         Case("version");
-    "lb-common/src/packet.rs": "half a transport header is enough",
-        "usize::from(ip_bytes) + ETHERNET_BYTES < least" => "usize::from(ip_bytes) + ETHERNET_BYTES < transport",
-        Case("no room for a transport header");
+    "lb-common/src/packet.rs": "a transport header may be longer than its packet",
+        "|| said > end - transport {" => "|| said > end {",
+        Model;
     "lb-common/src/packet.rs": "an MTU below IPv6's minimum is believed",
         "word < 1280" => "word < 1279",
         Case("packet too big for what every path must carry");
     "lb-common/src/packet.rs": "an MTU below IPv4's least is believed",
         "word & 0xffff < 552" => "word & 0xffff < 551",
         Case("packet too big for what every path must carry");
-    "lb-ebpf/src/answer.rs": "ICMP in IPv6 is answered",
-        "(UNSUPPORTED, ICMP) if !V6 =>" => "(UNSUPPORTED, ICMP) =>",
+    "lb-ebpf/src/answer.rs": "the other family's ICMP is answered",
+        "protocol == packet::icmp_protocol(V6) =>" => "protocol == packet::icmp_protocol(V6) || protocol == packet::icmp_protocol(!V6) =>",
         Case("an echo request of the other family");
     "lb-ebpf/src/answer.rs": "a reset acknowledges no SYN",
         "+ u32::from(flags & tcp::SYN != 0)" => "+ u32::from(flags & tcp::SYN != tcp::SYN)",
