@@ -53,12 +53,6 @@ impl Model {
         }
     }
 
-    /// What it is a model of.
-    #[must_use]
-    pub fn cluster(&self) -> &Cluster {
-        &self.cluster
-    }
-
     /// How often each set of verdicts was met.
     #[must_use]
     pub fn taken(&self) -> &BTreeMap<Vec<&'static str>, u64> {
