@@ -349,6 +349,11 @@ fn pinned_maps_are_readable() -> Result<()> {
     let names: Vec<_> = names.filter_map(|row| row["name"].as_str()).collect();
     ensure!(names.len() > 10, "{names:?}");
     for name in names {
+        // A trie has no element 0; that it can be dumped is enough.
+        if name == "source_trie" {
+            ensure!(bpftool(&steered, &["dump", name])?.is_array(), "{name}");
+            continue;
+        }
         let arguments = ["lookup", name, "key", "0", "0", "0", "0"];
         let element = bpftool(&steered, &arguments)?;
         let value = &element["formatted"]["value"];
