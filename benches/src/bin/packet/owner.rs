@@ -25,6 +25,8 @@ const OWNER: Shape = Shape {
     on_link: true,
     v6: false,
     serves: true,
+    source_ranges: 0,
+    affinity: false,
 };
 /// Room for all flows at once, embryonic first and established then.
 const ROOM: u32 = 1 << 21;
