@@ -14,6 +14,7 @@ use lb_lab::{
     FrameSocket, Pod, Profile, Request, Segments, UPLINK, output, switch_port, topology, vip,
     wait_until,
 };
+use serde_json::Value;
 
 /// How long a link may need until a new MAC is known: the kernel asks every known neighbour again within 15 s.
 const MAC_LEARNED: Duration = Duration::from_secs(20);
@@ -21,12 +22,16 @@ const MAC_LEARNED: Duration = Duration::from_secs(20);
 #[test]
 fn files_that_contradict_each_other_send_no_packet_round() -> Result<()> {
     for segments in [Segments::OneLan, Segments::AllRouted] {
-        let steered = Steered::start(&Profile {
+        let mut steered = Steered::start(&Profile {
             segments,
             ..Profile::default()
         })?;
         // Each of the two believes that the other has the only pod.
         contradict(&steered)?;
+        steered.wait_for("services", "every node has its one pod", |rows| {
+            let is_there = |row: &Value| row["endpoints_used"] == 1 && row["applied"] == true;
+            rows.iter().all(is_there)
+        })?;
         for target in Steered::targets() {
             steered.enter_by(target.ip(), &[1])?;
             // Each time another flow: one that a pod has stays with it.
@@ -65,11 +70,8 @@ fn a_packet_makes_two_hops_and_ends(steered: &Steered, target: std::net::SocketA
     let lab = &steered.lab;
     let port = FrameSocket::open(lab.switch_namespace(), &switch_port(1))?;
     let client = FrameSocket::open(lab.client_namespace(), UPLINK)?;
-    let before = steered
-        .all_verdicts()?
-        .get("hop-limit")
-        .copied()
-        .unwrap_or(0);
+    let all_before = steered.all_verdicts()?;
+    let before = all_before.get("hop-limit").copied().unwrap_or(0);
     for number in 0..PACKETS {
         let frame = Packet {
             to_mac: topology::node_mac(1),
@@ -79,7 +81,7 @@ fn a_packet_makes_two_hops_and_ends(steered: &Steered, target: std::net::SocketA
         };
         port.send(&frame.frame())?;
     }
-    wait_until(SOON, "every packet has ended", || {
+    let ended = wait_until(SOON, "every packet has ended", || {
         let ended = steered
             .all_verdicts()?
             .get("hop-limit")
@@ -88,7 +90,8 @@ fn a_packet_makes_two_hops_and_ends(steered: &Steered, target: std::net::SocketA
             - before;
         ensure!(ended <= PACKETS, "{ended} of {PACKETS} packets ended");
         Ok((ended == PACKETS).then_some(()))
-    })?;
+    });
+    ended.with_context(|| format!("{all_before:?}; now {:?}", steered.all_verdicts()))?;
     let mut seen = 0;
     while port
         .receive(SILENCE, |frame| carries(frame, target))?

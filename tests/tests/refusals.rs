@@ -60,8 +60,8 @@ fn a_wrong_file_is_refused_with_its_line() -> Result<()> {
         ),
         (
             "    ports:\n",
-            "    sessionAffinity: ClientIP\n    ports:\n",
-            "ClientIP is not supported",
+            "    sessionAffinity: Client\n    ports:\n",
+            "Client",
         ),
         ("10.99.0.1,", "10.1.1.2,", "10.1.1.2"),
     ];
