@@ -2,7 +2,7 @@
 //! repeated test run and calls the program under test, or the floor, as its tail. The same packets can be sent
 //! out of an interface as live frames, for `benches/forward`. Only what those benches need.
 
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, BorrowedFd};
 
 use aya::{
     Ebpf, EbpfLoader,
@@ -93,10 +93,7 @@ impl Driver {
         let driver = driver
             .fd()
             .map_err(|error| failed("bench_driver", &error))?;
-        let mut out = vec![0; template.len() + 256];
-        let run = sys::test_run(driver.as_fd(), template, &mut out, repeat)
-            .map_err(|source| Error::kernel("run the bench driver", source))?;
-        Ok(run.return_value)
+        test_run(driver.as_fd(), template, repeat)
     }
 
     /// As [`Driver::run`], for what leaves: the floor lets the next program decide, the data path is its egress program.
@@ -124,10 +121,7 @@ impl Driver {
         let driver = driver
             .fd()
             .map_err(|error| failed("bench_leaving", &error))?;
-        let mut out = vec![0; template.len() + 256];
-        let run = sys::test_run(driver.as_fd(), template, &mut out, repeat)
-            .map_err(|source| Error::kernel("run the bench driver", source))?;
-        Ok(run.return_value)
+        test_run(driver.as_fd(), template, repeat)
     }
 
     /// Attaches the sender to a link on which nothing comes in, in the namespace of the calling thread: while some link
@@ -189,6 +183,14 @@ impl Driver {
         let mut array: Array<_, T> = Array::try_from(map).map_err(|error| failed(name, &error))?;
         array.set(0, value, 0).map_err(|error| failed(name, &error))
     }
+}
+
+/// Runs a driver on frames like `template`; the action of the last.
+fn test_run(driver: BorrowedFd<'_>, template: &[u8], repeat: u32) -> Result<u32, Error> {
+    let mut out = vec![0; template.len() + 256];
+    let run = sys::test_run(driver, template, &mut out, repeat)
+        .map_err(|source| Error::kernel("run the bench driver", source))?;
+    Ok(run.return_value)
 }
 
 fn xdp<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Xdp, Error> {
