@@ -1,0 +1,4 @@
+//! Kubernetes, the API side: the custom resources, what is read from the API server, and what is written to it.
+//!
+//! It converts objects into `lb-core`'s model and decisions back into objects; it decides nothing itself and never
+//! touches the data path or a router. Only here: kube and k8s-openapi.
