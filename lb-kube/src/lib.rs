@@ -2,3 +2,5 @@
 //!
 //! It converts objects into `lb-core`'s model and decisions back into objects; it decides nothing itself and never
 //! touches the data path or a router. Only here: kube and k8s-openapi.
+
+pub mod project;
