@@ -191,6 +191,11 @@ impl PeerConfig {
         capabilities
     }
 
+    /// Whether a session is of use in which nobody offers anything: it carries IPv4 routes and no others.
+    pub(crate) fn does_without_capabilities(&self) -> bool {
+        self.families[Family::Ipv4Unicast] && !self.families_required[Family::Ipv6Unicast]
+    }
+
     /// The F bit of each family.
     fn forwards(&self, config: GracefulRestart, was_up: bool) -> PerFamily<Option<bool>> {
         let preserved = config.forwarding_preserved;

@@ -99,6 +99,9 @@ pub enum Input<'a> {
         /// The system's words; `None` for an orderly end.
         error: Option<&'a str>,
     },
+    /// Send a KEEPALIVE now, if there is a session, whatever its timer says: whether the peer acknowledges it shows
+    /// whether it is still heard. RFC 4271 section 4.4 allows one a second.
+    Keepalive,
     /// All that shall be announced, replacing what was asked before. Kept while no session is up.
     Routes(Arc<RouteSet>),
 }

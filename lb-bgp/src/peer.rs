@@ -38,8 +38,8 @@ use crate::config::{ConfigError, PeerConfig};
 use crate::io::{ConnId, Event, Input, Output, Reason, Shutdown, State};
 use crate::random::Random;
 use crate::route::RouteSet;
-use crate::wire::Notification;
 use crate::wire::notification::cease;
+use crate::wire::{Capability, Notification};
 use connection::Connection;
 use timers::{Backoff, REFUSED_RETRY};
 
@@ -54,6 +54,9 @@ pub struct Peer {
     dialled_count: u64,
     /// Whether a session was ever up: with the first one, our restart is over.
     was_up: bool,
+    /// The peer has refused an OPEN with capabilities (RFC 5492 section 3): the next ones have none, until a session that
+    /// came up so ends.
+    without_capabilities: bool,
     /// When to dial again, or give up the attempt that is running.
     connect_retry_deadline: Option<Instant>,
     backoff: Backoff,
@@ -91,6 +94,7 @@ impl Peer {
             dialling: None,
             dialled_count: 0,
             was_up: false,
+            without_capabilities: false,
             connect_retry_deadline: None,
             backoff: Backoff::new(),
             is_refused: false,
@@ -128,6 +132,7 @@ impl Peer {
                 let reason = Reason::ConnectionLost(error.map(str::to_owned));
                 self.drop_connection(now, conn, reason);
             }
+            Input::Keepalive => self.send_keepalive(now),
             Input::Routes(routes) => self.set_routes(routes),
         }
     }
@@ -168,6 +173,7 @@ impl Peer {
 
     fn begin_anew(&mut self, now: Instant) {
         self.backoff.reset();
+        self.without_capabilities = false;
         let notification = Notification::new(cease::CONFIGURATION_CHANGE, &[]);
         self.end_all(now, &notification, Routes::Kept);
         if self.started {
@@ -277,6 +283,14 @@ impl Peer {
         let under_way =
             |c: &Connection| c.origin == Origin::Dialled || c.state() >= State::OpenConfirm;
         self.started && !self.config.passive && !self.connections.iter().any(under_way)
+    }
+
+    /// What our next OPEN offers.
+    fn capabilities(&self) -> Vec<Capability> {
+        match self.without_capabilities {
+            true => Vec::new(),
+            false => self.config.capabilities(self.was_up),
+        }
     }
 
     fn give_up_dialling(&mut self) {

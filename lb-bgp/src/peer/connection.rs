@@ -12,7 +12,7 @@ use crate::io::{ConnId, State};
 use crate::rib_out::RibOut;
 use crate::wire::header::{EXTENDED_MESSAGE_LEN_MAX, first_frame};
 use crate::wire::received::ReadContext;
-use crate::wire::{Message, Notification};
+use crate::wire::{Capability, Message, Notification};
 
 /// A connection that is up.
 #[derive(Debug)]
@@ -21,6 +21,8 @@ pub(crate) struct Connection {
     pub(crate) origin: Origin,
     pub(crate) local: SocketAddr,
     pub(crate) remote: SocketAddr,
+    /// Capabilities of our OPEN.
+    pub(crate) offered: Vec<Capability>,
     pub(crate) phase: Phase,
     pub(crate) input: InputBuffer,
     /// When the peer has been silent for too long.

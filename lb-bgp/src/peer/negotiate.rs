@@ -1,6 +1,6 @@
 //! What follows from the two OPENs: whether the peer may speak with us, and how.
 //!
-//! Pure: configuration and the peer's OPEN in, an agreement or the NOTIFICATION that refuses it out. A
+//! Pure: configuration, what our OPEN offered, and the peer's OPEN in, an agreement or the NOTIFICATION that refuses it out. A
 //! capability that the peer lacks never refuses a session (RFC 5492 section 3).
 
 use std::net::Ipv4Addr;
@@ -28,7 +28,7 @@ pub struct Negotiated {
     pub keepalive: Duration,
     /// Families that both ends speak.
     pub families: PerFamily<bool>,
-    /// Whether the peer may ask for all routes again, as it says in its OPEN.
+    /// Whether the peer may ask for all routes again.
     pub route_refresh: bool,
     /// Whether routes that are sent again are marked (RFC 7313).
     pub enhanced_refresh: bool,
@@ -46,7 +46,7 @@ pub struct Negotiated {
     pub stale_time: Duration,
     /// Whether a NOTIFICATION doesn't make the peer forget them, but for Hard Reset (RFC 8538).
     pub hard_reset: bool,
-    /// Capabilities of our OPEN.
+    /// Capabilities of our OPEN; none if the peer has refused one that had any.
     pub capabilities_sent: Vec<Capability>,
     /// Capabilities of the peer's OPEN, as sent.
     pub capabilities_received: Vec<Capability>,
@@ -97,7 +97,7 @@ pub(crate) struct OpenRefused {
 /// Checks the peer's OPEN (RFC 4271 section 6.2) and agrees.
 pub(crate) fn negotiate(
     config: &PeerConfig,
-    was_up: bool,
+    offered: &[Capability],
     open: &Open,
 ) -> Result<Negotiated, OpenRefused> {
     check_asn(config, open)?;
@@ -112,39 +112,40 @@ pub(crate) fn negotiate(
     let hold_time = config
         .hold_time()
         .min(Duration::from_secs(open.hold_time_secs.into()));
-    let theirs = offered_families(open);
+    let (ours, theirs) = (families_of(offered), families_of(&open.capabilities));
     check_families(config, theirs)?;
-    let restart_time_secs = config.graceful_restart.map(|gr| gr.restart_time_secs);
-    let over_notifications = config
-        .graceful_restart
-        .is_some_and(|gr| gr.over_notifications);
+    let restart = config.graceful_restart.filter(|_| !offered.is_empty());
+    let restart_time_secs = restart.map(|gr| gr.restart_time_secs);
+    let over_notifications = restart.is_some_and(|gr| gr.over_notifications);
     let helper = open
         .graceful_restart()
         .filter(|_| restart_time_secs.is_some());
-    let families = PerFamily::from_fn(|family| config.families[family] && theirs[family]);
-    let offers = |capability| open.capabilities.contains(&capability);
+    let families = PerFamily::from_fn(|family| ours[family] && theirs[family]);
+    let both_offer = |capability: Capability| {
+        offered.contains(&capability) && open.capabilities.contains(&capability)
+    };
     let reads_several = |family| open.add_paths()[family].is_some_and(|mode| mode.receives());
-    let long_lived = config.graceful_restart.map(|gr| gr.stale_time_secs);
+    let long_lived = restart.map(|gr| gr.stale_time_secs);
     let stale_time = helper.and(open.long_lived_restart()).and(long_lived);
     Ok(Negotiated {
         peer_identifier: open.identifier,
         hold_time,
         keepalive: hold_time / KEEPALIVES_PER_HOLD_TIME,
         families,
-        route_refresh: offers(Capability::RouteRefresh),
-        enhanced_refresh: offers(Capability::EnhancedRouteRefresh),
+        route_refresh: both_offer(Capability::RouteRefresh),
+        enhanced_refresh: both_offer(Capability::EnhancedRouteRefresh),
         add_path: PerFamily::from_fn(|family| {
-            config.add_path && families[family] && reads_several(family)
+            config.add_path && !offered.is_empty() && families[family] && reads_several(family)
         }),
-        extended_next_hop: config.extended_next_hop && offers(Capability::ExtendedNextHop),
-        extended_messages: offers(Capability::ExtendedMessage),
-        four_octet_asn: open.four_octet_asn().is_some(),
+        extended_next_hop: both_offer(Capability::ExtendedNextHop),
+        extended_messages: both_offer(Capability::ExtendedMessage),
+        four_octet_asn: !offered.is_empty() && open.four_octet_asn().is_some(),
         restart_time: helper
             .and(restart_time_secs)
             .map_or(Duration::ZERO, |secs| Duration::from_secs(secs.into())),
         stale_time: Duration::from_secs(stale_time.unwrap_or(0).into()),
         hard_reset: over_notifications && helper.is_some_and(|gr| gr.notification),
-        capabilities_sent: config.capabilities(was_up),
+        capabilities_sent: offered.to_vec(),
         capabilities_received: open.capabilities.clone(),
     })
 }
@@ -200,9 +201,9 @@ fn check_families(config: &PeerConfig, theirs: PerFamily<bool>) -> Result<(), Op
     ))
 }
 
-/// The families of the peer's capabilities; IPv4 unicast if it names none (RFC 4760 section 8).
-fn offered_families(open: &Open) -> PerFamily<bool> {
-    let names_any = open.capabilities.iter().any(|c| {
+/// The families of an OPEN's capabilities; IPv4 unicast if it names none (RFC 4760 section 8).
+fn families_of(capabilities: &[Capability]) -> PerFamily<bool> {
+    let names_any = capabilities.iter().any(|c| {
         matches!(
             c,
             Capability::Multiprotocol(_) | Capability::MultiprotocolOther(..)
@@ -210,10 +211,7 @@ fn offered_families(open: &Open) -> PerFamily<bool> {
     });
     PerFamily::from_fn(|family| {
         let implied = !names_any && family == crate::Family::Ipv4Unicast;
-        implied
-            || open
-                .capabilities
-                .contains(&Capability::Multiprotocol(family))
+        implied || capabilities.contains(&Capability::Multiprotocol(family))
     })
 }
 

@@ -15,7 +15,9 @@ use crate::config::PeerConfig;
 use crate::family::{Family, PerFamily};
 use crate::io::{ConnId, Event, Output, Reason, State};
 use crate::rib_out::RibOut;
-use crate::wire::notification::{HOLD_TIMER_EXPIRED, SEND_HOLD_TIMER_EXPIRED, cease, state_error};
+use crate::wire::notification::{
+    HOLD_TIMER_EXPIRED, SEND_HOLD_TIMER_EXPIRED, cease, open_error, state_error,
+};
 use crate::wire::received::{ReadContext, ReceivedUpdate};
 use crate::wire::{self, Message, MessageType, NextHop, Notification, Open, Refresh};
 
@@ -32,11 +34,13 @@ impl Peer {
         (local, remote): (SocketAddr, SocketAddr),
         reason: Reason,
     ) {
+        let offered = self.capabilities();
         self.connections.push(Connection {
             id,
             origin,
             local,
             remote,
+            offered: offered.clone(),
             phase: Phase::OpenSent,
             input: InputBuffer::default(),
             hold_deadline: Some(now + OPEN_HOLD_TIME),
@@ -46,12 +50,11 @@ impl Peer {
             unsent_octets: 0,
         });
         let config = &self.config;
-        let capabilities = config.capabilities(self.was_up);
         let open = Open::new(
             config.local_asn,
             config.hold_time_secs,
             config.router_id,
-            capabilities,
+            offered,
         );
         self.send(now, id, open.encode());
         self.tell_state(now, reason);
@@ -157,7 +160,10 @@ impl Peer {
 
     fn on_open(&mut self, now: Instant, id: ConnId, open: &Open) {
         self.is_refused = false;
-        match negotiate(&self.config, self.was_up, open) {
+        let Some(connection) = self.connection(id) else {
+            return;
+        };
+        match negotiate(&self.config, &connection.offered, open) {
             Ok(negotiated) if self.survives_collision(now, id, open) => {
                 self.enter_open_confirm(now, id, negotiated);
             }
@@ -277,6 +283,14 @@ impl Peer {
         self.end_connection(now, id, Notification::new(HOLD_TIMER_EXPIRED, &[]), &detail);
     }
 
+    pub(super) fn send_keepalive(&mut self, now: Instant) {
+        let mut connections = self.connections.iter();
+        let session = connections.find(|c| c.state() == State::Established);
+        if let Some(id) = session.map(|c| c.id) {
+            self.on_keepalive_timer(now, id);
+        }
+    }
+
     /// Sends a KEEPALIVE, unless so much is waiting that it could not be heard in time anyway.
     pub(super) fn on_keepalive_timer(&mut self, now: Instant, id: ConnId) {
         if self
@@ -333,6 +347,9 @@ impl Peer {
     /// Forgets a connection, and goes on with what is left.
     pub(super) fn drop_connection(&mut self, now: Instant, id: ConnId, reason: Reason) {
         let is_refusal = self.connection(id).is_some_and(|c| refuses(c, &reason));
+        let is_plain_refusal = self
+            .connection(id)
+            .is_some_and(|c| refuses_capabilities(c, &reason));
         if !self.forget_connection(now, id) {
             return;
         }
@@ -343,6 +360,7 @@ impl Peer {
             false => reason,
         };
         self.is_refused |= is_refusal;
+        self.without_capabilities |= is_plain_refusal && self.config.does_without_capabilities();
         if ends_by_notification {
             self.outputs.push_back(Output::Close(id));
         }
@@ -367,6 +385,7 @@ impl Peer {
         let connection = self.connections.remove(index);
         if let Some(session) = connection.session() {
             self.counters.sessions_lost += 1;
+            self.without_capabilities = false;
             if now.saturating_duration_since(session.since) >= STABLE_AFTER {
                 self.backoff.reset();
             }
@@ -424,6 +443,16 @@ fn refuses(connection: &Connection, reason: &Reason) -> bool {
         _ => false,
     };
     hangs_up && connection.origin == Origin::Dialled && !connection.heard
+}
+
+/// Whether the far end knows no capabilities: it refuses the parameter that has them (RFC 5492 section 3).
+fn refuses_capabilities(connection: &Connection, reason: &Reason) -> bool {
+    let refuses = matches!(
+        reason,
+        Reason::NotificationReceived(notification)
+            if notification.code == open_error::UNSUPPORTED_PARAMETER
+    );
+    refuses && !connection.offered.is_empty() && connection.session().is_none()
 }
 
 /// This node as next hop of each family, in a session over `local`.

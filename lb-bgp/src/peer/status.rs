@@ -61,6 +61,8 @@ pub struct ConnectionStatus {
     pub unsent_octets: usize,
     /// When the peer must have been heard again.
     pub hold_deadline: Option<Instant>,
+    /// When our next KEEPALIVE is due.
+    pub keepalive_deadline: Option<Instant>,
     /// Routes that the peer has announced in this session, less those withdrawn; none is kept.
     pub received_routes: u64,
 }
@@ -199,6 +201,7 @@ fn connection_status(connection: &Connection) -> ConnectionStatus {
         negotiated: connection.negotiated().cloned(),
         unsent_octets: connection.unsent_octets,
         hold_deadline: connection.hold_deadline,
+        keepalive_deadline: connection.keepalive_deadline,
         received_routes: connection.session().map_or(0, |s| s.received_routes),
     }
 }

@@ -7,6 +7,7 @@
 
 mod dialling;
 mod limits;
+mod old_peers;
 mod routes;
 
 use std::net::{IpAddr, Ipv4Addr};

@@ -50,7 +50,7 @@ struct Scene {
 }
 
 /// Start, accept, OPEN (of the AS that the peer has), KEEPALIVE: where half of the scripts begin.
-const SESSION: [[u8; 4]; 2] = [[0, 3, 6, 7], [0, 3, 18, 7]];
+const SESSION: [[u8; 4]; 2] = [[0, 3, 6, 7], [0, 3, 19, 7]];
 
 /// Plays a script.
 pub(crate) fn play(octets: &[u8]) {
@@ -102,7 +102,7 @@ impl Scene {
     }
 
     fn event(&mut self, event: u8, script: &mut Script<'_>) {
-        match event % 12 {
+        match event % 13 {
             0 => {
                 self.started = true;
                 self.peer.handle(self.now, Input::Start);
@@ -124,6 +124,7 @@ impl Scene {
             8 => self.close(event),
             9 => self.now += Duration::from_secs(u64::from(event) / 12),
             10 => self.take_up(),
+            11 => self.peer.handle(self.now, Input::Keepalive),
             _ => self.routes(event),
         }
     }

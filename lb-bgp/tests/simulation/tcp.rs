@@ -50,12 +50,8 @@ impl Tcp {
         self.flows[to].push_back((after_last, segment));
     }
 
-    pub(crate) fn next_arrival(&self) -> Option<Instant> {
-        self.flows
-            .iter()
-            .filter_map(|flow| flow.front())
-            .map(|(at, _)| *at)
-            .min()
+    pub(crate) fn next_arrival(&self, end: usize) -> Option<Instant> {
+        self.flows[end].front().map(|(at, _)| *at)
     }
 
     pub(crate) fn is_gone(&self) -> bool {

@@ -34,6 +34,8 @@ pub(crate) struct End {
     pub(crate) config: PeerConfig,
     pub(crate) routes: Arc<RouteSet>,
     pub(crate) wake_at: Option<Instant>,
+    /// Its host is suspended until then: nothing arrives, and its clock jumps.
+    asleep_until: Option<Instant>,
     /// Whether it answers when it is dialled.
     pub(crate) listening: bool,
     accepted_count: u64,
@@ -56,6 +58,8 @@ pub(crate) struct World {
     pub(crate) transitions: Transitions,
     /// OPENs with graceful restart that said not to have restarted, and that said so.
     pub(crate) restarts_told: [u64; 2],
+    /// Clocks that have jumped.
+    pub(crate) jumps: u64,
     next_port: u16,
 }
 
@@ -80,12 +84,14 @@ impl World {
             partitioned: false,
             transitions: Transitions::new(),
             restarts_told: [0; 2],
+            jumps: 0,
             next_port: 1024,
         }
     }
 
     /// Gives one end an input, and carries out what it wants.
     pub(crate) fn input(&mut self, end: usize, input: Input<'_>) {
+        self.ends[end].asleep_until = None;
         self.ends[end].peer.handle(self.now, input);
         self.run(end);
     }
@@ -94,9 +100,13 @@ impl World {
     pub(crate) fn run_until(&mut self, until: Instant) {
         while let Some(at) = self.next_event().filter(|at| *at <= until) {
             self.now = self.now.max(at);
+            for end in &mut self.ends {
+                end.asleep_until = end.asleep_until.filter(|at| *at > self.now);
+            }
             self.deliver_due();
             for end in [0, 1] {
-                if self.ends[end].wake_at.is_some_and(|at| at <= self.now) {
+                let is_due = self.ends[end].wake_at.is_some_and(|at| at <= self.now);
+                if is_due && self.ends[end].asleep_until.is_none() {
                     self.run(end);
                 }
             }
@@ -212,6 +222,12 @@ impl World {
         self.input(end, Input::Start);
     }
 
+    /// Suspends an end's host: what comes meanwhile waits, and then its clock has jumped.
+    pub(crate) fn suspend(&mut self, end: usize, duration: Duration) {
+        self.ends[end].asleep_until = Some(self.now + duration);
+        self.jumps += 1;
+    }
+
     pub(crate) fn set_routes(&mut self, end: usize, routes: Arc<RouteSet>) {
         self.ends[end].routes = Arc::clone(&routes);
         self.input(end, Input::Routes(routes));
@@ -229,9 +245,14 @@ impl World {
     }
 
     fn next_event(&self) -> Option<Instant> {
-        let arrivals = self.links.iter().filter(|_| !self.partitioned);
-        let arrivals = arrivals.filter_map(|(link, _)| link.next_arrival());
-        let wakes = self.ends.iter().filter_map(|end| end.wake_at);
+        let awake = |end: &usize| self.ends[*end].asleep_until.is_none();
+        let links = self.links.iter().filter(|_| !self.partitioned);
+        let arrivals = links.flat_map(|(link, _)| {
+            let ends = [0, 1].into_iter().filter(awake);
+            ends.filter_map(|end| link.next_arrival(end))
+        });
+        let wakes = self.ends.iter();
+        let wakes = wakes.filter_map(|end| end.asleep_until.or(end.wake_at));
         arrivals.chain(wakes).min().map(|at| at.max(self.now))
     }
 
@@ -360,6 +381,9 @@ impl World {
     }
 
     fn take_due(&mut self, index: usize, end: usize) -> Option<Segment> {
+        if self.ends[end].asleep_until.is_some() {
+            return None;
+        }
         // Carrying out a delivery may remove a link that was never accepted.
         let flow = &mut self.links.get_mut(index)?.0.flows[end];
         flow.pop_front_if(|(at, _)| *at <= self.now)
@@ -468,7 +492,8 @@ impl World {
     }
 
     fn assert_nobody_waits_in_silence(&self) {
-        for (index, end) in self.ends.iter().enumerate().filter(|(_, end)| end.is_up) {
+        let ends = self.ends.iter().enumerate();
+        for (index, end) in ends.filter(|(_, end)| end.is_up && end.asleep_until.is_none()) {
             let hold_time = self.hold_time();
             let silence = self.now - end.last_heard;
             assert!(
@@ -492,6 +517,7 @@ impl End {
             config,
             routes: Arc::default(),
             wake_at: None,
+            asleep_until: None,
             listening: true,
             accepted_count: 0,
             session: None,

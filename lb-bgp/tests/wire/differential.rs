@@ -200,50 +200,110 @@ fn said_of_restart(theirs: &rustbgpd_wire::Capability, ours: &Capability) {
     assert_eq!(preserved, ours.collect::<Vec<_>>());
 }
 
+/// What CI tries of each kind, 12,000 messages in all.
+const SOME: u32 = 4_000;
+/// What soak tries of each kind, 120,000 messages in all.
+const MANY: u32 = 40_000;
+
 proptest! {
-    #![proptest_config(cases(500))]
+    #![proptest_config(cases(SOME))]
 
     #[test]
-    fn others_read_our_open(open in open()) {
-        let Message::Open(theirs) = rustbgpd(&open.encode()) else { panic!("not an OPEN") };
-        assert_eq!(theirs.four_byte_as(), open.asn());
-        assert_eq!(theirs.hold_time, open.hold_time_secs);
-        assert_eq!(theirs.bgp_identifier, open.identifier);
-        let codes: Vec<u8> = theirs.capabilities.iter().map(|c| c.code()).collect();
-        let ours: Vec<u8> = open.capabilities.iter().copied().map(Capability::code).collect();
-        assert_eq!(codes, ours);
-        for (theirs, ours) in theirs.capabilities.iter().zip(&open.capabilities) {
-            said_of_restart(theirs, ours);
-        }
-
-        let BgpMessage::Open(theirs) = netgauze(&open.encode(), true) else { panic!("not an OPEN") };
-        assert_eq!(theirs.my_asn4(), open.asn());
-        assert_eq!(theirs.capabilities().len(), open.capabilities.len());
+    fn others_read_our_opens(open in open()) {
+        others_read_open(&open);
     }
 
     #[test]
-    fn others_read_our_announcements(
-        ((family, prefixes), hop) in prefixes().prop_flat_map(|p| (Just(p.clone()), next_hop(p.0))),
-        attributes in attributes(),
-        session in session(),
-    ) {
-        let packed = update::announce(session, &attributes, (family, hop.into()), paths(&prefixes));
-        let mut expected = expected(session, &attributes, hop);
-        expected.announced = words(&prefixes[..packed.paths]);
-        assert_eq!(said_to_rustbgpd(&packed.message, session.four_octet_asn), expected);
-        expected.as_path.clear();
-        // It has a type of its own for each kind, with no way back to the octets.
-        expected.extended_communities.clear();
-        assert_eq!(said_to_netgauze(&packed.message, session.four_octet_asn), expected);
+    fn others_read_our_announcements(said in announcement()) {
+        others_read_announcement(&said);
     }
 
     #[test]
-    fn others_read_our_withdrawals((family, prefixes) in prefixes()) {
-        let packed = update::withdraw(family, MESSAGE_LEN_MAX, paths(&prefixes));
-        let expected = Said { withdrawn: words(&prefixes[..packed.paths]), ..Said::default() };
-        assert_eq!(said_to_rustbgpd(&packed.message, true), expected);
-        assert_eq!(said_to_netgauze(&packed.message, true), expected);
+    fn others_read_our_withdrawals(prefixes in prefixes()) {
+        others_read_withdrawal(&prefixes);
     }
+}
+
+proptest! {
+    #![proptest_config(cases(MANY))]
+
+    #[test]
+    #[ignore = "soak: ten times as many"]
+    fn others_read_many_opens(open in open()) {
+        others_read_open(&open);
+    }
+
+    #[test]
+    #[ignore = "soak: ten times as many"]
+    fn others_read_many_announcements(said in announcement()) {
+        others_read_announcement(&said);
+    }
+
+    #[test]
+    #[ignore = "soak: ten times as many"]
+    fn others_read_many_withdrawals(prefixes in prefixes()) {
+        others_read_withdrawal(&prefixes);
+    }
+}
+
+/// What is announced: prefixes of a family, by a next hop, with attributes, in a session.
+type Announcement = (
+    (Family, Vec<Prefix>),
+    IpAddr,
+    RouteAttributes,
+    SessionAttributes,
+);
+
+fn announcement() -> impl Strategy<Value = Announcement> {
+    let reached = prefixes().prop_flat_map(|prefixes| (next_hop(prefixes.0), Just(prefixes)));
+    let announcement = (reached, attributes(), session());
+    announcement
+        .prop_map(|((hop, prefixes), attributes, session)| (prefixes, hop, attributes, session))
+}
+
+fn others_read_open(open: &Open) {
+    let Message::Open(theirs) = rustbgpd(&open.encode()) else {
+        panic!("not an OPEN")
+    };
+    assert_eq!(theirs.four_byte_as(), open.asn());
+    assert_eq!(theirs.hold_time, open.hold_time_secs);
+    assert_eq!(theirs.bgp_identifier, open.identifier);
+    let codes: Vec<u8> = theirs.capabilities.iter().map(|c| c.code()).collect();
+    let ours = open.capabilities.iter().copied().map(Capability::code);
+    assert_eq!(codes, ours.collect::<Vec<_>>());
+    for (theirs, ours) in theirs.capabilities.iter().zip(&open.capabilities) {
+        said_of_restart(theirs, ours);
+    }
+
+    let BgpMessage::Open(theirs) = netgauze(&open.encode(), true) else {
+        panic!("not an OPEN")
+    };
+    assert_eq!(theirs.my_asn4(), open.asn());
+    assert_eq!(theirs.capabilities().len(), open.capabilities.len());
+}
+
+fn others_read_announcement(((family, prefixes), hop, attributes, session): &Announcement) {
+    let next_hop = (*family, (*hop).into());
+    let packed = update::announce(*session, attributes, next_hop, paths(prefixes));
+    let mut expected = expected(*session, attributes, *hop);
+    expected.announced = words(&prefixes[..packed.paths]);
+    let read = said_to_rustbgpd(&packed.message, session.four_octet_asn);
+    assert_eq!(read, expected);
+    expected.as_path.clear();
+    // It has a type of its own for each kind, with no way back to the octets.
+    expected.extended_communities.clear();
+    let read = said_to_netgauze(&packed.message, session.four_octet_asn);
+    assert_eq!(read, expected);
+}
+
+fn others_read_withdrawal((family, prefixes): &(Family, Vec<Prefix>)) {
+    let packed = update::withdraw(*family, MESSAGE_LEN_MAX, paths(prefixes));
+    let expected = Said {
+        withdrawn: words(&prefixes[..packed.paths]),
+        ..Said::default()
+    };
+    assert_eq!(said_to_rustbgpd(&packed.message, true), expected);
+    assert_eq!(said_to_netgauze(&packed.message, true), expected);
 }
 
 #[test]
