@@ -8,6 +8,7 @@ pub mod desired;
 pub mod image;
 pub mod keys;
 pub mod model;
+pub mod ord_map;
 pub mod plan;
 pub mod probes;
 pub mod snapshot;

@@ -36,9 +36,9 @@ impl Probe {
 
 /// All probes that the Services ask for.
 #[must_use]
-pub fn wanted(services: &[Arc<Service>]) -> BTreeSet<Probe> {
+pub fn wanted<'a>(services: impl IntoIterator<Item = &'a Arc<Service>>) -> BTreeSet<Probe> {
     services
-        .iter()
+        .into_iter()
         .filter_map(|service| Some((service, service.health_check.as_ref()?)))
         .flat_map(|(service, check)| {
             let endpoints = service.endpoints.iter();

@@ -14,6 +14,7 @@ use crate::{
     config::Config,
     keys::ClusterKeys,
     model::{Bgp, Dataplane, Layer2, Mac, Node, Prefix, Remote, Service, ServicePort},
+    ord_map::OrdMap,
     probes::Probe,
 };
 
@@ -28,8 +29,8 @@ pub struct Snapshot {
     pub keys: ClusterKeys,
     /// All nodes of the cluster, this one included.
     pub nodes: Vec<Arc<Node>>,
-    /// All Services; names are unique.
-    pub services: Vec<Arc<Service>>,
+    /// All Services by name. A Service that did not change keeps its `Arc`, by which planning skips it.
+    pub services: OrdMap<Arc<str>, Arc<Service>>,
     /// The BGP speaker, if there is to be one.
     pub bgp: Option<Arc<Bgp>>,
     /// Announcing on layer 2, if there is to be any.
@@ -64,7 +65,7 @@ impl Snapshot {
             own_node: config.node.clone(),
             keys,
             nodes: config.nodes.clone(),
-            services: config.services.clone(),
+            services: by_name(&config.services),
             bgp: config.bgp.clone(),
             layer2: config.layer2.clone(),
             dataplane: Arc::clone(&config.dataplane),
@@ -83,23 +84,55 @@ impl Snapshot {
     /// planning skips it.
     pub fn set_config(&mut self, config: &Config) {
         self.own_node = config.node.clone();
-        self.nodes = kept(&self.nodes, &config.nodes, |node| &node.name);
-        self.services = kept(&self.services, &config.services, |service| &service.name);
+        self.nodes = kept(&self.nodes, &config.nodes);
+        self.set_services(&config.services);
         if self.bgp != config.bgp {
             self.bgp.clone_from(&config.bgp);
         }
         self.layer2.clone_from(&config.layer2);
         self.dataplane = Arc::clone(&config.dataplane);
     }
+
+    /// Adds a Service, or replaces the one of its name. Says whether that changes anything.
+    pub fn set_service(&mut self, service: Arc<Service>) -> bool {
+        let is_new = self.services.get(&service.name) != Some(&service);
+        if is_new {
+            self.services.insert(Arc::clone(&service.name), service);
+        }
+        is_new
+    }
+
+    /// Takes a Service away. Says whether it was there.
+    pub fn remove_service(&mut self, name: &str) -> bool {
+        self.services.remove(name).is_some()
+    }
+
+    /// Replaces all Services.
+    fn set_services(&mut self, services: &[Arc<Service>]) {
+        let wanted: BTreeSet<_> = services.iter().map(|service| &service.name).collect();
+        let gone = |name: &&Arc<str>| !wanted.contains(name);
+        let gone: Vec<_> = self.services.keys().filter(gone).cloned().collect();
+        for name in gone {
+            self.remove_service(&name);
+        }
+        for service in services {
+            self.set_service(Arc::clone(service));
+        }
+    }
+}
+
+fn by_name(services: &[Arc<Service>]) -> OrdMap<Arc<str>, Arc<Service>> {
+    let named = |service: &Arc<Service>| (Arc::clone(&service.name), Arc::clone(service));
+    services.iter().map(named).collect()
 }
 
 /// The new list, with the old `Arc` wherever the value is the same.
-fn kept<T: PartialEq>(old: &[Arc<T>], new: &[Arc<T>], name: fn(&T) -> &Arc<str>) -> Vec<Arc<T>> {
-    let known: BTreeMap<_, _> = old.iter().map(|item| (name(item), item)).collect();
+fn kept(old: &[Arc<Node>], new: &[Arc<Node>]) -> Vec<Arc<Node>> {
+    let known: BTreeMap<_, _> = old.iter().map(|node| (&node.name, node)).collect();
     new.iter()
-        .map(|item| match known.get(name(item)) {
-            Some(old) if **old == *item => Arc::clone(old),
-            _ => Arc::clone(item),
+        .map(|node| match known.get(&node.name) {
+            Some(old) if *old == node => Arc::clone(old),
+            _ => Arc::clone(node),
         })
         .collect()
 }

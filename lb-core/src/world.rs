@@ -91,11 +91,10 @@ impl World {
 
     /// Adds or replaces a Service; one without a VIP is removed.
     pub(crate) fn set(&mut self, service: Service) {
-        self.snapshot
-            .services
-            .retain(|item| item.name != service.name);
-        if !service.vips.is_empty() {
-            self.snapshot.services.push(Arc::new(service));
+        if service.vips.is_empty() {
+            self.snapshot.remove_service(&service.name);
+        } else {
+            self.snapshot.set_service(Arc::new(service));
         }
         self.plan();
     }

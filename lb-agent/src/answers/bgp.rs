@@ -228,7 +228,7 @@ fn untold(view: &View, peer: &Peer, name: &str, planned: &PeerRoutes) -> Vec<Rou
             rows.push(row(vip, plan.reason.to_string()));
             continue;
         }
-        let services = view.snapshot.services.iter();
+        let services = view.snapshot.services.values();
         let mut services = services.filter(|service| service.vips.contains(&vip));
         if let Some(why) = services.find_map(|service| not_told(peer, service)) {
             rows.push(row(vip, why.to_string()));

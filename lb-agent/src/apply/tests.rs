@@ -185,8 +185,8 @@ fn planned(yaml: &str, previous: &DesiredState) -> Arc<DesiredState> {
         assert!(known.count() > 0, "{before:?}");
         snapshot.services = previous
             .services
-            .values()
-            .map(|plan| Arc::clone(&plan.service))
+            .iter()
+            .map(|(name, plan)| (Arc::clone(name), Arc::clone(&plan.service)))
             .collect();
         snapshot.set_config(&config);
     }

@@ -79,7 +79,7 @@ impl State {
             }
         }
         let mut state = Self {
-            wanted: probes::wanted(&snapshot.services),
+            wanted: probes::wanted(snapshot.services.values()),
             snapshot,
             desired: Arc::default(),
             probes,
@@ -249,7 +249,7 @@ impl State {
     }
 
     fn forget_unwanted_probes(&mut self) {
-        self.wanted = probes::wanted(&self.snapshot.services);
+        self.wanted = probes::wanted(self.snapshot.services.values());
         if self.probes.retain(&self.wanted) {
             self.snapshot.down.clone_from(self.probes.down());
         }

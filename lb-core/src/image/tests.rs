@@ -562,7 +562,7 @@ fn a_pair_of_full_buckets_makes_the_spare_copy_current() {
     kernel.apply(&first.writes, usize::MAX);
     let head = entries::head(&Draft::new(&kernel.image));
     // Ports whose keys all want the first two buckets, which hold eight.
-    let vip = world.snapshot.services[0].vips[0];
+    let vip = world.snapshot.services.values().next().unwrap().vips[0];
     let crowded = (1000..).filter(|&port| {
         let protocol = Protocol::Tcp;
         let key = encode::key(

@@ -23,7 +23,7 @@ pub fn plan(snapshot: &Snapshot, previous: &DesiredState) -> DesiredState {
     let cluster = cluster::plan_cluster(snapshot, previous.cluster.as_ref());
     let services: std::collections::BTreeMap<_, _> = snapshot
         .services
-        .iter()
+        .values()
         .map(|item| {
             let before = previous.services.get(&item.name);
             let plan =

@@ -17,6 +17,7 @@ use crate::{
     model::{
         Endpoint, NextHopMode, Node, Peer, Prefix, Remote, RouteSettings, Service, TrafficPolicy,
     },
+    ord_map::OrdMap,
     probes::Probe,
 };
 
@@ -27,7 +28,7 @@ const GRACEFUL_SHUTDOWN: u32 = 0xffff_0000;
 #[derive(Clone, Debug, Default)]
 pub struct Inputs {
     vips: Arc<BTreeSet<IpAddr>>,
-    services: Vec<Arc<Service>>,
+    services: OrdMap<Arc<str>, Arc<Service>>,
     bgp: Option<Arc<BgpPlan>>,
     candidates: Vec<Candidate>,
     down: BTreeSet<Probe>,
@@ -99,7 +100,7 @@ pub(super) fn plan_routes(
     }
     let mut planned: Vec<(&Peer, Arc<PeerRoutes>)> = Vec::new();
     let announced = announced(&inputs);
-    let is_restricted = inputs.services.iter().any(|s| s.bgp.peers.is_some());
+    let is_restricted = inputs.services.values().any(|s| s.bgp.peers.is_some());
     for peer in inputs.bgp.iter().flat_map(|bgp| &bgp.peers) {
         let next_hops = NextHops::of(&inputs, peer);
         let same = planned.iter().find(|(other, _)| {
@@ -138,12 +139,11 @@ impl Inputs {
         same_bgp
             && Arc::ptr_eq(&self.vips, &other.vips)
             && self.is_leaving == other.is_leaving
-            && self.services.len() == other.services.len()
             && self
                 .services
-                .iter()
-                .zip(&other.services)
-                .all(|(a, b)| Arc::ptr_eq(a, b))
+                .diff(&other.services, Arc::ptr_eq)
+                .next()
+                .is_none()
             && self.candidates == other.candidates
             && self.down == other.down
             && self.subnets == other.subnets
@@ -175,7 +175,7 @@ fn dead_nodes(snapshot: &Snapshot) -> BTreeSet<&str> {
         return BTreeSet::new();
     }
     let mut answers: BTreeMap<&str, bool> = BTreeMap::new();
-    for service in &snapshot.services {
+    for service in snapshot.services.values() {
         let Some(check) = &service.health_check else {
             continue;
         };
@@ -194,7 +194,7 @@ fn dead_nodes(snapshot: &Snapshot) -> BTreeSet<&str> {
 /// The Services of each VIP that is announced.
 fn announced(inputs: &Inputs) -> BTreeMap<IpAddr, Vec<&Service>> {
     let mut announced: BTreeMap<IpAddr, Vec<&Service>> = BTreeMap::new();
-    for service in &inputs.services {
+    for service in inputs.services.values() {
         for vip in service.vips.iter().filter(|vip| inputs.vips.contains(vip)) {
             announced.entry(*vip).or_default().push(service);
         }

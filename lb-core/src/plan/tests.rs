@@ -13,6 +13,7 @@ use super::{announce::*, *};
 use crate::{
     desired::EndpointVerdict,
     model::{Announce, Bgp, Endpoint, HealthCheck, Node, Protocol, Service},
+    ord_map::OrdMap,
     probes::Probe,
     snapshot::PortFeedback,
     world::{CAPACITY, NODES, World, service},
@@ -176,7 +177,7 @@ fn leaving_world() -> World {
     let mut world = world();
     world.applied();
     world.snapshot.routes.held = BTreeSet::from([VIP]);
-    world.snapshot.services.clear();
+    world.snapshot.services = OrdMap::default();
     world.plan_at(Duration::from_secs(100));
     world
 }
@@ -230,7 +231,7 @@ fn a_service_that_comes_back_stops_leaving_and_passes_the_gate_again() {
 #[test]
 fn what_was_never_announced_goes_at_once() {
     let mut world = world();
-    world.snapshot.services.clear();
+    world.snapshot.services = OrdMap::default();
     world.plan();
     assert_eq!(world.desired.ports().count(), 0);
 }
@@ -245,10 +246,7 @@ fn a_vip_that_another_service_shares_stays() {
     }
     world.set(other);
     world.applied();
-    world
-        .snapshot
-        .services
-        .retain(|service| &*service.name != "web");
+    world.snapshot.remove_service("web");
     world.plan();
     assert_eq!(world.reason(), &VipReason::Announced);
     assert!(world.desired.leaving.is_empty());
@@ -392,7 +390,7 @@ fn endpoints_that_fail_their_health_check_are_out_even_if_all_do() {
         2,
         "replies of its flows are still translated"
     );
-    world.snapshot.down = crate::probes::wanted(&world.snapshot.services);
+    world.snapshot.down = crate::probes::wanted(world.snapshot.services.values());
     world.plan();
     assert_eq!(world.reason(), &VipReason::NoEndpoint);
     // A terminating endpoint does not stand in for one whose health check fails, unless it passes its own.
@@ -545,7 +543,7 @@ proptest! {
             match edit {
                 Edit::Set(service) => world.set(service),
                 Edit::Fail(index) => {
-                    let wanted = crate::probes::wanted(&world.snapshot.services);
+                    let wanted = crate::probes::wanted(world.snapshot.services.values());
                     world.snapshot.down.extend(wanted.into_iter().nth(index));
                 }
                 Edit::Recover => world.snapshot.down.clear(),
@@ -559,11 +557,10 @@ proptest! {
                 // Sources list things in any order.
                 Edit::Shuffle => {
                     world.snapshot.nodes.reverse();
-                    world.snapshot.services.reverse();
-                    for service in &mut world.snapshot.services {
+                    for service in world.snapshot.services.clone().values() {
                         let mut turned = (**service).clone();
                         turned.endpoints.reverse();
-                        *service = Arc::new(turned);
+                        world.snapshot.set_service(Arc::new(turned));
                     }
                 }
             }

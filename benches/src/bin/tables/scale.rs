@@ -117,9 +117,10 @@ impl Running {
     fn edit(&mut self, round: usize) {
         // A prime stride, so that no two rounds meet the same service.
         let place = round * 7919 % self.snapshot.services.len();
-        let mut service = (*self.snapshot.services[place]).clone();
+        let service = self.snapshot.services.values().nth(place);
+        let mut service = (**service.expect("within bounds")).clone();
         service.endpoints.remove(round % service.endpoints.len());
-        self.snapshot.services[place] = Arc::new(service);
+        self.snapshot.set_service(Arc::new(service));
         self.snapshot.now += Duration::from_millis(20);
     }
 }

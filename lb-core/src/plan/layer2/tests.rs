@@ -55,7 +55,7 @@ fn nobody_answers_without_an_interface_an_endpoint_or_a_section() {
     let elsewhere = world(&["eth1"], &[v4, v6]);
     assert_eq!(*reason(&elsewhere, v4), VipReason::NoInterface);
     let mut alone = world(&[], &[v4, v6]);
-    let mut web = (*alone.snapshot.services[0]).clone();
+    let mut web = (**alone.snapshot.services.values().next().unwrap()).clone();
     web.endpoints.retain(|endpoint| endpoint.address.is_ipv6());
     alone.set(web);
     assert_eq!(*reason(&alone, v4), VipReason::NoEndpoint);

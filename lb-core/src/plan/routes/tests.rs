@@ -40,7 +40,7 @@ fn world(peers: impl IntoIterator<Item = Peer>) -> World {
     for (name, vip) in [("default/a", 1), ("default/b", 2)] {
         let mut service = service(name, vip, &[(Protocol::Tcp, 80)], &[1, 2, 3, 4, 5, 6]);
         service.announce = Announce::Bgp;
-        world.snapshot.services.push(Arc::new(service));
+        world.snapshot.set_service(Arc::new(service));
     }
     settle(&mut world);
     world
@@ -60,9 +60,9 @@ fn settle(world: &mut World) {
 }
 
 fn edit(world: &mut World, index: usize, change: impl FnOnce(&mut crate::model::Service)) {
-    let mut service = (*world.snapshot.services[index]).clone();
+    let mut service = (**world.snapshot.services.values().nth(index).unwrap()).clone();
     change(&mut service);
-    world.snapshot.services[index] = Arc::new(service);
+    world.snapshot.set_service(Arc::new(service));
     settle(world);
 }
 
@@ -171,7 +171,7 @@ fn every_node_is_a_next_hop_until_its_endpoints_fail() {
         failures: 1,
     };
     edit(&mut world, 0, |service| service.health_check = Some(check));
-    let service = Arc::clone(&world.snapshot.services[0]);
+    let service = Arc::clone(world.snapshot.services.values().next().unwrap());
     let on = |node: &str| {
         let endpoints = service
             .endpoints
