@@ -3,4 +3,7 @@
 //! It converts objects into `lb-core`'s model and decisions back into objects; it decides nothing itself and never
 //! touches the data path or a router. Only here: kube and k8s-openapi.
 
+#![allow(clippy::duplicated_attributes, reason = "printer columns of one type")]
+
+pub mod crd;
 pub mod project;

@@ -42,6 +42,16 @@ pub(crate) fn unload() -> anyhow::Result<ExitCode> {
     agent(&["cleanup".as_ref()])
 }
 
+/// The manifests of `deploy/chart` that are made from the Rust types.
+pub(crate) fn manifests() -> anyhow::Result<ExitCode> {
+    let folder = workspace::root().join("deploy/chart/files/crds");
+    let mut command = workspace::cargo();
+    command.args(["run", "--quiet", "--package", "lb-kube"]);
+    command.args(["--example", "manifests", "--"]).arg(folder);
+    process::run(&mut command)?;
+    Ok(ExitCode::SUCCESS)
+}
+
 /// The benchmark `name`, in release.
 pub(crate) fn bench(name: &str, json: Option<&Path>) -> anyhow::Result<ExitCode> {
     preflight::prepare(Purpose::Run, Install::Yes)?;

@@ -39,6 +39,8 @@ pub(crate) fn command() -> Command {
                         .value_name("FILTER")
                         .help("after `soak`: a part of a test's name"),
                 ),
+            Command::new("manifests")
+                .about("Writes the Kubernetes manifests that are generated from the types"),
             Command::new("tidy").about("Checks the rules that no compiler knows"),
             Command::new("bench")
                 .about("Measures, against a floor of the same run")
@@ -74,6 +76,7 @@ pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
         "demo" => binaries::demo(given.get_flag("keep"), install(given)),
         "lab" => binaries::lab(&["up"], Install::Yes),
         "test" => test::run(word(given, "selection"), word(given, "filter")),
+        "manifests" => binaries::manifests(),
         "tidy" => tidy::run().map(|()| ExitCode::SUCCESS),
         "bench" => {
             let (bench, given) = given.subcommand().expect("clap requires it");

@@ -7,15 +7,16 @@ use crate::tidy::Finding;
 use crate::tidy::metadata::{Metadata, Package};
 
 /// A member of this workspace and those of ours it may use.
-const MAY_USE: [(&str, &[&str]); 11] = [
+const MAY_USE: [(&str, &[&str]); 12] = [
     ("lb-common", &[]),
     ("lb-ebpf", &["lb-common"]),
     ("lb-core", &["lb-common"]),
     ("lb-bgp", &[]),
     ("lb-datapath", &["lb-common"]),
+    ("lb-kube", &["lb-core"]),
     (
         "lb-agent",
-        &["lb-common", "lb-core", "lb-bgp", "lb-datapath"],
+        &["lb-common", "lb-core", "lb-bgp", "lb-datapath", "lb-kube"],
     ),
     ("lb-lab", &[]),
     ("xtask", &[]),
@@ -28,6 +29,7 @@ const ANY_LIBRARY: &[&str] = &[
     "lb-core",
     "lb-bgp",
     "lb-datapath",
+    "lb-kube",
     "lb-agent",
     "lb-lab",
     "fairlead-model",
