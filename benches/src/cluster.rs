@@ -191,6 +191,7 @@ fn node(number: u32) -> Arc<Node> {
         name: format!("node{number:03}").into(),
         addresses: vec![node_address(number)],
         labels: BTreeMap::new(),
+        unfit: None,
     })
 }
 
@@ -230,10 +231,11 @@ fn service(shape: Shape, index: u32) -> Arc<Service> {
                 true => Some(format!("node{:03}", 1 + place % (shape.nodes + 1)).into()),
                 false => Some(format!("node{:03}", 2 + place % shape.nodes).into()),
             },
-            ports: BTreeMap::from([("web".into(), 8080)]),
+            ports: Arc::new(BTreeMap::from([("web".into(), 8080)])),
             ready: true,
             serving: true,
             terminating: false,
+            elsewhere: false,
             weight: 1,
         }
     };
@@ -255,6 +257,7 @@ fn service(shape: Shape, index: u32) -> Arc<Service> {
         new_flows_per_second: None,
         source_ranges: source_ranges(shape.source_ranges),
         health_check: None,
+        taken: BTreeSet::new(),
         endpoints: (0..shape.endpoints).map(endpoint).collect(),
     })
 }

@@ -244,6 +244,8 @@ pub enum EndpointVerdict {
     NoNode,
     /// Neither ready nor terminating.
     NotReady,
+    /// It is ready, and meant for clients that reach the cluster elsewhere.
+    Elsewhere,
     /// Terminating, while others are ready.
     Terminating,
     /// Terminating and no longer serving.
@@ -287,6 +289,9 @@ impl std::fmt::Display for EndpointVerdict {
             }
             Self::NoNode => "not used: it is on no node of the cluster, and others are",
             Self::NotReady => "not used: it is not ready",
+            Self::Elsewhere => {
+                "not used for what comes to this node: its topology hints are for other zones or nodes"
+            }
             Self::Terminating => "not used: it terminates, and others are ready",
             Self::Gone => "not used: it terminates and no longer serves",
             Self::FailsHealthCheck => "not used: its health check fails",

@@ -76,6 +76,52 @@ pub struct Node {
     pub addresses: Vec<IpAddr>,
     /// Labels, for people and for selectors.
     pub labels: BTreeMap<String, String>,
+    /// What keeps it from being a next hop, the gravest; `None`: nothing.
+    pub unfit: Option<Unfit>,
+}
+
+/// What keeps a node from being a next hop, and, unless it is only about others' view of it, from announcing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unfit {
+    /// It is being removed from the cluster.
+    Deleted,
+    /// It is excluded from load balancing by its label.
+    Excluded,
+    /// Its network is reported as unavailable.
+    NetworkUnavailable,
+    /// It is being drained.
+    Draining,
+    /// It is not ready.
+    NotReady,
+    /// No agent on it says that it delivers.
+    NotServing,
+}
+
+impl Unfit {
+    /// Whether the node itself is to announce nothing. What it announces shows by itself that it is alive, and how a
+    /// drain goes about it is planned apart.
+    #[must_use]
+    pub const fn forbids_announcing(self) -> bool {
+        matches!(
+            self,
+            Self::Deleted | Self::Excluded | Self::NetworkUnavailable
+        )
+    }
+}
+
+impl fmt::Display for Unfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Deleted => "the Node is being deleted",
+            Self::Excluded => {
+                "its label node.kubernetes.io/exclude-from-external-load-balancers excludes it"
+            }
+            Self::NetworkUnavailable => "its condition NetworkUnavailable is True",
+            Self::Draining => "it is being drained",
+            Self::NotReady => "it is not ready",
+            Self::NotServing => "no agent on it says that it delivers",
+        })
+    }
 }
 
 impl Node {
@@ -193,6 +239,8 @@ pub struct Service {
     pub bgp: Arc<ServiceBgp>,
     /// What clients may dial on each VIP.
     pub ports: Vec<Port>,
+    /// Of these, what another Service has on a VIP that they share.
+    pub taken: BTreeSet<ServicePort>,
     /// How every agent probes each endpoint; `None`: not at all.
     pub health_check: Option<HealthCheck>,
     /// Pods that may serve it, of either family.
@@ -229,13 +277,15 @@ pub struct Endpoint {
     /// Name of the node it is on; `None`: it is outside the cluster.
     pub node: Option<Arc<str>>,
     /// The pod's port, by the name of the Service's port; a port that is not here is not served by this pod.
-    pub ports: BTreeMap<Arc<str>, u16>,
+    pub ports: Arc<BTreeMap<Arc<str>, u16>>,
     /// Gets new connections.
     pub ready: bool,
     /// Answers, ready or not.
     pub serving: bool,
     /// Is being deleted.
     pub terminating: bool,
+    /// Is meant for clients that reach the cluster elsewhere (topology hints).
+    pub elsewhere: bool,
     /// Share relative to the Service's other endpoints, from 1 to [`WEIGHT_MAX`].
     pub weight: u16,
 }

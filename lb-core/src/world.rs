@@ -46,6 +46,7 @@ impl World {
                     format!("fd00::{}", 11 + index).parse().unwrap(),
                 ],
                 labels: BTreeMap::new(),
+                unfit: None,
             })
         });
         let config = Config {
@@ -128,13 +129,16 @@ pub(crate) fn service(
     let endpoint = |address: IpAddr, number: u16| Endpoint {
         address,
         node: Some(NODES[usize::from(number) % NODES.len()].into()),
-        ports: ports
-            .iter()
-            .map(|port| (port.name.clone(), 8000 + port.port))
-            .collect(),
+        ports: Arc::new(
+            ports
+                .iter()
+                .map(|port| (port.name.clone(), 8000 + port.port))
+                .collect(),
+        ),
         ready: true,
         serving: true,
         terminating: false,
+        elsewhere: false,
         weight: 1,
     };
     let endpoints = endpoints.iter().flat_map(|&number| {
@@ -158,6 +162,7 @@ pub(crate) fn service(
         bgp: Arc::default(),
         endpoints: endpoints.collect(),
         health_check: None,
+        taken: BTreeSet::new(),
         ports,
     }
 }

@@ -212,6 +212,7 @@ impl Maker<'_> {
                 .collect(),
             vips,
             ports,
+            taken: BTreeSet::new(),
         }
     }
 
@@ -367,10 +368,11 @@ impl Maker<'_> {
                 .node
                 .as_ref()
                 .map(|name| name.value.as_str().into()),
-            ports: self.endpoint_ports(&path, endpoint, ports),
+            ports: Arc::new(self.endpoint_ports(&path, endpoint, ports)),
             ready,
             serving: endpoint.serving.unwrap_or(ready),
             terminating: endpoint.terminating,
+            elsewhere: false,
             weight: weight.map_or(1, |weight| weight.value),
         })
     }

@@ -139,6 +139,7 @@ fn nodes(nodes: &[schema::Node], problems: &mut Vec<Problem>) -> Vec<Arc<Node>> 
             name: node.name.value.as_str().into(),
             addresses,
             labels: node.labels.clone(),
+            unfit: None,
         }));
     }
     made

@@ -15,7 +15,7 @@ use super::layer2;
 use crate::{
     DesiredState, Snapshot,
     desired::{ClusterPlan, LocalEndpoint, PortPlan, ServicePlan},
-    model::{Announce, Remote, ServicePort},
+    model::{Announce, Remote, ServicePort, Unfit},
     snapshot::PortFeedback,
 };
 
@@ -70,6 +70,8 @@ pub enum VipReason {
     WaitsForDatapath(Vec<ServicePort>),
     /// The data path holds none of the service ports that have endpoints.
     NotInDatapath,
+    /// This node is to announce nothing.
+    Unfit(Unfit),
     /// This node is leaving.
     Draining,
 }
@@ -103,6 +105,7 @@ impl fmt::Display for VipReason {
             Self::NotInDatapath => {
                 f.write_str("not announced: the data path took none of its ports")
             }
+            Self::Unfit(why) => write!(f, "not announced by this node: {why}"),
             Self::Draining => f.write_str("not announced: this node is leaving"),
         }
     }
@@ -324,6 +327,7 @@ fn reason(
     };
     match obstacle {
         Some(obstacle) => obstacle,
+        None if let Some(unfit) = own.unfit => VipReason::Unfit(unfit),
         None if own.withdraws => VipReason::Draining,
         None if !member.serves_here() => match member.has_endpoints() {
             true => VipReason::NoEndpointHere,
@@ -334,11 +338,12 @@ fn reason(
 }
 
 /// What of this node counts for every VIP, looked up once: which families it has addresses of, to be next hops, and
-/// whether it gives up all routes.
+/// whether it gives up all routes, or is to have none.
 struct Own {
     has_v4: bool,
     has_v6: bool,
     withdraws: bool,
+    unfit: Option<Unfit>,
 }
 
 impl Own {
@@ -353,6 +358,9 @@ impl Own {
             has_v4: is_unnumbered || own.is_some_and(|node| node.ipv4().is_some()),
             has_v6: is_unnumbered || has_v6,
             withdraws,
+            unfit: own
+                .and_then(|node| node.unfit)
+                .filter(|unfit| unfit.forbids_announcing()),
         }
     }
 

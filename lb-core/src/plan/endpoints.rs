@@ -13,7 +13,7 @@ use lb_common::limits::ENDPOINTS_PER_SERVICE_MAX;
 
 use crate::{
     desired::{ClusterView, EndpointVerdict, Target},
-    model::{Endpoint, Service},
+    model::{Endpoint, Service, TrafficPolicy},
     probes::Probe,
 };
 
@@ -155,6 +155,10 @@ fn condition(service: &Service, endpoint: &Endpoint, down: &BTreeSet<Probe>) -> 
     let check = service.health_check.as_ref();
     if check.is_some_and(|check| down.contains(&Probe::of(check, endpoint))) {
         return EndpointVerdict::FailsHealthCheck;
+    }
+    let is_cluster = service.traffic_policy == TrafficPolicy::Cluster;
+    if endpoint.ready && endpoint.elsewhere && is_cluster {
+        return EndpointVerdict::Elsewhere;
     }
     match (endpoint.ready, endpoint.serving, endpoint.terminating) {
         (true, _, _) => EndpointVerdict::Used,

@@ -33,6 +33,7 @@ mod tests {
             name: format!("node{number}").into(),
             addresses: vec![IpAddr::from([10, 0, 0, number])],
             labels: BTreeMap::new(),
+            unfit: None,
         };
         numbers
             .map(|number| (u16::from(number), Arc::new(node(number))))

@@ -160,7 +160,10 @@ fn candidates(snapshot: &Snapshot) -> Vec<Candidate> {
             is_own: node.name == snapshot.own_node,
             node: Arc::clone(node),
         })
-        .filter(|candidate| candidate.is_own || !dead.contains(&*candidate.node.name))
+        .filter(|candidate| {
+            let node = &candidate.node;
+            candidate.is_own || node.unfit.is_none() && !dead.contains(&*node.name)
+        })
         .collect();
     candidates.sort_by(|a, b| {
         let key = |c: &Candidate| (!c.is_own, Arc::clone(&c.node.name));

@@ -1,7 +1,7 @@
 //! One Service: its service ports, each with its endpoints and table. Nothing is done if the inputs are those of
 //! the previous plan; a table is made only for a set that none of the previous plan's ports had.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
 use super::endpoints::{self, Asked};
 use crate::{
@@ -82,7 +82,8 @@ fn plan_ports(
                         verdict,
                     }),
             );
-            for &&vip in vips {
+            let free = |vip: &&&IpAddr| !service.taken.contains(&service_port(***vip));
+            for &&vip in vips.iter().filter(free) {
                 made.add(PortPlan {
                     port: service_port(vip),
                     ..plan.clone()

@@ -408,7 +408,7 @@ fn endpoints_that_fail_their_health_check_are_out_even_if_all_do() {
 fn an_endpoint_counts_for_the_ports_that_it_serves() {
     let mut world = world();
     let mut service = announced_service(&[1, 2]);
-    service.endpoints[0].ports.remove("tcp-443");
+    Arc::make_mut(&mut service.endpoints[0].ports).remove("tcp-443");
     service.endpoints[1].node = Some("elsewhere".into());
     world.set(service);
     let verdicts: Vec<_> = world.desired.services["web"]
@@ -436,6 +436,7 @@ fn a_node_keeps_its_index_and_a_new_one_does_not_get_one_just_freed() {
         name: "node4".into(),
         addresses: vec!["10.0.0.14".parse().unwrap()],
         labels: BTreeMap::new(),
+        unfit: None,
     }));
     world.plan();
     let after = &world.desired.cluster.as_ref().unwrap().view.indices;

@@ -39,7 +39,7 @@ pub enum Claim {
     OtherClass,
     /// It has no class, no annotation of ours, and we are not the default.
     Unclaimed,
-    /// It is not of type `LoadBalancer`.
+    /// It is not of type `LoadBalancer`, or headless, which the API server does not let through.
     NotLoadBalancer,
 }
 
@@ -68,7 +68,8 @@ pub fn claim(service: &Service, rules: &ClassRules) -> Claim {
     let Some(spec) = service.spec.as_ref() else {
         return Claim::NotLoadBalancer;
     };
-    if spec.type_.as_deref() != Some("LoadBalancer") {
+    let is_headless = spec.cluster_ip.as_deref() == Some("None");
+    if spec.type_.as_deref() != Some("LoadBalancer") || is_headless {
         return Claim::NotLoadBalancer;
     }
     if let Some(class) = &spec.load_balancer_class {

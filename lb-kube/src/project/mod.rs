@@ -4,7 +4,13 @@
 //! record, never an error that stops the rest.
 
 pub mod claim;
+pub mod hints;
+pub mod join;
+pub mod names;
+pub mod node;
 pub mod request;
+pub mod service;
+pub mod slice;
 
 #[cfg(test)]
 mod tests;

@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     desired::PlannedRoute,
     model::{
-        Announce, Bgp, GRACEFUL_SHUTDOWN_DEFAULT, HealthCheck, NextHopMode, NodeBgp, Peer, Prefix,
-        Protocol, Remote, Selector, TrafficPolicy,
+        Announce, Bgp, GRACEFUL_SHUTDOWN_DEFAULT, HealthCheck, NextHopMode, Node, NodeBgp, Peer,
+        Prefix, Protocol, Remote, Selector, TrafficPolicy, Unfit,
     },
     probes::Probe,
     snapshot::PortFeedback,
@@ -326,4 +326,23 @@ fn without_a_session_nothing_is_waited_for() {
     world.snapshot.draining = true;
     world.desired = crate::plan(&world.snapshot, &world.desired);
     assert!(world.desired.drain.is_some());
+}
+
+#[test]
+fn a_node_that_is_not_fit_is_no_next_hop_of_others() {
+    let mut world = world([nodes(10)]);
+    let all = ["10.0.0.11", "10.0.0.12", "10.0.0.13"];
+    assert_eq!(next_hops(&world, "10.99.0.1/32"), all);
+    for unfit in [Unfit::NotReady, Unfit::Draining, Unfit::NotServing] {
+        let node = Node {
+            unfit: Some(unfit),
+            ..(*world.snapshot.nodes[1]).clone()
+        };
+        world.snapshot.nodes[1] = Arc::new(node);
+        settle(&mut world);
+        assert_eq!(
+            next_hops(&world, "10.99.0.1/32"),
+            ["10.0.0.11", "10.0.0.13"]
+        );
+    }
 }

@@ -1,7 +1,7 @@
 //! Policies of Services: whose endpoints count, who may connect, and what a node without endpoints does.
 
 use super::*;
-use crate::model::{Prefix, TrafficPolicy};
+use crate::model::{Prefix, ServicePort, TrafficPolicy, Unfit};
 
 /// Of endpoint numbers, those that three divides are on this node.
 fn local(endpoints: &[u16]) -> Service {
@@ -162,5 +162,67 @@ fn a_change_of_policy_alone_is_a_change_for_the_data_path() {
             Arc::ptr_eq(&port(&world).rows, &rows),
             "the table is the same"
         );
+    }
+}
+
+#[test]
+fn an_endpoint_that_hints_keep_for_others_serves_nobody_here_but_keeps_its_flows() {
+    let mut world = world();
+    let mut hinted = announced_service(&[1, 3]);
+    hinted.endpoints[1].elsewhere = true;
+    world.set(hinted.clone());
+    assert_eq!(
+        verdicts(&world),
+        [
+            (pod(1), EndpointVerdict::Used),
+            (pod(3), EndpointVerdict::Elsewhere)
+        ]
+    );
+    let plan = &world.desired.services["web"];
+    assert!(plan.local.iter().any(|local| local.address == pod(3)));
+    hinted.traffic_policy = TrafficPolicy::Local;
+    world.set(hinted);
+    assert_eq!(
+        verdicts(&world)[1],
+        (pod(3), EndpointVerdict::Used),
+        "Local goes before hints"
+    );
+}
+
+#[test]
+fn a_port_that_another_service_has_on_a_shared_vip_is_left_to_it() {
+    let mut world = world();
+    let mut sharing = announced_service(&[1]);
+    sharing.taken.insert(ServicePort {
+        vip: VIP,
+        protocol: HTTPS.0,
+        port: HTTPS.1,
+    });
+    world.set(sharing);
+    let ports: Vec<_> = world.desired.ports().map(|plan| plan.port.port).collect();
+    assert_eq!(ports, [HTTP.1]);
+}
+
+#[test]
+fn an_excluded_node_announces_nothing_and_one_that_is_not_ready_goes_on() {
+    let mut world = world();
+    world.applied();
+    for (unfit, reason) in [
+        (Unfit::Excluded, VipReason::Unfit(Unfit::Excluded)),
+        (
+            Unfit::NetworkUnavailable,
+            VipReason::Unfit(Unfit::NetworkUnavailable),
+        ),
+        (Unfit::Deleted, VipReason::Unfit(Unfit::Deleted)),
+        (Unfit::NotReady, VipReason::Announced),
+        (Unfit::NotServing, VipReason::Announced),
+    ] {
+        let own = Node {
+            unfit: Some(unfit),
+            ..(*world.snapshot.nodes[0]).clone()
+        };
+        world.snapshot.nodes[0] = Arc::new(own);
+        world.applied();
+        assert_eq!(world.reason(), &reason);
     }
 }
