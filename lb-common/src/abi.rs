@@ -2,12 +2,17 @@
 //! in this crate raises [`ABI_VERSION`], which names the pin folder, so that an agent never reads maps of
 //! another shape.
 
+use core::mem::offset_of;
+
+use crate::config::Globals;
+
 /// Version of all layouts of this crate together.
 pub const ABI_VERSION: u32 = 1;
 
-/// A map that the agent writes and the data path only reads.
+/// A part of what the agent writes and the data path only reads: a map, or a table in the one value of map `config`
+/// ([`crate::config::Globals`]).
 ///
-/// The order is the order of the image's parts; names are those of the BPF object and of the pins.
+/// The order is the order of the image's parts; names are those of the BPF object, its fields, and of the pins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(usize)]
 pub enum MapId {
@@ -42,7 +47,7 @@ pub enum MapId {
 }
 
 impl MapId {
-    /// Every map of the image, in order.
+    /// Every part of the image, in order.
     pub const ALL: [Self; 14] = [
         Self::Config,
         Self::ServicesHead,
@@ -60,7 +65,42 @@ impl MapId {
         Self::Homes,
     ];
 
-    /// The map's name in the object and in the pin folder (at most 15 characters, `BPF_OBJ_NAME_LEN`).
+    /// The map that the part is in: itself, or `config`.
+    #[must_use]
+    pub const fn holder(self) -> Self {
+        match self {
+            Self::ServicesHead
+            | Self::VipFilter
+            | Self::EndpointFilter
+            | Self::Nodes
+            | Self::Interfaces => Self::Config,
+            other => other,
+        }
+    }
+
+    /// Where the part begins in the memory of its map.
+    #[must_use]
+    pub const fn offset_bytes(self) -> usize {
+        match self {
+            Self::ServicesHead => offset_of!(Globals, services_head),
+            Self::VipFilter => offset_of!(Globals, vip_filter),
+            Self::EndpointFilter => offset_of!(Globals, endpoint_filter),
+            Self::Nodes => offset_of!(Globals, nodes),
+            Self::Interfaces => offset_of!(Globals, interfaces),
+            _ => 0,
+        }
+    }
+
+    /// Size of one value of the map that the part is in, in bytes.
+    #[must_use]
+    pub const fn value_bytes(self) -> usize {
+        match self.holder() {
+            Self::Config => size_of::<Globals>(),
+            map => map.element_bytes(),
+        }
+    }
+
+    /// The part's name; of a map, that in the object and in the pin folder (at most 15 characters, `BPF_OBJ_NAME_LEN`).
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {

@@ -1,11 +1,40 @@
-//! What one data path must know about itself: two lines that every packet for a VIP reads, and
-//! one that only those do that are not steered.
+//! What one data path must know about itself and its surroundings: the value of map `config`, one block that a program finds
+//! by one look-up. First the lines that every packet for a VIP reads, then tables of a fixed size.
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::{Address, flow::STATES};
+use crate::{
+    Address,
+    filter::FILTER_WORDS,
+    flow::STATES,
+    interface::Interface,
+    limits::{INTERFACES_MAX, NODES_MAX},
+    node::Node,
+    service::ServicesHead,
+};
 
-/// The element of map `config`.
+/// The only element of map `config`: what has one size whatever the capacity. Its parts are written apart
+/// ([`crate::abi::MapId::offset_bytes`]).
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
+pub struct Globals {
+    /// Keys, masks, limits.
+    pub config: Config,
+    /// The uplinks, by slot.
+    pub interfaces: [Interface; INTERFACES_MAX as usize],
+    /// Which copy of the services counts.
+    pub services_head: ServicesHead,
+    /// Zero.
+    pub reserved: [u64; 7],
+    /// Which addresses may be VIPs ([`crate::filter::vip_v4`]).
+    pub vip_filter: [u64; FILTER_WORDS],
+    /// Which tuples may be endpoints of this node ([`crate::filter::endpoint_v4`]).
+    pub endpoint_filter: [u64; FILTER_WORDS],
+    /// The way to each node.
+    pub nodes: [Node; NODES_MAX as usize],
+}
+
+/// The first part of [`Globals`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C, align(64))]
 pub struct Config {
@@ -64,4 +93,4 @@ impl Config {
     pub const SILENT_ON_CLOSED_PORTS: u32 = 2;
 }
 
-const _: () = assert!(size_of::<Config>() == 192);
+const _: () = assert!(size_of::<Config>() == 192 && NODES_MAX.is_power_of_two());

@@ -34,7 +34,8 @@ impl FilterBits {
 #[inline(always)]
 #[must_use]
 pub const fn vip_v4(seed: u64, address: u32) -> FilterBits {
-    FilterBits::from_hash(hash::word(seed, address as u64))
+    // The upper half of one product: all of the address is in it, and strangers cost no more.
+    FilterBits::from_hash(hash::product(seed, address as u64))
 }
 
 /// Bits of a VIP, IPv6.
@@ -70,9 +71,9 @@ pub const MAC_FILTER_WORDS: usize = 4;
 #[inline(always)]
 #[must_use]
 pub const fn mac_bit(mac: u64) -> (usize, u64) {
-    let hash = hash::word(0, mac);
+    let hash = hash::product(0, mac);
     (
-        (hash >> 56) as usize & (MAC_FILTER_WORDS - 1),
-        1u64 << (hash >> 58),
+        (hash >> 62) as usize & (MAC_FILTER_WORDS - 1),
+        1u64 << ((hash >> 56) & 63),
     )
 }

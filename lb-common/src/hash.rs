@@ -17,6 +17,13 @@ pub const fn word(seed: u64, value: u64) -> u64 {
     x ^ (x >> 32)
 }
 
+/// One keyed product, whose upper bits spread what is in the lower bits of the value: for filters.
+#[inline(always)]
+#[must_use]
+pub const fn product(seed: u64, value: u64) -> u64 {
+    (value ^ seed).wrapping_mul(K0)
+}
+
 /// Hash of an IPv6 address.
 #[inline(always)]
 #[must_use]

@@ -1,11 +1,11 @@
-//! An uplink as the programs see it. The slot is a constant of each attached program, so that the look-up
-//! costs one load and no comparison with interface indices.
+//! An uplink as the programs see it. The slot is a constant of each attached program, so that no interface
+//! index is compared.
 
 use bytemuck::{Pod, Zeroable};
 
 use crate::filter::MAC_FILTER_WORDS;
 
-/// The element of map `interfaces`.
+/// One uplink, by slot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C, align(64))]
 pub struct Interface {

@@ -5,7 +5,7 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::{Address, hash};
 
-/// The element of map `nodes`.
+/// The way to one node, by its index.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C, align(64))]
 pub struct Node {

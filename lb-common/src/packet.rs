@@ -200,47 +200,58 @@ pub const fn is_error_type(v6: bool, kind: u8) -> bool {
     }
 }
 
-/// Parses an IPv4 or IPv6 packet, whose fixed header is known to be there, up to the ports.
-///
-/// # Errors
-/// The verdict for this packet if it is addressed to a VIP.
+/// Whether a packet, whose fixed IP header is known to be there, is TCP or UDP, whole, without options or extension
+/// headers, and says of itself what is true. Whoever hears yes may load all of [`fields`].
 #[inline(always)]
-pub fn header<const V6: bool, P: Packet + ?Sized>(packet: &P) -> Result<Header, Verdict> {
+pub fn is_plain<const V6: bool, P: Packet + ?Sized>(packet: &P) -> bool {
     let transport = Layout::transport(V6);
-    let transport_bytes = match protocol::<V6, P>(packet) {
-        TCP => TCP_BYTES,
-        UDP => UDP_BYTES,
-        _ => 0,
+    let (least, said) = match protocol::<V6, P>(packet) {
+        TCP if packet.has(transport + TCP_BYTES) => {
+            let words = packet.load_u8(transport + 12) >> 4;
+            (TCP_BYTES, usize::from(words) * 4)
+        }
+        UDP if packet.has(transport + UDP_BYTES) => {
+            let said = u16::from_be(packet.load_u16(transport + 4));
+            (UDP_BYTES, usize::from(said))
+        }
+        _ => return false,
     };
-    // Before the lengths are compared: a compiler that concludes from these that the bytes are there leaves the
-    // question out, and the verifier does not know what the compiler knows.
-    if transport_bytes != 0 && !packet.has(transport + transport_bytes) {
-        return Err(fixed::<V6, P>(packet).err().unwrap_or(Verdict::Malformed));
-    }
-    let (protocol, ip_bytes) = fixed::<V6, P>(packet)?;
-    if transport_bytes == 0 {
-        return Err(Verdict::UnsupportedProtocol);
-    }
-    let end = usize::from(ip_bytes) + ETHERNET_BYTES;
-    if end < transport + transport_bytes {
-        return Err(Verdict::Malformed);
-    }
-    let said = if protocol == TCP {
-        usize::from(packet.load_u8(transport + 12) >> 4) * 4
+    let (is_odd, bytes) = if V6 {
+        let payload = u16::from_be(packet.load_u16(ETHERNET_BYTES + 4));
+        let bytes = usize::from(payload) + IPV6_BYTES;
+        let version = packet.load_u8(ETHERNET_BYTES) >> 4;
+        (usize::from(version ^ 6) | bytes >> 16, bytes)
     } else {
-        usize::from(u16::from_be(packet.load_u16(transport + 4)))
+        let bytes = u16::from_be(packet.load_u16(ETHERNET_BYTES + 2));
+        let version_length = packet.load_u8(ETHERNET_BYTES);
+        let fragment = packet.load_u16(ETHERNET_BYTES + 6) & FRAGMENT_MASK;
+        (
+            usize::from(version_length ^ 0x45) | usize::from(fragment),
+            usize::from(bytes),
+        )
     };
-    if said < transport_bytes || said > end - transport {
-        return Err(Verdict::Malformed);
-    }
-    Ok(Header {
+    is_odd == 0
+        && said >= least
+        && transport - ETHERNET_BYTES + said <= bytes
+        && packet.is_as_long_as(ETHERNET_BYTES + bytes)
+}
+
+/// What a packet says that [`is_plain`]. Cheap to ask again: what is not looked at is not loaded.
+#[inline(always)]
+pub fn fields<const V6: bool, P: Packet + ?Sized>(packet: &P) -> Header {
+    let ip_bytes = if V6 {
+        u16::from_be(packet.load_u16(ETHERNET_BYTES + 4)).wrapping_add(IPV6_BYTES as u16)
+    } else {
+        u16::from_be(packet.load_u16(ETHERNET_BYTES + 2))
+    };
+    Header {
         source: packet.load_address::<V6>(Layout::source(V6)),
         destination: packet.load_address::<V6>(Layout::destination(V6)),
-        ports: packet.load_u32(transport),
-        protocol,
+        ports: packet.load_u32(Layout::transport(V6)),
+        protocol: protocol::<V6, P>(packet),
         hop_limit: packet.load_u8(Layout::hop_limit(V6)),
         ip_bytes,
-    })
+    }
 }
 
 /// Where an ICMP error holds the first bytes of the packet it is about: behind its own eight.

@@ -9,7 +9,7 @@ use crate::{Address, endpoint::ENDPOINTS_PER_LINE, hash, row::Shape};
 /// Entries in a bucket.
 pub const ENTRIES_PER_BUCKET: usize = 4;
 
-/// The element of map `services_head`: one word, loaded once a packet, that names the current copy.
+/// One word, loaded once a packet, that names the current copy of the services.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(transparent)]
 pub struct ServicesHead(pub u64);
@@ -115,8 +115,9 @@ impl ServiceValue {
     /// The flows that may begin are limited ([`ServiceCold::new_flows_per_tick`]).
     pub const LIMITED: u16 = 512;
 
-    /// Flags of a service whose endpoint takes more than the flow's row to find.
-    pub const CHOSEN_APART: u16 = Self::AFFINITY | Self::RANGES | Self::LOCAL_VIEW | Self::KERNEL;
+    /// Flags of a service whose endpoint takes more than the flow's row to find, or has none.
+    pub const CHOSEN_APART: u16 =
+        Self::AFFINITY | Self::RANGES | Self::LOCAL_VIEW | Self::KERNEL | Self::EMPTY;
 
     /// Puts the fields together; each must fit (ids below 2^16, units below 2^16, lines below 2^20).
     #[must_use]

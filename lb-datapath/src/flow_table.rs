@@ -14,7 +14,7 @@ use crate::{
     load::Instance,
     memory::Arena,
     pins,
-    trace::{nothing_pinned, pinned},
+    trace::{nothing_pinned, pinned, pinned_part},
 };
 
 /// How often a record that changes is read again.
@@ -54,7 +54,7 @@ impl FlowTable {
         let capacity = pins::capacity(&folder).ok_or_else(|| nothing_pinned(pin_dir))?;
         let flows = capacity.flows();
         let map = |name: &str, elements, bytes| pinned(&pins::map(&folder, name), elements, bytes);
-        let config = map(MapId::Config.name(), 1, size_of::<Config>())?.element::<Config>(0);
+        let config = pinned_part(&folder, MapId::Config)?.element::<Config>(0);
         let clock = Instance::clock()?;
         Ok(Self {
             index: map(

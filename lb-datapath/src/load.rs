@@ -118,7 +118,7 @@ impl Instance {
         slot: u32,
     ) -> Result<Self, Error> {
         let of_the_image = |name: &str| {
-            name == abi::SOURCE_TRIE || MapId::ALL.iter().any(|map| map.name() == name)
+            name == abi::SOURCE_TRIE || MapId::ALL.iter().any(|part| part.name() == name)
         };
         let mut instance = Self::load_on(options, abilities, slot, of_the_image)?;
         instance.furnish_rooms()?;
@@ -149,6 +149,7 @@ impl Instance {
         let cpus = cpus()?;
         let sizes: Vec<(&str, u32)> = MapId::ALL
             .iter()
+            .filter(|part| part.holder() == **part)
             .map(|map| (map.name(), options.capacity.elements(*map)))
             .chain(data_maps(&options.capacity, cpus).map(|(name, elements, _)| (name, elements)))
             .collect();

@@ -2,7 +2,7 @@
 //! and stores, no system calls.
 
 use std::os::fd::{AsFd as _, BorrowedFd};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytemuck::AnyBitPattern;
 use lb_common::{
@@ -16,9 +16,11 @@ use crate::{
     sys::Mapping,
 };
 
-/// One mapped array.
+/// One mapped array, or a part of its one value.
 pub(crate) struct Arena {
     mapping: Mapping,
+    first_word: usize,
+    words: usize,
 }
 
 impl Arena {
@@ -40,21 +42,38 @@ impl Arena {
     ) -> Result<Self, Error> {
         let mapping = Mapping::new(fd, elements, element_bytes)
             .map_err(|source| Error::kernel("map a BPF array into memory", source))?;
-        Ok(Self { mapping })
+        let words = mapping.words().len();
+        Ok(Self {
+            mapping,
+            first_word: 0,
+            words,
+        })
+    }
+
+    /// A part of the image.
+    pub(crate) fn of_image(
+        fd: BorrowedFd<'_>,
+        part: MapId,
+        capacity: &Capacity,
+    ) -> Result<Self, Error> {
+        let holder = part.holder();
+        let whole = Self::of(fd, capacity.elements(holder), holder.value_bytes())?;
+        Ok(Self {
+            first_word: part.offset_bytes() / 8,
+            words: capacity.elements(part) as usize * part.element_bytes() / 8,
+            ..whole
+        })
     }
 
     /// All words as they are now.
     pub(crate) fn words(&self) -> Vec<u64> {
-        self.mapping
-            .words()
-            .iter()
-            .map(|word| word.load(Ordering::Acquire))
-            .collect()
+        let words = self.own_words().iter();
+        words.map(|word| word.load(Ordering::Acquire)).collect()
     }
 
     /// Stores words in order.
     pub(crate) fn store(&self, word: usize, values: &[u64]) {
-        self.mapping.store(word, values);
+        self.mapping.store(self.first_word + word, values);
     }
 
     /// Element `index`, word by word: a value that is being written may be torn between words.
@@ -64,7 +83,7 @@ impl Arena {
         let bytes = bytemuck::bytes_of_mut(&mut value);
         for (chunk, word) in bytes
             .chunks_exact_mut(8)
-            .zip(&self.mapping.words()[index * words..])
+            .zip(&self.own_words()[index * words..])
         {
             chunk.copy_from_slice(&word.load(Ordering::Acquire).to_ne_bytes());
         }
@@ -73,7 +92,11 @@ impl Arena {
 
     /// How many elements of this size there are.
     pub(crate) fn elements<T>(&self) -> usize {
-        self.mapping.words().len() * 8 / size_of::<T>()
+        self.words * 8 / size_of::<T>()
+    }
+
+    fn own_words(&self) -> &[AtomicU64] {
+        &self.mapping.words()[self.first_word..self.first_word + self.words]
     }
 }
 
@@ -92,13 +115,9 @@ impl Arenas {
     pub(crate) fn map(instance: &Instance, capacity: &Capacity) -> Result<Self, Error> {
         let image = MapId::ALL
             .iter()
-            .map(|map| {
-                Arena::map(
-                    instance,
-                    map.name(),
-                    capacity.elements(*map),
-                    map.element_bytes(),
-                )
+            .map(|part| {
+                let fd = instance.map_fd(part.holder().name())?;
+                Arena::of_image(fd.as_fd(), *part, capacity)
             })
             .collect::<Result<_, _>>()?;
         let sizes = data_maps(capacity, load::cpus()?);

@@ -58,8 +58,8 @@ fn expected_bytes(name: &str) -> Option<usize> {
     }
     let image = MapId::ALL
         .iter()
-        .find(|map| map.name() == name)
-        .map(|map| map.element_bytes());
+        .find(|part| part.holder() == **part && part.name() == name)
+        .map(|map| map.value_bytes());
     image.or_else(|| {
         let data = crate::data_maps(&Capacity::DEFAULT, 1);
         data.iter()

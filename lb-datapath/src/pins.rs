@@ -90,7 +90,8 @@ pub(crate) fn prepare(
     let cpus = load::cpus()?;
     let wanted: Vec<(&str, u32, usize)> = MapId::ALL
         .iter()
-        .map(|map| (map.name(), capacity.elements(*map), map.element_bytes()))
+        .filter(|part| part.holder() == **part)
+        .map(|map| (map.name(), capacity.elements(*map), map.value_bytes()))
         .chain(data_maps(capacity, cpus))
         .collect();
     let found = map_names(&folder)?;
@@ -139,7 +140,7 @@ pub(crate) fn capacity(folder: &Path) -> Option<Capacity> {
     let elements = |map: MapId| Some(definition(&self::map(folder, map.name()))?.elements);
     let flows = definition(&map(folder, data::FLOWS))?.elements;
     let config = sys::open_pin(&map(folder, MapId::Config.name())).ok()?;
-    let config = Arena::of(config.as_fd(), 1, size_of::<Config>()).ok()?;
+    let config = Arena::of(config.as_fd(), 1, MapId::Config.value_bytes()).ok()?;
     let embryonic_flows = (config.element::<Config>(0).embryonic_mask + 1) * FLOWS_PER_LINE;
     Some(Capacity {
         services: elements(MapId::ServiceCold)?,

@@ -2,7 +2,10 @@
 //! and on copies of those that the programs write. So nothing of the running data path changes, not even a counter, and
 //! no program has a branch for being asked. In goes a frame, out comes what became of it.
 
-use std::{os::fd::AsFd as _, path::Path};
+use std::{
+    os::fd::{AsFd as _, OwnedFd},
+    path::Path,
+};
 
 use lb_common::{
     abi::{MapId, data},
@@ -56,8 +59,7 @@ pub struct Tracer {
 /// # Errors
 /// Nothing, or nothing of this version, is pinned there.
 pub fn uplinks(pin_dir: &Path) -> Result<Vec<(u32, Interface)>, Error> {
-    let path = pins::map(&pins::versioned(pin_dir), MapId::Interfaces.name());
-    let map = pinned(&path, INTERFACES_MAX, size_of::<Interface>())?;
+    let map = pinned_part(&pins::versioned(pin_dir), MapId::Interfaces)?;
     let all = (0..INTERFACES_MAX).map(|slot| (slot, map.element::<Interface>(slot as usize)));
     Ok(all.filter(|(_, uplink)| uplink.ifindex != 0).collect())
 }
@@ -161,13 +163,26 @@ impl Tracer {
     }
 }
 
+/// A part of the pinned image that has one size whatever the capacity.
+pub(crate) fn pinned_part(folder: &Path, part: MapId) -> Result<Arena, Error> {
+    let holder = part.holder();
+    let capacity = Capacity::DEFAULT;
+    let path = pins::map(folder, holder.name());
+    let fd = open_array(&path, capacity.elements(holder), holder.value_bytes())?;
+    Arena::of_image(fd.as_fd(), part, &capacity)
+}
+
 /// A pinned array, if it has this definition.
 pub(crate) fn pinned(path: &Path, elements: u32, element_bytes: usize) -> Result<Arena, Error> {
+    let fd = open_array(path, elements, element_bytes)?;
+    Arena::of(fd.as_fd(), elements, element_bytes)
+}
+
+fn open_array(path: &Path, elements: u32, element_bytes: usize) -> Result<OwnedFd, Error> {
     if !pins::is_array(path, elements, element_bytes) {
         return Err(nothing_pinned(path));
     }
-    let fd = sys::open_pin(path).map_err(|source| Error::kernel("open a pinned map", source))?;
-    Arena::of(fd.as_fd(), elements, element_bytes)
+    sys::open_pin(path).map_err(|source| Error::kernel("open a pinned map", source))
 }
 
 /// Says so.

@@ -41,12 +41,12 @@ const NONE: u32 = u32::MAX;
 extern "C" fn affinity_kept(service: u64, client_hash: u64, now: u32) -> u32 {
     let service = ServiceValue(service);
     let (Some(config), Some(cold)) = (
-        maps::CONFIG.get_ptr(0),
+        maps::config(),
         maps::SERVICE_COLD.get_ptr(u32::from(service.id())),
     ) else {
         return NONE;
     };
-    let (config, cold): (&Config, &ServiceCold) = (ptr::by_ref(config), ptr::by_ref(cold));
+    let cold: &ServiceCold = ptr::by_ref(cold);
     let tag = affinity::tag(client_hash, service.id());
     for place in 0..ENTRIES_PER_LINE {
         let Some(entry) = entry(config, tag, place) else {
@@ -69,8 +69,8 @@ extern "C" fn affinity_kept(service: u64, client_hash: u64, now: u32) -> u32 {
 /// The program of the room: an established flow of the service has just been used.
 #[inline(always)]
 pub(crate) fn enter(_: &XdpContext) -> u32 {
-    if let (Some(walk), Some(config)) = (rooms::walk(), maps::CONFIG.get_ptr(0)) {
-        note(ptr::by_ref(config), walk);
+    if let (Some(walk), Some(config)) = (rooms::walk(), maps::config()) {
+        note(config, walk);
     }
     count::pass(Verdict::Delivered)
 }

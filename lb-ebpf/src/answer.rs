@@ -45,10 +45,9 @@ const ICMP_BYTES: usize = 8;
 /// addressed to a VIP may be dropped, or answered.
 #[inline(always)]
 pub(crate) fn enter<const V6: bool>(ctx: &XdpContext) -> u32 {
-    let (Some(walk), Some(config)) = (rooms::walk(), maps::CONFIG.get_ptr(0)) else {
+    let (Some(walk), Some(config)) = (rooms::walk(), maps::config()) else {
         return count::drop(Verdict::TableInconsistent);
     };
-    let config: &Config = ptr::by_ref(config);
     if walk.has(Walk::MAY_BE_VIP) && !is_for_vip::<V6>(ctx, walk) {
         return if walk.has(Walk::BY_GUE) {
             count::drop(Verdict::GueMalformed)
@@ -83,9 +82,9 @@ fn is_for_vip<const V6: bool>(ctx: &XdpContext, walk: &Walk) -> bool {
 /// The answer to what no node has steered: `None` if there is none.
 #[inline(always)]
 fn answer<const V6: bool>(ctx: &XdpContext, config: &Config, walk: &Walk) -> Option<Verdict> {
-    let interface = maps::INTERFACES.get_ptr(u32::from(walk.slot))?;
+    let interface = maps::interface(walk.slot)?;
     let whole = Frame::xdp(ctx);
-    if walk.has(Walk::BY_GUE) || forward::is_of_a_node(whole, ptr::by_ref(interface)) {
+    if walk.has(Walk::BY_GUE) || forward::is_of_a_node(whole, interface) {
         return None;
     }
     // Options, extension headers and parts of datagrams are not read here, so nothing is said about them.

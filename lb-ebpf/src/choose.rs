@@ -29,10 +29,9 @@ const ICMP_BYTES: usize = 8;
 /// The program of the room.
 #[inline(always)]
 pub(crate) fn enter<const V6: bool>(ctx: &XdpContext) -> u32 {
-    let (Some(walk), Some(config)) = (rooms::walk(), maps::CONFIG.get_ptr(0)) else {
+    let (Some(walk), Some(config)) = (rooms::walk(), maps::config()) else {
         return count::drop(Verdict::TableInconsistent);
     };
-    let config: &Config = ptr::by_ref(config);
     let service = ServiceValue(walk.service);
     let frame = Frame::xdp(ctx);
     let Some(client) = client::<V6>(frame, walk) else {

@@ -48,7 +48,7 @@ extern "C" fn clash_resolve(number: u32, service: u64, endpoint: u32, hash: u64,
 /// Gives the flow to another endpoint of the service on this node.
 #[inline(always)]
 fn other_endpoint(service: ServiceValue, rows: u32, number: u32, now: u32) -> Option<()> {
-    let config: &Config = ptr::by_ref(maps::CONFIG.get_ptr(0)?);
+    let config = maps::config()?;
     let cold: &ServiceCold = ptr::by_ref(maps::SERVICE_COLD.get_ptr(u32::from(service.id()))?);
     let mask = (u32::from(cold.endpoint_lines) * ENDPOINTS_PER_LINE).wrapping_sub(1);
     let first = service.endpoint_line() * ENDPOINTS_PER_LINE;

@@ -7,10 +7,7 @@ use lb_common::{
     verdict::{VERDICTS, Verdict},
 };
 
-use crate::{
-    maps,
-    ptr::{self, Frame},
-};
+use crate::{maps, ptr};
 
 /// This CPU's line for a service, if the id is within the capacity.
 #[inline(always)]
@@ -20,12 +17,19 @@ pub(crate) fn service(config: &Config, id: u16) -> Option<*mut ServiceCounters> 
 
 /// Counts a packet of a service that comes in.
 #[inline(always)]
-pub(crate) fn received(line: Option<*mut ServiceCounters>, frame: Frame) {
+pub(crate) fn received(line: Option<*mut ServiceCounters>, bytes: u64) {
     if let Some(line) = line {
         let line = ptr::by_mut(line);
         line.packets += 1;
-        line.bytes += frame.len();
+        line.bytes += bytes;
     }
+}
+
+/// [`received`] and [`forwarded`] at once.
+#[inline(always)]
+pub(crate) fn sent_on(line: Option<*mut ServiceCounters>, bytes: u64, by_gue: bool) {
+    received(line, bytes);
+    forwarded(line, by_gue);
 }
 
 /// Counts a packet of a service that is sent on.

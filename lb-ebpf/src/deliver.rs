@@ -132,10 +132,9 @@ impl Headers {
 /// The program of the room: delivers a packet to the endpoint of its flow, or of its row if the flow is new.
 #[inline(always)]
 pub(crate) fn enter<const V6: bool>(ctx: &XdpContext) -> u32 {
-    let (Some(walk), Some(config)) = (rooms::walk(), maps::CONFIG.get_ptr(0)) else {
+    let (Some(walk), Some(config)) = (rooms::walk(), maps::config()) else {
         return count::drop(Verdict::TableInconsistent);
     };
-    let config: &Config = ptr::by_ref(config);
     let steered = Steered::of(walk);
     let service = steered.service.id();
     let Some(headers) = Headers::of::<V6>(ctx, walk) else {
@@ -184,9 +183,7 @@ fn deliver<const V6: bool>(
     let now = flows::now(config);
     let known = flows::find::<V6, false>(config, headers.frame, walk, now);
     let (found, replaced) = match known {
-        Some(found)
-            if opens_anew(found, flags) || has_lost_its_endpoint::<V6>(config, steered, found) =>
-        {
+        Some(found) if opens_anew(found, flags) || has_lost_its_endpoint::<V6>(steered, found) => {
             (None, found.number + 1)
         }
         other => (other, 0),
@@ -222,8 +219,9 @@ fn opens_anew(found: Found, flags: u8) -> bool {
 /// Whether the flow's endpoint is gone: for a TCP flow no endpoint of the service any more, so that the row's will reset
 /// what nobody answers; for a UDP flow one that gets no new flows. Asked only where the row leads elsewhere.
 #[inline(always)]
-fn has_lost_its_endpoint<const V6: bool>(config: &Config, steered: &Steered, found: Found) -> bool {
-    let (Some(flow), Some(row)) = (
+fn has_lost_its_endpoint<const V6: bool>(steered: &Steered, found: Found) -> bool {
+    let (Some(globals), Some(flow), Some(row)) = (
+        maps::globals(),
         flows::record(found.number),
         maps::ENDPOINTS.get_ptr(steered.endpoint),
     ) else {
@@ -237,7 +235,7 @@ fn has_lost_its_endpoint<const V6: bool>(config: &Config, steered: &Steered, fou
         other => other,
     };
     difference != 0
-        && !lookup::may_be_endpoint::<V6>(config, &flow.endpoint, flow.endpoint_port, protocol)
+        && !lookup::may_be_endpoint::<V6>(globals, &flow.endpoint, flow.endpoint_port, protocol)
 }
 
 /// Notes a client's packet of a known flow. True if it proves the flow, which is embryonic still.

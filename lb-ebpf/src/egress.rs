@@ -51,7 +51,7 @@ pub(crate) fn walk(ctx: &TcContext) -> i32 {
 /// `None` wherever it turns out not to be a reply of ours.
 #[inline(always)]
 fn reply<const V6: bool>(ctx: &TcContext) -> Option<i32> {
-    let config: &Config = ptr::by_ref(maps::CONFIG.get_ptr(0)?);
+    let globals = maps::globals()?;
     let frame = linear(ctx, Layout::transport(V6) + 8)?;
     let protocol = packet::protocol::<V6, _>(&frame);
     if protocol != TCP && protocol != UDP {
@@ -70,10 +70,10 @@ fn reply<const V6: bool>(ctx: &TcContext) -> Option<i32> {
     }
     let header = header::<V6>(frame, protocol)?;
     let port = header.source_port();
-    if !lookup::may_be_endpoint::<V6>(config, &header.source, port, header.protocol) {
+    if !lookup::may_be_endpoint::<V6>(globals, &header.source, port, header.protocol) {
         return None;
     }
-    translate::<V6>(ctx, config, &header)
+    translate::<V6>(ctx, &globals.config, &header)
 }
 
 /// The frame with at least this many bytes in its linear part, if it is as long: a forwarded packet's headers may lie

@@ -63,7 +63,7 @@ struct Quoted {
 /// `None`: not about a flow of ours, or too short to say.
 #[inline(always)]
 fn translate<const V6: bool>(ctx: &TcContext) -> Option<i32> {
-    let config: &Config = ptr::by_ref(maps::CONFIG.get_ptr(0)?);
+    let config = maps::config()?;
     let quoted = quoted::<V6>(ctx)?;
     let receiver = load_address::<V6>(ctx, Layout::destination(V6))?;
     if !lookup::same_address::<V6>(&receiver, &quoted.client) {

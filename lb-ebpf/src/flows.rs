@@ -31,10 +31,9 @@ mod scan {
     #[unsafe(no_mangle)]
     #[inline(never)]
     extern "C" fn flow_find(line: u32, tag: u32, now: u32, from: u32) -> u32 {
-        let Some(config) = maps::CONFIG.get_ptr(0) else {
+        let Some(config) = maps::config() else {
             return NONE;
         };
-        let config: &Config = ptr::by_ref(config);
         for half in 0..2 {
             let Some(metas) = metas(line ^ half) else {
                 return NONE;
@@ -56,10 +55,9 @@ mod scan {
     #[unsafe(no_mangle)]
     #[inline(never)]
     extern "C" fn flow_claim(line: u32, tag: u32, now: u32) -> u32 {
-        let Some(config) = maps::CONFIG.get_ptr(0) else {
+        let Some(config) = maps::config() else {
             return NONE;
         };
-        let config: &Config = ptr::by_ref(config);
         let claimed = Meta::new(State::Claimed as u32, tag, now).with_fraction(fraction(config));
         let (mut longest, mut victim, mut victims) = (0, NONE, 0);
         for half in 0..2 {

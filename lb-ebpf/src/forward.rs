@@ -5,7 +5,7 @@
 use aya_ebpf::{bindings::xdp_action::XDP_TX, programs::XdpContext};
 use lb_common::{
     TCP, UDP, checksum,
-    config::Config,
+    config::{Config, Globals},
     filter,
     gue::{self, GueHeader, OVERHEAD_V4_BYTES, OVERHEAD_V6_BYTES},
     interface::Interface,
@@ -43,15 +43,16 @@ pub(crate) fn is_of_a_node(frame: Frame, interface: &Interface) -> bool {
 pub(crate) fn plain<const V6: bool>(
     ctx: &XdpContext,
     frame: Frame,
-    config: &Config,
-    interface: &Interface,
-    header: &Header,
+    globals: &Globals,
     hash: u64,
     node: u16,
 ) -> Result<(u32, bool), Verdict> {
-    let node = ready(header, node)?;
+    let config = &globals.config;
+    let interface = maps::interface_of(globals, maps::uplink_slot());
+    let header = &packet::fields::<V6, _>(&frame);
+    let node = ready(globals, header, node)?;
     if node.flags & Node::DIRECT != 0 {
-        direct::<V6>(ctx, frame, header, node)?;
+        direct::<V6>(frame, frame, header, node)?;
         return Ok((transmit(interface, node), false));
     }
     let carried = Carried {
@@ -78,11 +79,9 @@ pub(crate) fn enter<const V6: bool>(ctx: &XdpContext) -> u32 {
 
 #[inline(always)]
 fn onward<const V6: bool>(ctx: &XdpContext, walk: &Walk) -> Result<u32, Verdict> {
-    let config = maps::CONFIG.get_ptr(0).ok_or(Verdict::TableInconsistent)?;
-    let config: &Config = ptr::by_ref(config);
-    let interface = maps::INTERFACES
-        .get_ptr(u32::from(walk.slot))
-        .ok_or(Verdict::TableInconsistent)?;
+    let globals = maps::globals().ok_or(Verdict::TableInconsistent)?;
+    let config = &globals.config;
+    let interface = maps::interface_of(globals, walk.slot.into());
     let frame = Frame::untagged(ctx, walk);
     if !frame.has(Layout::transport(V6) + 8) {
         return Err(Verdict::Malformed);
@@ -95,12 +94,12 @@ fn onward<const V6: bool>(ctx: &XdpContext, walk: &Walk) -> Result<u32, Verdict>
         hop_limit: frame.load_u8(Layout::hop_limit(V6)),
         ip_bytes: walk.ip_bytes,
     };
-    let node = ready(&header, walk.node)?;
+    let node = ready(globals, &header, walk.node)?;
     // Its next node would send a fragment that it gets by MAC to its home.
     let by_mac =
         !walk.steered_before() && !walk.has(Walk::FRAGMENT) && node.flags & Node::DIRECT != 0;
     if by_mac {
-        direct::<V6>(ctx, frame, &header, node)?;
+        direct::<V6>(frame, Frame::xdp(ctx), &header, node)?;
     } else {
         let carried = Carried::of::<V6>(walk, config)?;
         let hash = if walk.has(Walk::FRAGMENT) {
@@ -116,7 +115,7 @@ fn onward<const V6: bool>(ctx: &XdpContext, walk: &Walk) -> Result<u32, Verdict>
         let service = ServiceValue(walk.service);
         count::forwarded(count::service(config, service.id()), !by_mac);
     }
-    Ok(transmit(ptr::by_ref(interface), node))
+    Ok(transmit(interface, node))
 }
 
 /// What a packet is sent on with by GUE, besides its flow.
@@ -163,15 +162,12 @@ impl Carried {
 
 /// The way to a node, for a packet that has a hop left.
 #[inline(always)]
-fn ready(header: &Header, node: u16) -> Result<&'static Node, Verdict> {
+fn ready<'a>(globals: &'a Globals, header: &Header, node: u16) -> Result<&'a Node, Verdict> {
     const READY: u16 = Node::PRESENT | Node::RESOLVED;
     if header.hop_limit <= 1 {
         return Err(Verdict::TtlExpired);
     }
-    let node = maps::NODES
-        .get_ptr(u32::from(node))
-        .ok_or(Verdict::TableInconsistent)?;
-    let node: &Node = ptr::by_ref(node);
+    let node = maps::node_of(globals, node);
     if node.flags & READY != READY {
         return Err(Verdict::NodeUnresolved);
     }
@@ -180,19 +176,18 @@ fn ready(header: &Header, node: u16) -> Result<&'static Node, Verdict> {
 
 #[inline(always)]
 fn direct<const V6: bool>(
-    ctx: &XdpContext,
     frame: Frame,
+    whole: Frame,
     header: &Header,
     node: &Node,
 ) -> Result<(), Verdict> {
     if header.ip_bytes > node.mtu_bytes {
         return Err(Verdict::TooBig);
     }
-    decrement_hop_limit::<V6>(frame);
-    let whole = Frame::xdp(ctx);
     if !whole.has(ETHERNET_BYTES) {
         return Err(Verdict::Malformed);
     }
+    decrement_hop_limit::<V6>(frame);
     store_macs(whole, node);
     Ok(())
 }
@@ -284,13 +279,14 @@ fn decrement_hop_limit<const V6: bool>(frame: Frame) {
         return;
     }
     let at = Layout::hop_limit(V6);
-    let hop_limit = frame.load_u8(at);
-    frame.store_u8(at, hop_limit - 1);
-    if !V6 {
-        // RFC 1141: the word that TTL is the upper byte of shrinks by 0x0100.
-        let sum = u32::from(frame.load_u16(ETHERNET_BYTES + 10)) + u32::from(0x0100_u16.to_be());
-        frame.store_u16(ETHERNET_BYTES + 10, (sum + (sum >> 16)) as u16);
+    if V6 {
+        frame.store_u8(at, frame.load_u8(at) - 1);
+        return;
     }
+    // TTL is the first byte of its word, the header's checksum the last two. RFC 1141: the pair of bytes that begins with
+    // TTL shrinks by 0x0100, so the checksum grows by as much, its carry goes round. Little endian, as the programs are.
+    let word = u64::from(frame.load_u32(at)) + (1 << 16) - 1;
+    frame.store_u32(at, (word + (word >> 32 << 16)) as u32);
 }
 
 #[inline(always)]

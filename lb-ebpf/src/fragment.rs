@@ -26,10 +26,9 @@ const DATAGRAM_BYTES_MAX: u32 = 0xffff;
 /// The program of the room.
 #[inline(always)]
 pub(crate) fn enter(ctx: &XdpContext) -> u32 {
-    let (Some(walk), Some(config)) = (rooms::walk(), maps::CONFIG.get_ptr(0)) else {
+    let (Some(walk), Some(config)) = (rooms::walk(), maps::config()) else {
         return count::drop(Verdict::TableInconsistent);
     };
-    let config: &Config = ptr::by_ref(config);
     if walk.has(Walk::V6) {
         receive::<true>(ctx, config, walk)
     } else {
@@ -81,7 +80,7 @@ fn other_home(config: &Config, pair: u64) -> Option<u16> {
     const READY: u16 = Node::PRESENT | Node::RESOLVED;
     let (word, shift) = fragment::home(pair);
     let home = (*maps::HOMES.get(word)? >> shift) as u16;
-    let node: &Node = ptr::by_ref(maps::NODES.get_ptr(u32::from(home))?);
+    let node = maps::node_of(maps::globals()?, home);
     (home != config.own_node && node.flags & READY == READY).then_some(home)
 }
 

@@ -4,22 +4,15 @@
 
 use aya_ebpf::{bindings::xdp_action::XDP_PASS, programs::XdpContext};
 use lb_common::{
-    config::Config,
+    config::{Config, Globals},
     headers::{ETHERTYPE_SERVICE_VLAN, ETHERTYPE_VLAN},
-    interface::Interface,
-    packet::{
-        self, ETHERNET_BYTES, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Header, Layout, Packet as _, is_group,
-    },
+    packet::{self, ETHERNET_BYTES, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Layout, Packet as _, is_group},
     service::ServiceValue,
     verdict::Verdict,
     walk::{Room, Walk},
 };
 
-use crate::{
-    count, forward, lookup, maps, neighbours,
-    ptr::{self, Frame},
-    rooms, steer, tunnel,
-};
+use crate::{count, forward, lookup, maps, neighbours, ptr::Frame, rooms, steer, tunnel};
 
 /// The entry program.
 #[inline(always)]
@@ -34,17 +27,19 @@ fn try_walk(ctx: &XdpContext) -> Option<u32> {
     if !frame.has(Layout::transport(false)) {
         return None;
     }
-    let interface: &Interface = ptr::by_ref(maps::INTERFACES.get_ptr(maps::uplink_slot())?);
+    let globals = maps::globals()?;
     let mac = packet::destination_mac(&frame);
-    let is_for_us = mac == interface.mac;
-    if !is_for_us && !is_group(mac) {
-        return None;
+    if mac != maps::interface_of(globals, maps::uplink_slot()).mac {
+        return if is_group(mac) {
+            ask_neighbours(ctx, frame)
+        } else {
+            None
+        };
     }
-    let config: &Config = ptr::by_ref(maps::CONFIG.get_ptr(0)?);
     match frame.load_u16(12) {
-        ETHERTYPE_IPV4 if is_for_us => receive::<false>(ctx, frame, config, interface),
-        ETHERTYPE_IPV6 if is_for_us => receive::<true>(ctx, frame, config, interface),
-        ETHERTYPE_VLAN | ETHERTYPE_SERVICE_VLAN if is_for_us => {
+        ETHERTYPE_IPV4 => receive::<false>(ctx, frame, globals),
+        ETHERTYPE_IPV6 => receive::<true>(ctx, frame, globals),
+        ETHERTYPE_VLAN | ETHERTYPE_SERVICE_VLAN => {
             begin::<false>(0)?;
             Some(rooms::enter_or_pass(ctx, Room::Odd))
         }
@@ -62,100 +57,102 @@ fn ask_neighbours(ctx: &XdpContext, frame: Frame) -> Option<u32> {
 
 /// Stops what is none of ours (`None`), and sends away what is not plain.
 #[inline(always)]
-fn receive<const V6: bool>(
-    ctx: &XdpContext,
-    frame: Frame,
-    config: &Config,
-    interface: &Interface,
-) -> Option<u32> {
+fn receive<const V6: bool>(ctx: &XdpContext, frame: Frame, globals: &Globals) -> Option<u32> {
     if !frame.has(Layout::transport(V6)) {
         return None;
     }
     let destination = frame.load_address::<V6>(Layout::destination(V6));
-    if !lookup::may_be_vip::<V6>(config, &destination) {
-        if !tunnel::is_for_us::<V6>(frame, config, &destination) {
+    if !lookup::may_be_vip::<V6>(globals, &destination) {
+        if !tunnel::is_for_us::<V6>(frame, &globals.config, &destination) {
             return None;
         }
         begin::<V6>(0)?;
         return Some(rooms::enter(ctx, Room::Tunnel));
     }
-    let Ok(header) = packet::header::<V6, _>(&frame) else {
+    if !packet::is_plain::<V6, _>(&frame) {
         begin::<V6>(Walk::MAY_BE_VIP)?;
         return Some(rooms::enter_or_pass(ctx, Room::Odd));
-    };
-    if forward::may_be_of_a_node(frame, interface) {
+    }
+    let header = packet::fields::<V6, _>(&frame);
+    if forward::may_be_of_a_node(frame, maps::interface_of(globals, maps::uplink_slot())) {
         let walk = begin::<V6>(0)?;
         return Some(steer::leave::<V6>(ctx, walk, &header));
     }
-    let service = lookup::service::<V6>(config, lookup::head(), &header);
+    let service = lookup::service::<V6>(globals, &header);
     if service.0 == 0 {
         let walk = begin::<V6>(Walk::MAY_BE_VIP)?;
         return Some(rooms::answer::<V6>(ctx, walk, Verdict::NoSuchPort));
     }
-    choose::<V6>(ctx, frame, config, interface, &header, service)
+    choose::<V6>(ctx, frame, globals, service)
 }
 
-/// From the service to the node of the flow's endpoint.
+/// From the service to the node of the flow's endpoint. What the packet says is loaded anew after each look-up: cheaper
+/// than to keep it, there are few registers.
 #[inline(always)]
 fn choose<const V6: bool>(
     ctx: &XdpContext,
     frame: Frame,
-    config: &Config,
-    interface: &Interface,
-    header: &Header,
+    globals: &Globals,
     service: ServiceValue,
 ) -> Option<u32> {
-    let counters = count::service(config, service.id());
-    count::received(counters, frame);
-    let hash = lookup::flow_hash::<V6>(config, header);
+    let config = &globals.config;
+    let hash = lookup::flow_hash::<V6>(config, &packet::fields::<V6, _>(&frame));
     if service.has_any(ServiceValue::CHOSEN_APART) {
-        let walk = begin::<V6>(0)?;
-        walk.hash = hash;
-        walk.service = service.0;
-        walk.ip_bytes = header.ip_bytes;
-        walk.protocol = header.protocol;
-        walk.ports = header.ports;
+        begin_steered::<V6>(config, frame, 0, service, hash)?;
         return Some(rooms::enter_by_family::<V6>(
             ctx,
             Room::ChooseV4,
             Room::ChooseV6,
         ));
     }
-    let (endpoint, node) = match lookup::endpoint(service, hash) {
-        Ok(chosen) => chosen,
+    let Some((endpoint, node)) = lookup::endpoint(service, hash) else {
+        let walk = begin_steered::<V6>(config, frame, 0, service, hash)?;
+        let reason = Verdict::TableInconsistent;
+        return Some(rooms::answer::<V6>(ctx, walk, reason));
+    };
+    if node == config.own_node {
+        let walk = begin_steered::<V6>(config, frame, Walk::IS_LOCAL, service, hash)?;
+        walk.endpoint = endpoint;
+        walk.node = node;
+        return Some(rooms::enter_by_family::<V6>(
+            ctx,
+            Room::DeliverV4,
+            Room::DeliverV6,
+        ));
+    }
+    let bytes = frame.len();
+    match forward::plain::<V6>(ctx, frame, globals, hash, node) {
+        Ok((action, by_gue)) => {
+            count::sent_on(count::service(config, service.id()), bytes, by_gue);
+            Some(action)
+        }
         Err(reason) => {
+            count::received(count::service(config, service.id()), bytes);
             let walk = begin::<V6>(0)?;
             walk.service = service.0;
-            return Some(rooms::answer::<V6>(ctx, walk, reason));
+            Some(rooms::answer::<V6>(ctx, walk, reason))
         }
-    };
-    if node != config.own_node {
-        let sent = forward::plain::<V6>(ctx, frame, config, interface, header, hash, node);
-        return match sent {
-            Ok((action, by_gue)) => {
-                count::forwarded(counters, by_gue);
-                Some(action)
-            }
-            Err(reason) => {
-                let walk = begin::<V6>(0)?;
-                walk.service = service.0;
-                Some(rooms::answer::<V6>(ctx, walk, reason))
-            }
-        };
     }
-    let walk = begin::<V6>(Walk::IS_LOCAL)?;
+}
+
+/// Counts a packet of a service that goes on in a room; its record.
+#[inline(always)]
+fn begin_steered<const V6: bool>(
+    config: &Config,
+    frame: Frame,
+    flags: u32,
+    service: ServiceValue,
+    hash: u64,
+) -> Option<&'static mut Walk> {
+    count::received(count::service(config, service.id()), frame.len());
+    let header = packet::fields::<V6, _>(&frame);
+    let walk = begin::<V6>(flags)?;
     walk.hash = hash;
     walk.service = service.0;
-    walk.endpoint = endpoint;
-    walk.node = node;
     walk.ip_bytes = header.ip_bytes;
     walk.protocol = header.protocol;
     walk.ports = header.ports;
-    Some(rooms::enter_by_family::<V6>(
-        ctx,
-        Room::DeliverV4,
-        Room::DeliverV6,
-    ))
+    Some(walk)
 }
 
 /// The record of a packet without tags, options or extension headers.

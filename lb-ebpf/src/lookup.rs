@@ -2,7 +2,7 @@
 
 use lb_common::{
     Address,
-    config::Config,
+    config::{Config, Globals},
     endpoint::{ENDPOINTS_PER_LINE, Endpoint},
     filter, hash,
     node::{self, NodeLine},
@@ -16,42 +16,31 @@ use crate::{maps, ptr};
 
 /// Whether the filter lets an address through: all VIPs, and few others.
 #[inline(always)]
-pub(crate) fn may_be_vip<const V6: bool>(config: &Config, address: &Address) -> bool {
+pub(crate) fn may_be_vip<const V6: bool>(globals: &Globals, address: &Address) -> bool {
+    let seed = globals.config.seed[0];
     let wanted = if V6 {
-        filter::vip_v6(config.seed[0], address)
+        filter::vip_v6(seed, address)
     } else {
-        filter::vip_v4(config.seed[0], address[0])
+        filter::vip_v4(seed, address[0])
     };
-    match maps::VIP_FILTER.get(wanted.word) {
-        Some(word) => word & wanted.bits == wanted.bits,
-        None => false,
-    }
+    globals.vip_filter[wanted.word as usize] & wanted.bits == wanted.bits
 }
 
 /// Whether the filter knows an endpoint of this node with this protocol, or protocol and [`filter::SERVES`].
 #[inline(always)]
 pub(crate) fn may_be_endpoint<const V6: bool>(
-    config: &Config,
+    globals: &Globals,
     address: &Address,
     port: u16,
     protocol: u8,
 ) -> bool {
-    let seed = config.seed[0];
+    let seed = globals.config.seed[0];
     let wanted = if V6 {
         filter::endpoint_v6(seed, address, port, protocol)
     } else {
         filter::endpoint_v4(seed, address[0], port, protocol)
     };
-    match maps::ENDPOINT_FILTER.get(wanted.word) {
-        Some(word) => word & wanted.bits == wanted.bits,
-        None => false,
-    }
-}
-
-/// The current copy of the services.
-#[inline(always)]
-pub(crate) fn head() -> ServicesHead {
-    ServicesHead(maps::SERVICES_HEAD.get_ptr(0).map_or(0, ptr::load_word))
+    globals.endpoint_filter[wanted.word as usize] & wanted.bits == wanted.bits
 }
 
 /// Whether the address is a VIP, exactly.
@@ -76,9 +65,7 @@ pub(crate) fn vip<const V6: bool>(address: &Address) -> ServiceValue {
 #[inline(never)]
 extern "C" fn vip_v4(address: u64) -> u64 {
     let address = [address as u32, 0, 0, 0];
-    maps::CONFIG.get_ptr(0).map_or(0, |config| {
-        find::<false>(ptr::by_ref(config), head(), &address, 0, 0).0
-    })
+    maps::globals().map_or(0, |globals| find::<false>(globals, &address, 0, 0).0)
 }
 
 /// [`vip`] of an IPv6 address, whose first two words come before the last two; as [`vip_v4`].
@@ -86,21 +73,14 @@ extern "C" fn vip_v4(address: u64) -> u64 {
 #[inline(never)]
 extern "C" fn vip_v6(first: u64, last: u64) -> u64 {
     let address = [first, first >> 32, last, last >> 32].map(|word| word as u32);
-    maps::CONFIG.get_ptr(0).map_or(0, |config| {
-        find::<true>(ptr::by_ref(config), head(), &address, 0, 0).0
-    })
+    maps::globals().map_or(0, |globals| find::<true>(globals, &address, 0, 0).0)
 }
 
 /// The service port of a packet; a zero value if there is none.
 #[inline(always)]
-pub(crate) fn service<const V6: bool>(
-    config: &Config,
-    head: ServicesHead,
-    header: &Header,
-) -> ServiceValue {
+pub(crate) fn service<const V6: bool>(globals: &Globals, header: &Header) -> ServiceValue {
     find::<V6>(
-        config,
-        head,
+        globals,
         &header.destination,
         header.destination_port(),
         header.protocol,
@@ -109,17 +89,18 @@ pub(crate) fn service<const V6: bool>(
 
 #[inline(always)]
 fn find<const V6: bool>(
-    config: &Config,
-    head: ServicesHead,
+    globals: &Globals,
     address: &Address,
     port: u16,
     protocol: u8,
 ) -> ServiceValue {
     let key = if V6 {
-        ServiceKey::v6(config.seed[0], address, port, protocol)
+        ServiceKey::v6(globals.config.seed[0], address, port, protocol)
     } else {
         ServiceKey::v4(address[0], port, protocol)
     };
+    // Once: the copies may change places meanwhile.
+    let head = ServicesHead(ptr::load_word((&raw const globals.services_head).cast()));
     let (first, second) = head.buckets(key);
     let mut value = in_bucket(first, key);
     if value.0 == 0 {
@@ -184,23 +165,17 @@ pub(crate) fn flow_hash<const V6: bool>(config: &Config, header: &Header) -> u64
     }
 }
 
-/// Index of the endpoint of the flow's row, and of the node it is on.
-///
-/// # Errors
-/// `NoEndpoint` if the service has none, `TableInconsistent` if the row names none.
+/// Index of the endpoint of the flow's row, and of the node it is on; `None` if the row names none.
 #[inline(always)]
-pub(crate) fn endpoint(service: ServiceValue, flow_hash: u64) -> Result<(u32, u16), Verdict> {
-    if service.has(ServiceValue::EMPTY) {
-        return Err(Verdict::NoEndpoint);
-    }
+pub(crate) fn endpoint(service: ServiceValue, flow_hash: u64) -> Option<(u32, u16)> {
     let (unit, line) = (service.row_unit(), service.endpoint_line());
-    named_by_row(unit, line, service.shape(), flow_hash).ok_or(Verdict::TableInconsistent)
+    named_by_row(unit, line, service.shape(), flow_hash)
 }
 
 /// As [`endpoint`], by a node-local view if there is one.
 ///
 /// # Errors
-/// As [`endpoint`].
+/// `NoEndpoint` if the service has none, `TableInconsistent` if the row names none.
 #[inline(always)]
 pub(crate) fn endpoint_of(
     service: ServiceValue,

@@ -7,12 +7,13 @@ use aya_ebpf::{
 };
 use lb_common::{
     affinity::AffinityLine,
-    config::Config,
+    config::{Config, Globals},
     counter::{AnswerBuckets, Beat, ServiceCounters, VerdictCounters},
     endpoint::Endpoint,
     flow::{Flow, IndexLine, ReverseLine},
     fragment,
     interface::Interface,
+    limits::{INTERFACES_MAX, NODES_MAX},
     node::{Node, NodeLine},
     reply_fragment::FragmentLine,
     row::RowLine,
@@ -20,6 +21,8 @@ use lb_common::{
     source::SourceLine,
     walk::Walk,
 };
+
+use crate::ptr;
 
 /// `BPF_F_MMAPABLE` (linux/bpf.h).
 const MMAPABLE: usize = 1 << 10;
@@ -35,12 +38,8 @@ macro_rules! arrays {
 }
 
 arrays! {
-    /// What the data path knows of itself.
-    CONFIG: "config", Config;
-    /// Which copy of the services counts.
-    SERVICES_HEAD: "services_head", u64;
-    /// Which addresses may be VIPs.
-    VIP_FILTER: "vip_filter", u64;
+    /// What the data path knows of itself, and all tables of a fixed size.
+    CONFIG: "config", Globals;
     /// Service ports, two copies.
     SERVICES: "services", ServiceBucket;
     /// What only few packets ask of a service, by id.
@@ -49,16 +48,10 @@ arrays! {
     ROWS: "rows", RowLine;
     /// Endpoints, in extents.
     ENDPOINTS: "endpoints", Endpoint;
-    /// Which tuples may be endpoints here.
-    ENDPOINT_FILTER: "endpoint_filter", u64;
-    /// The way to each node.
-    NODES: "nodes", Node;
     /// Which MACs are nodes'.
     NODE_MACS: "node_macs", NodeLine;
     /// Which addresses send GUE.
     NODE_ADDRESSES: "node_addresses", NodeLine;
-    /// The uplinks.
-    INTERFACES: "interfaces", Interface;
     /// Who may connect, beside the service.
     SOURCE_RANGES: "source_ranges", SourceLine;
     /// Which endpoint a client has.
@@ -87,6 +80,36 @@ arrays! {
     BEAT: "beat", Beat;
     /// Per CPU: what the next program must know of the packet.
     WALKS: "walks", Walk;
+}
+
+/// The value of map `config`.
+#[inline(always)]
+pub(crate) fn globals() -> Option<&'static Globals> {
+    CONFIG.get_ptr(0).map(ptr::by_ref)
+}
+
+/// What the data path knows of itself.
+#[inline(always)]
+pub(crate) fn config() -> Option<&'static Config> {
+    Some(&globals()?.config)
+}
+
+/// The uplink of a slot.
+#[inline(always)]
+pub(crate) fn interface(slot: u8) -> Option<&'static Interface> {
+    Some(interface_of(globals()?, slot.into()))
+}
+
+/// The uplink of a slot. The mask is for the verifier.
+#[inline(always)]
+pub(crate) fn interface_of(globals: &Globals, slot: u32) -> &Interface {
+    &globals.interfaces[(slot & (INTERFACES_MAX - 1)) as usize]
+}
+
+/// The way to a node; the mask, again.
+#[inline(always)]
+pub(crate) fn node_of(globals: &Globals, index: u16) -> &Node {
+    &globals.nodes[(u32::from(index) & (NODES_MAX - 1)) as usize]
 }
 
 /// What takes the place of compare-and-swap.

@@ -9,7 +9,6 @@ use aya_ebpf::{
 use lb_common::{
     Address,
     arp::{self, ETHERTYPE_ARP},
-    config::Config,
     counter::Beat,
     interface::Interface,
     ndp,
@@ -116,8 +115,7 @@ extern "C" fn owned_on_v6(first: u64, last: u64) -> u64 {
 
 #[inline(always)]
 fn owned_on<const V6: bool>(address: &Address) -> Option<u64> {
-    let config: &Config = ptr::by_ref(maps::CONFIG.get_ptr(0)?);
-    if !lookup::may_be_vip::<V6>(config, address) {
+    if !lookup::may_be_vip::<V6>(maps::globals()?, address) {
         return None;
     }
     let value = lookup::vip::<V6>(address);
@@ -140,7 +138,7 @@ impl Here {
         let walk: &Walk = rooms::walk()?;
         let slot = walk.slot;
         Some(Self {
-            interface: ptr::by_ref(maps::INTERFACES.get_ptr(u32::from(slot))?),
+            interface: maps::interface(slot)?,
             slot,
         })
     }

@@ -22,10 +22,9 @@ use crate::{
 /// The program of the room: makes the flow, or promotes it, and delivers the packet.
 #[inline(always)]
 pub(crate) fn enter(ctx: &XdpContext) -> u32 {
-    let (Some(walk), Some(config)) = (rooms::walk(), maps::CONFIG.get_ptr(0)) else {
+    let (Some(walk), Some(config)) = (rooms::walk(), maps::config()) else {
         return count::drop(Verdict::TableInconsistent);
     };
-    let config: &Config = ptr::by_ref(config);
     let delivered = if walk.has(Walk::V6) {
         deliver::<true>(ctx, config, walk)
     } else {

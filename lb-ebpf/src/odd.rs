@@ -4,7 +4,7 @@
 use aya_ebpf::{bindings::xdp_action::XDP_PASS, programs::XdpContext};
 use lb_common::{
     TCP, UDP,
-    config::Config,
+    config::Globals,
     headers::{self, Extension, Ip, Nested as _},
     ndp,
     packet::{self, ETHERNET_BYTES, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Header, Layout, Packet as _},
@@ -50,10 +50,10 @@ mod steps {
 /// The program of the room.
 #[inline(always)]
 pub(crate) fn enter(ctx: &XdpContext) -> u32 {
-    let (Some(walk), Some(config)) = (rooms::walk(), maps::CONFIG.get_ptr(0)) else {
+    let (Some(walk), Some(globals)) = (rooms::walk(), maps::globals()) else {
         return XDP_PASS;
     };
-    match receive(ctx, ptr::by_ref(config), walk) {
+    match receive(ctx, globals, walk) {
         Some(action) => action,
         None if walk.has(Walk::BY_GUE) => count::drop(Verdict::GueMalformed),
         None => XDP_PASS,
@@ -62,7 +62,7 @@ pub(crate) fn enter(ctx: &XdpContext) -> u32 {
 
 /// `None`: none of ours.
 #[inline(always)]
-fn receive(ctx: &XdpContext, config: &Config, walk: &mut Walk) -> Option<u32> {
+fn receive(ctx: &XdpContext, globals: &Globals, walk: &mut Walk) -> Option<u32> {
     let frame = Frame::xdp(ctx);
     if !frame.has(ETHERNET_BYTES) {
         return None;
@@ -70,23 +70,23 @@ fn receive(ctx: &XdpContext, config: &Config, walk: &mut Walk) -> Option<u32> {
     let (ethertype, ip_at) = headers::network(&frame)?;
     walk.ip_at = ip_at as u16;
     match ethertype {
-        ETHERTYPE_IPV4 => odd::<false>(ctx, config, walk),
-        ETHERTYPE_IPV6 => odd::<true>(ctx, config, walk),
+        ETHERTYPE_IPV4 => odd::<false>(ctx, globals, walk),
+        ETHERTYPE_IPV6 => odd::<true>(ctx, globals, walk),
         _ => None,
     }
 }
 
 #[inline(always)]
-fn odd<const V6: bool>(ctx: &XdpContext, config: &Config, walk: &mut Walk) -> Option<u32> {
+fn odd<const V6: bool>(ctx: &XdpContext, globals: &Globals, walk: &mut Walk) -> Option<u32> {
     let frame = Frame::untagged(ctx, walk);
     if !frame.has(Layout::transport(V6)) {
         return None;
     }
     walk.flags = walk.flags & !Walk::V6 | if V6 { Walk::V6 } else { 0 };
     let destination = frame.load_address::<V6>(Layout::destination(V6));
-    if !lookup::may_be_vip::<V6>(config, &destination) || !lookup::is_vip::<V6>(&destination) {
+    if !lookup::may_be_vip::<V6>(globals, &destination) || !lookup::is_vip::<V6>(&destination) {
         let by_gue = walk.has(Walk::BY_GUE);
-        let is_gue = !by_gue && tunnel::is_for_us::<V6>(frame, config, &destination);
+        let is_gue = !by_gue && tunnel::is_for_us::<V6>(frame, &globals.config, &destination);
         return is_gue.then(|| rooms::enter(ctx, Room::Tunnel));
     }
     walk.flags &= !Walk::MAY_BE_VIP;

@@ -36,7 +36,7 @@ pub(crate) fn enter<const V6: bool>(ctx: &XdpContext) -> u32 {
 #[inline(always)]
 fn deliver<const V6: bool>(ctx: &XdpContext, walk: &Walk) -> Option<u32> {
     let frame = Frame::untagged(ctx, walk);
-    let config: &Config = ptr::by_ref(maps::CONFIG.get_ptr(0)?);
+    let config = maps::config()?;
     let transport = packet::quote(V6) + if V6 { IPV6_BYTES } else { IPV4_BYTES };
     if !frame.has(transport + 8) {
         return None;

@@ -51,7 +51,7 @@ extern "C" fn reply_fragment_v6(skb: *mut __sk_buff) -> i32 {
 
 #[inline(always)]
 fn translate<const V6: bool>(ctx: &TcContext) -> Option<i32> {
-    let config: &Config = ptr::by_ref(maps::CONFIG.get_ptr(0)?);
+    let config = maps::config()?;
     let transport = Layout::transport(V6) + if V6 { FRAGMENT_HEADER_BYTES } else { 0 };
     // A later fragment may be shorter than what a first one must have.
     let frame = egress::linear(ctx, transport)?;

@@ -46,10 +46,9 @@ mod scan {
     #[unsafe(no_mangle)]
     #[inline(never)]
     extern "C" fn reverse_free(line: u32, now: u32) -> u32 {
-        let (Some(config), Some(entries)) = (maps::CONFIG.get_ptr(0), entries(line)) else {
+        let (Some(config), Some(entries)) = (maps::config(), entries(line)) else {
             return ENTRIES;
         };
-        let config: &Config = ptr::by_ref(config);
         for place in 0..ENTRIES {
             if is_stale(
                 config,
@@ -215,7 +214,7 @@ extern "C" fn reverse_insert_v6(number: u32, now: u32) -> u32 {
 /// `None`: no room, or another CPU was first.
 #[inline(always)]
 fn try_insert<const V6: bool>(number: u32, now: u32) -> Option<u32> {
-    let config: &Config = ptr::by_ref(maps::CONFIG.get_ptr(0)?);
+    let config = maps::config()?;
     let flow = flows::record_mut(number)?;
     let hash = Tuple::of(flow).hash::<V6>(config);
     flow.reverse_tag = (hash >> 32) as u32;

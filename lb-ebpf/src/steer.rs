@@ -4,9 +4,8 @@
 
 use aya_ebpf::programs::XdpContext;
 use lb_common::{
-    config::Config,
+    config::{Config, Globals},
     gue,
-    interface::Interface,
     packet::{self, ETHERNET_BYTES, Header, Layout, Packet as _},
     service::ServiceValue,
     verdict::Verdict,
@@ -22,7 +21,7 @@ use crate::{
 /// The program of the room.
 #[inline(always)]
 pub(crate) fn enter<const V6: bool>(ctx: &XdpContext) -> u32 {
-    let (Some(walk), Some(config)) = (rooms::walk(), maps::CONFIG.get_ptr(0)) else {
+    let (Some(walk), Some(globals)) = (rooms::walk(), maps::globals()) else {
         return count::drop(Verdict::TableInconsistent);
     };
     let frame = Frame::untagged(ctx, walk);
@@ -46,7 +45,7 @@ pub(crate) fn enter<const V6: bool>(ctx: &XdpContext) -> u32 {
         hop_limit: 0,
         ip_bytes: walk.ip_bytes,
     };
-    steer::<V6>(ctx, ptr::by_ref(config), walk, &header)
+    steer::<V6>(ctx, globals, walk, &header)
 }
 
 /// Leaves for the room, with what the headers said.
@@ -61,11 +60,12 @@ pub(crate) fn leave<const V6: bool>(ctx: &XdpContext, walk: &mut Walk, header: &
 #[inline(always)]
 fn steer<const V6: bool>(
     ctx: &XdpContext,
-    config: &Config,
+    globals: &Globals,
     walk: &mut Walk,
     header: &Header,
 ) -> u32 {
-    let service = lookup::service::<V6>(config, lookup::head(), header);
+    let config = &globals.config;
+    let service = lookup::service::<V6>(globals, header);
     if service.0 == 0 {
         walk.flags |= Walk::MAY_BE_VIP;
         return rooms::answer::<V6>(ctx, walk, Verdict::NoSuchPort);
@@ -79,13 +79,12 @@ fn steer<const V6: bool>(
     walk.hash = hash;
     walk.service = service.0;
     let frame = Frame::xdp(ctx);
-    count::received(count::service(config, service.id()), frame);
+    count::received(count::service(config, service.id()), frame.len());
     if service.has_any(ServiceValue::CHOSEN_APART) {
         return rooms::enter_by_family::<V6>(ctx, Room::ChooseV4, Room::ChooseV6);
     }
-    let (endpoint, node) = match lookup::endpoint(service, hash) {
-        Ok(chosen) => chosen,
-        Err(reason) => return rooms::answer::<V6>(ctx, walk, reason),
+    let Some((endpoint, node)) = lookup::endpoint(service, hash) else {
+        return rooms::answer::<V6>(ctx, walk, Verdict::TableInconsistent);
     };
     walk.endpoint = endpoint;
     walk.node = node;
@@ -119,9 +118,7 @@ pub(crate) fn note_sender(ctx: &XdpContext, walk: &mut Walk) {
 
 #[inline(always)]
 fn is_of_a_node(ctx: &XdpContext, walk: &Walk) -> bool {
-    let interface = maps::INTERFACES.get_ptr(u32::from(walk.slot));
-    interface.is_some_and(|interface| {
-        let interface: &Interface = ptr::by_ref(interface);
+    maps::interface(walk.slot).is_some_and(|interface| {
         !walk.has(Walk::BY_GUE) && forward::is_of_a_node(Frame::xdp(ctx), interface)
     })
 }

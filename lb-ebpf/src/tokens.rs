@@ -35,7 +35,7 @@ pub(crate) extern "C" fn token_of_neighbour() -> u32 {
 #[inline(always)]
 fn both() -> Option<(&'static Config, &'static mut AnswerBuckets)> {
     let buckets = maps::ANSWERS.get_ptr_mut(ptr::cpu()).map(ptr::by_mut)?;
-    Some((ptr::by_ref(maps::CONFIG.get_ptr(0)?), buckets))
+    Some((maps::config()?, buckets))
 }
 
 /// A bucket gets `rate` tokens a second and holds as many.

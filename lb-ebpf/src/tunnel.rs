@@ -53,12 +53,9 @@ pub(crate) fn enter(ctx: &XdpContext) -> u32 {
 #[inline(always)]
 fn try_enter(ctx: &XdpContext) -> Result<u32, Verdict> {
     let walk = rooms::walk().ok_or(Verdict::TableInconsistent)?;
-    let config = maps::CONFIG.get_ptr(0).ok_or(Verdict::TableInconsistent)?;
-    let config: &Config = ptr::by_ref(config);
-    let interface = maps::INTERFACES
-        .get_ptr(u32::from(walk.slot))
-        .ok_or(Verdict::TableInconsistent)?;
-    if ptr::by_ref(interface).flags & Interface::FACES_NODES == 0 {
+    let config = maps::config().ok_or(Verdict::TableInconsistent)?;
+    let interface = maps::interface(walk.slot).ok_or(Verdict::TableInconsistent)?;
+    if interface.flags & Interface::FACES_NODES == 0 {
         return Err(Verdict::GueStranger);
     }
     if walk.has(Walk::V6) {
@@ -127,13 +124,12 @@ fn inner<const V6: bool>(ctx: &XdpContext, walk: &mut Walk) -> Result<u32, Verdi
     if !frame.has(Layout::transport(V6)) {
         return Err(Verdict::GueMalformed);
     }
-    Ok(match packet::header::<V6, _>(&frame) {
-        Ok(header) => steer::leave::<V6>(ctx, walk, &header),
-        Err(_) => {
-            walk.flags |= Walk::MAY_BE_VIP;
-            rooms::enter(ctx, Room::Odd)
-        }
-    })
+    if packet::is_plain::<V6, _>(&frame) {
+        let header = packet::fields::<V6, _>(&frame);
+        return Ok(steer::leave::<V6>(ctx, walk, &header));
+    }
+    walk.flags |= Walk::MAY_BE_VIP;
+    Ok(rooms::enter(ctx, Room::Odd))
 }
 
 #[inline(always)]

@@ -5,18 +5,11 @@
 use aya_ebpf::{helpers::bpf_redirect, programs::TcContext};
 use lb_common::{
     flow::Flow,
-    interface::Interface,
     packet::{self, ETHERNET_BYTES, Packet as _},
     verdict::Verdict,
 };
 
-use crate::{
-    count,
-    deliver::Steered,
-    egress::NEXT,
-    forward, maps,
-    ptr::{self, Frame},
-};
+use crate::{count, deliver::Steered, egress::NEXT, forward, maps, ptr::Frame};
 
 /// Notes how a client's packet came: straight from a router or a host of the link, whose MAC is the next hop back; or by
 /// another node, and then the stack's own route is as good as any.
@@ -24,13 +17,10 @@ use crate::{
 pub(crate) fn note(frame: Frame, steered: &Steered, flow: &mut Flow) {
     flow.interface = steered.slot;
     flow.next_hop_back = 0;
-    let Some(interface) = maps::INTERFACES.get_ptr(u32::from(steered.slot)) else {
+    let Some(interface) = maps::interface(steered.slot) else {
         return;
     };
-    if !steered.by_gue
-        && frame.has(ETHERNET_BYTES)
-        && !forward::is_of_a_node(frame, ptr::by_ref(interface))
-    {
+    if !steered.by_gue && frame.has(ETHERNET_BYTES) && !forward::is_of_a_node(frame, interface) {
         flow.next_hop_back = packet::source_mac(&frame);
     }
 }
@@ -46,8 +36,7 @@ pub(crate) fn leave(ctx: &TcContext, flow: &Flow) -> i32 {
 
 #[inline(always)]
 fn redirect(ctx: &TcContext, flow: &Flow) -> Option<i32> {
-    let interface = maps::INTERFACES.get_ptr(u32::from(flow.interface))?;
-    let interface: &Interface = ptr::by_ref(interface);
+    let interface = maps::interface(flow.interface)?;
     if interface.ifindex == 0 {
         return None;
     }

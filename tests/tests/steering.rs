@@ -363,11 +363,11 @@ fn pinned_maps_are_readable() -> Result<()> {
             "{name}: {element}"
         );
     }
-    let interfaces = bpftool(&steered, &["dump", "interfaces"])?;
-    let first = &interfaces[0]["formatted"]["value"];
+    let config = bpftool(&steered, &["dump", "config"])?;
+    let first = &config[0]["formatted"]["value"]["interfaces"][0];
     let [a, b, c, d, e, f] = node_mac(1);
     let mac = u64::from_ne_bytes([a, b, c, d, e, f, 0, 0]);
-    ensure!(first["mac"] == mac, "{interfaces}");
+    ensure!(first["mac"] == mac, "{first}");
     Ok(())
 }
 

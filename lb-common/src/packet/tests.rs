@@ -52,14 +52,14 @@ fn parse_watched(bytes: &[u8]) {
         known: Cell::new(0),
     };
     if frame.has(Layout::transport(false)) {
-        let _ = header::<false, _>(&frame);
+        let _ = is_plain::<false, _>(&frame).then(|| fields::<false, _>(&frame));
     }
     let frame = Watched {
         bytes,
         known: Cell::new(0),
     };
     if frame.has(Layout::transport(true)) {
-        let _ = header::<true, _>(&frame);
+        let _ = is_plain::<true, _>(&frame).then(|| fields::<true, _>(&frame));
     }
 }
 
@@ -98,11 +98,10 @@ fn ours(bytes: &[u8]) -> Option<(std::vec::Vec<u8>, std::vec::Vec<u8>, u16, u16)
         return None;
     }
     let header = if v6 {
-        header::<true, _>(bytes)
+        is_plain::<true, _>(bytes).then(|| fields::<true, _>(bytes))
     } else {
-        header::<false, _>(bytes)
-    }
-    .ok()?;
+        is_plain::<false, _>(bytes).then(|| fields::<false, _>(bytes))
+    }?;
     let octets = |address: Address| {
         let all: std::vec::Vec<u8> = address.iter().flat_map(|word| word.to_ne_bytes()).collect();
         all[..if v6 { 16 } else { 4 }].to_vec()
@@ -163,31 +162,53 @@ proptest! {
 }
 
 #[test]
-fn says_why_a_packet_cannot_be_steered() {
+fn what_is_rare_or_wrong_is_not_plain() {
     let good = frame(false, false, 1, 2, b"");
-    let verdict = |change: &dyn Fn(&mut std::vec::Vec<u8>)| {
-        let mut bytes = good.clone();
-        change(&mut bytes);
-        header::<false, _>(&bytes[..]).unwrap_err()
-    };
-    assert_eq!(verdict(&|b| b[14] = 0x46), Verdict::HeaderOptions);
-    assert_eq!(verdict(&|b| b[14] = 0x44), Verdict::Malformed);
-    assert_eq!(verdict(&|b| b[14] = 0x65), Verdict::Malformed);
-    assert_eq!(verdict(&|b| b[17] = 200), Verdict::Malformed);
-    assert_eq!(verdict(&|b| b[17] = 39), Verdict::Malformed);
-    assert_eq!(verdict(&|b| b[20] = 0x20), Verdict::Fragment);
-    assert_eq!(verdict(&|b| b[21] = 1), Verdict::Fragment);
-    assert_eq!(verdict(&|b| b[23] = 1), Verdict::UnsupportedProtocol);
-    let good = frame(true, true, 1, 2, b"");
-    let verdict = |at: usize, value: u8| {
+    let is_plain_with = |at: usize, value: u8| {
         let mut bytes = good.clone();
         bytes[at] = value;
-        header::<true, _>(&bytes[..]).unwrap_err()
+        is_plain::<false, _>(&bytes[..])
     };
-    assert_eq!(verdict(14, 0x45), Verdict::Malformed);
-    assert_eq!(verdict(20, 44), Verdict::Fragment);
-    assert_eq!(verdict(20, 60), Verdict::HeaderOptions);
-    assert_eq!(verdict(20, 58), Verdict::UnsupportedProtocol);
-    assert_eq!(verdict(19, 9), Verdict::Malformed);
-    assert_eq!(verdict(19, 7), Verdict::Malformed);
+    assert!(is_plain_with(14, 0x45));
+    for (at, value) in [
+        (14, 0x46),
+        (14, 0x44),
+        (14, 0x65),
+        (17, 200),
+        (17, 39),
+        (20, 0x20),
+        (21, 1),
+        (23, 1),
+        (46, 0x40),
+        (46, 0x60),
+    ] {
+        assert!(!is_plain_with(at, value), "byte {at} as {value:#x}");
+    }
+    let good = frame(true, true, 1, 2, b"");
+    let is_plain_with = |at: usize, value: u8| {
+        let mut bytes = good.clone();
+        bytes[at] = value;
+        is_plain::<true, _>(&bytes[..])
+    };
+    assert!(is_plain_with(14, 0x60));
+    for (at, value) in [
+        (14, 0x45),
+        (20, 44),
+        (20, 60),
+        (20, 58),
+        (19, 9),
+        (19, 7),
+        (59, 7),
+        (59, 9),
+    ] {
+        assert!(!is_plain_with(at, value), "byte {at} as {value:#x}");
+    }
+}
+
+#[test]
+fn a_length_beyond_16_bits_is_not_plain() {
+    let mut bytes = frame(true, true, 1, 2, b"");
+    bytes[18..20].copy_from_slice(&[0xff, 0xff]);
+    bytes.resize(70_000, 0);
+    assert!(!is_plain::<true, _>(&bytes[..]));
 }
