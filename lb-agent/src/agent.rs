@@ -21,11 +21,12 @@ use crate::{
     apply::{self, Executor, Maps},
     cli::OnTerm,
     configuration,
+    drain_mark::DrainMark,
     engine::{self, feedback::FeedbackSender, state::State},
     failure::{Failure, chain},
     hostcheck::{self, Needs},
     hostnet, links, neighbours,
-    sources::{CHANGES_WAITING_MAX, Change, ChangeSender, file, probes},
+    sources::{CHANGES_WAITING_MAX, Change, ChangeSender, file, flows, probes},
 };
 
 /// A second signal that comes this long after the first means: now.
@@ -50,6 +51,8 @@ pub struct Setup<M> {
     pub executor: Executor<M>,
     /// Where to answer.
     pub socket: Socket,
+    /// Whether this node is out of service.
+    pub drain_mark: DrainMark,
     /// What SIGTERM and SIGINT mean.
     pub on_term: OnTerm,
 }
@@ -81,8 +84,15 @@ pub async fn run<M: Maps + Send + 'static>(setup: Setup<M>) -> Result<(), Failur
 
     tokio::task::spawn_blocking(host_checks(&setup));
     let mut tasks = sources(&setup, &changes, desired_seen.clone());
+    let counted = flows::run(desired_seen.clone(), counters.clone(), changes.clone());
+    tasks.spawn(quiet(counted));
+    let live = Live {
+        views,
+        counters,
+        changes: changes.clone(),
+        mark: setup.drain_mark,
+    };
     tasks.spawn(quiet(probes::run(wanted_seen, changes)));
-    let live = Live { views, counters };
     tasks.spawn(answer(setup.socket, live));
     let goodbye = match setup.on_term {
         OnTerm::Withdraw => Goodbye::Shutdown,

@@ -2,6 +2,7 @@
 //! is told in the words of the plan that decided it.
 
 pub mod bgp;
+pub mod drain;
 pub mod live;
 
 use std::{
@@ -122,6 +123,7 @@ fn warnings(view: &View) -> Vec<String> {
     let left_out = left_out.map(|(node, reason)| format!("node {node} is left out: {reason}"));
     refused
         .into_iter()
+        .chain(drain::warning(view))
         .chain(view.told.listen_problem.clone())
         .chain(left_out)
         .collect()

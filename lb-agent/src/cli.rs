@@ -44,6 +44,9 @@ pub enum Command {
     /// Say where a packet would go from this node, by the real programs; sends nothing, changes nothing
     #[command(after_help = TRACE_EXAMPLES)]
     Trace(TraceArgs),
+    /// Take this node out of service, or back; forwarding goes on
+    #[command(after_help = DRAIN_STEPS)]
+    Drain(DrainArgs),
     /// Take everything of ours off this node: links, programs, maps
     #[command(after_help = "Stop the agent first. VIPs are no longer served here afterwards.")]
     Cleanup(CleanupArgs),
@@ -329,6 +332,35 @@ fn mac(text: &str) -> Result<[u8; 6], String> {
         .ok_or_else(|| format!("{text} is no MAC, such as 02:00:00:00:00:01"))
 }
 
+const DRAIN_STEPS: &str = "Routes are marked (GRACEFUL_SHUTDOWN) for bgp.gracefulShutdownTime, then withdrawn; when the
+routers have acknowledged and the flows of this node's pods are over, or --flows-wait is, the BGP sessions
+end with a Hard Reset. It lasts until --undo or a reboot, over restarts of the agent.";
+
+/// Arguments of `drain`.
+#[derive(Debug, Args)]
+pub struct DrainArgs {
+    /// The node; must be that of the agent that is asked
+    #[arg(value_name = "NODE")]
+    pub node: Option<String>,
+    /// Return when the node is out of service
+    #[arg(long, conflicts_with = "undo")]
+    pub wait: bool,
+    /// Take it back into service
+    #[arg(long)]
+    pub undo: bool,
+    /// How long, from now on, flows of this node's pods are waited for
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 60,
+        conflicts_with = "undo"
+    )]
+    pub flows_wait: u64,
+    /// Unix socket of the agent
+    #[arg(long, value_name = "PATH", default_value = DEFAULT_SOCKET)]
+    pub socket: PathBuf,
+}
+
 /// Arguments of `cleanup`.
 #[derive(Debug, Args)]
 pub struct CleanupArgs {
@@ -352,6 +384,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => commands::check::check(&args),
         Command::Show(args) => commands::show::show(&args),
         Command::Trace(args) => commands::trace::trace(&args),
+        Command::Drain(args) => commands::drain::drain(&args),
         Command::Cleanup(args) => commands::cleanup::cleanup(&args),
     };
     match result {

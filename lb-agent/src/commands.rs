@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod cleanup;
+pub mod drain;
 pub mod run;
 pub mod show;
 pub mod trace;

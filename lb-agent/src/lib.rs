@@ -12,6 +12,7 @@ pub mod capabilities;
 pub mod cli;
 pub mod commands;
 pub mod configuration;
+pub mod drain_mark;
 pub mod engine;
 pub mod failure;
 pub mod flows;

@@ -2,6 +2,7 @@
 //! plans; the engine puts the changes into the snapshot.
 
 pub mod file;
+pub mod flows;
 pub mod probes;
 
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use std::sync::Arc;
 use lb_core::{
     config::Config,
     probes::Probe,
-    snapshot::{Link, Neighbours},
+    snapshot::{Drain, Link, Neighbours},
 };
 use tokio::sync::mpsc;
 
@@ -36,6 +37,10 @@ pub enum Change {
         /// Whether the connection opened in time.
         succeeded: bool,
     },
+    /// This node is to be taken out of service, or back in; the agent stays.
+    Drain(Option<Drain>),
+    /// Flows alive whose pods are on this node.
+    Flows(u64),
     /// The agent is to leave: withdraw everything, keep forwarding.
     Leave,
     /// The agent is to leave and another one comes at once: withdraw nothing, keep forwarding.

@@ -21,7 +21,7 @@ use crate::{
 };
 
 pub use crate::plan::{
-    announce::{Leaving, VipPlan, VipReason, Withdrawal},
+    announce::{DrainPlan, Leaving, VipPlan, VipReason, Withdrawal},
     routes::{NotTold, not_told},
 };
 
@@ -51,9 +51,8 @@ pub struct DesiredState {
     pub peer_routes: PlannedRoutes,
     /// When this node was told to leave.
     pub draining_since: Option<Duration>,
-    /// While this node leaves: how far the withdraw of all routes is. It begins when the routers had their time to
-    /// prefer others.
-    pub drain: Option<Withdrawal>,
+    /// While this node leaves, once the routers had their time to prefer others.
+    pub drain: Option<DrainPlan>,
     /// When to plan again even if nothing happens.
     pub replan_at: Option<Duration>,
 }
@@ -65,12 +64,11 @@ impl DesiredState {
         live.chain(self.leaving.values().flat_map(|leaving| &leaving.ports))
     }
 
-    /// Whether the routers have forgotten this node, after [`crate::Snapshot::draining`].
+    /// Whether the routers have forgotten this node, and its flows are over or were waited for long enough, after
+    /// [`crate::Snapshot::drain`].
     #[must_use]
     pub fn is_drained(&self, now: Duration) -> bool {
-        self.drain
-            .as_ref()
-            .is_some_and(|withdrawal| withdrawal.is_over(now))
+        self.drain.is_some_and(|drain| drain.is_over(now))
     }
 }
 

@@ -52,8 +52,10 @@ pub struct Snapshot {
     pub takeover: Option<Takeover>,
     /// What the BGP speaker said, last.
     pub routes: RouteFacts,
-    /// The agent was told to leave: nothing is announced, the data path stays.
-    pub draining: bool,
+    /// This node is being taken out of service: nothing is announced, the data path stays.
+    pub drain: Option<Drain>,
+    /// Flows alive whose pods are on this node, as counted last; `None`: not counted since this drain began.
+    pub flows: Option<u64>,
 }
 
 impl Snapshot {
@@ -76,7 +78,8 @@ impl Snapshot {
             applied: BTreeMap::new(),
             takeover: None,
             routes: RouteFacts::default(),
-            draining: false,
+            drain: None,
+            flows: None,
         }
     }
 
@@ -135,6 +138,13 @@ fn kept(old: &[Arc<Node>], new: &[Arc<Node>]) -> Vec<Arc<Node>> {
             _ => Arc::clone(node),
         })
         .collect()
+}
+
+/// How a node is taken out of service.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Drain {
+    /// How long after its begin sessions stay up, without routes, for the flows of this node's pods to end.
+    pub flows_wait: Duration,
 }
 
 /// An uplink of this node.

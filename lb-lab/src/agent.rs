@@ -127,6 +127,14 @@ impl Agent {
             .with_context(|| format!("reading the answer of show {topic}: {answer}"))
     }
 
+    /// `lb-agent drain` with more words, and what it prints.
+    pub fn drain(&self, words: &[&str]) -> Result<String> {
+        let mut command = Command::new(agent_binary()?);
+        command.arg("drain").args(words);
+        command.arg("--socket").arg(&self.options.socket);
+        output(&self.namespace, command)
+    }
+
     /// Waits until `check` holds for what `show TOPIC` says. The error has the end of the agent's log.
     pub fn wait_for(
         &mut self,

@@ -1,6 +1,7 @@
 //! Answers of the running agent: asks the engine for what it knows and the data path for what it counted,
 //! when somebody asks.
 
+use lb_core::snapshot::Drain;
 use tokio::sync::{mpsc, oneshot};
 
 use super::Counters;
@@ -9,12 +10,14 @@ use crate::{
     api::{
         metrics::Scrape,
         rows::{
-            Answer, BgpRow, EndpointRow, NodeRow, RouteRow, ServiceRow, TcpRow, UplinkRow,
-            VerdictRow,
+            Answer, BgpRow, DrainRow, EndpointRow, NodeRow, RouteRow, ServiceRow, TcpRow,
+            UplinkRow, VerdictRow,
         },
         server::Tell,
     },
+    drain_mark::DrainMark,
     engine::state::View,
+    sources::{Change, ChangeSender},
 };
 
 /// Those who are asked.
@@ -24,6 +27,10 @@ pub struct Live {
     pub views: mpsc::Sender<oneshot::Sender<View>>,
     /// The data path.
     pub counters: mpsc::Sender<oneshot::Sender<Counters>>,
+    /// The engine, for what is to be changed.
+    pub changes: ChangeSender,
+    /// What an agent that is started again goes by.
+    pub mark: DrainMark,
 }
 
 impl Live {
@@ -73,6 +80,17 @@ impl Tell for Live {
 
     async fn bgp_routes(&self) -> Option<Answer<RouteRow>> {
         Some(answers::bgp::routes(&self.view().await?))
+    }
+
+    async fn drain(&self) -> Option<Answer<DrainRow>> {
+        Some(answers::drain::row(&self.view().await?))
+    }
+
+    async fn set_drain(&self, drain: Option<Drain>) -> Result<(), String> {
+        let mark = self.mark.set(drain);
+        mark.map_err(|error| format!("cannot write {}: {error}", self.mark.path().display()))?;
+        let set = self.changes.send(Change::Drain(drain)).await;
+        set.map_err(|_| "the agent is leaving".to_owned())
     }
 
     async fn bgp_tcp(&self) -> Option<Answer<TcpRow>> {

@@ -1,4 +1,4 @@
-//! Asks the agent: one HTTP/1.0 request over its Unix socket, the answer read to its end (RFC 1945: the server
+//! Asks the agent, or tells it: one HTTP/1.0 request over its Unix socket, the answer read to its end (RFC 1945: the server
 //! closes). Enough for a peer that is always our own server on this machine, and blocking, as a command is.
 
 use std::{
@@ -50,8 +50,18 @@ pub enum Error {
 
 /// The rows of `/v1/...`, decoded.
 pub fn get<T: DeserializeOwned>(socket: &Path, path: &str) -> Result<T, Error> {
-    let body = request(socket, path)?;
+    let body = request(socket, "GET", path)?;
     serde_json::from_slice(&body).map_err(|error| Error::Format(error.to_string()))
+}
+
+/// Has the agent do what `path` says.
+pub fn put(socket: &Path, path: &str) -> Result<(), Error> {
+    request(socket, "PUT", path).map(drop)
+}
+
+/// Has the agent undo what `path` says.
+pub fn delete(socket: &Path, path: &str) -> Result<(), Error> {
+    request(socket, "DELETE", path).map(drop)
 }
 
 /// Whether somebody listens on the socket.
@@ -60,7 +70,7 @@ pub fn is_alive(socket: &Path) -> bool {
     UnixStream::connect(socket).is_ok()
 }
 
-fn request(socket: &Path, path: &str) -> Result<Vec<u8>, Error> {
+fn request(socket: &Path, method: &str, path: &str) -> Result<Vec<u8>, Error> {
     let io = |source| Error::Io {
         path: socket.to_owned(),
         source,
@@ -71,7 +81,7 @@ fn request(socket: &Path, path: &str) -> Result<Vec<u8>, Error> {
         _ => io(error),
     })?;
     stream.set_read_timeout(Some(TIMEOUT)).map_err(io)?;
-    write!(stream, "GET {path} HTTP/1.0\r\n\r\n").map_err(io)?;
+    write!(stream, "{method} {path} HTTP/1.0\r\n\r\n").map_err(io)?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).map_err(io)?;
     body(path, &answer).map(<[u8]>::to_vec)

@@ -2,12 +2,14 @@
 //! whatever can be wrong has a sentence beside it.
 
 mod bgp;
+mod drain;
 
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
 pub use bgp::{BgpRow, RouteRow, TcpRow};
+pub use drain::{DrainPhase, DrainRow};
 
 /// An answer: which agent speaks, about what, and the rows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,21 +6,24 @@ use std::{
     os::unix::{fs::PermissionsExt, net::UnixListener as StdListener},
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use axum::{
     Json, Router,
-    extract::State,
+    extract::{Path as UrlPath, State},
     http::{StatusCode, header::CONTENT_TYPE},
-    routing::get,
+    routing::{get, put},
 };
+use lb_core::snapshot::Drain;
 use tokio::net::UnixListener;
 
 use super::{
     client,
     metrics::{self, Scrape},
     rows::{
-        Answer, BgpRow, EndpointRow, NodeRow, RouteRow, ServiceRow, TcpRow, UplinkRow, VerdictRow,
+        Answer, BgpRow, DrainRow, EndpointRow, NodeRow, RouteRow, ServiceRow, TcpRow, UplinkRow,
+        VerdictRow,
     },
 };
 
@@ -42,6 +45,10 @@ pub trait Tell: Send + Sync + 'static {
     fn bgp(&self) -> impl Future<Output = Option<Answer<BgpRow>>> + Send;
     /// What each BGP peer is told.
     fn bgp_routes(&self) -> impl Future<Output = Option<Answer<RouteRow>>> + Send;
+    /// How far this node is on its way out of service.
+    fn drain(&self) -> impl Future<Output = Option<Answer<DrainRow>>> + Send;
+    /// Takes this node out of service, or back; the error is a sentence.
+    fn set_drain(&self, drain: Option<Drain>) -> impl Future<Output = Result<(), String>> + Send;
     /// What the kernel dropped of BGP's segments.
     fn bgp_tcp(&self) -> impl Future<Output = Option<Answer<TcpRow>>> + Send;
 }
@@ -123,6 +130,12 @@ fn router<T: Tell>(tell: Arc<T>) -> Router {
     };
     let bgp_routes = |State(tell): Told<T>| async move { reply(tell.bgp_routes().await) };
     let bgp_tcp = |State(tell): Told<T>| async move { reply(tell.bgp_tcp().await) };
+    let drain = |State(tell): Told<T>| async move { reply(tell.drain().await) };
+    let begin_drain = |State(tell): Told<T>, UrlPath(seconds): UrlPath<u64>| async move {
+        let flows_wait = Duration::from_secs(seconds);
+        done(tell.set_drain(Some(Drain { flows_wait })).await)
+    };
+    let end_drain = |State(tell): Told<T>| async move { done(tell.set_drain(None).await) };
     Router::new()
         .route("/metrics", get(metrics))
         .route("/v1/services", get(services))
@@ -131,6 +144,8 @@ fn router<T: Tell>(tell: Arc<T>) -> Router {
         .route("/v1/nodes", get(nodes))
         .route("/v1/uplinks", get(uplinks))
         .route("/v1/bgp", get(bgp))
+        .route("/v1/drain", get(drain).delete(end_drain))
+        .route("/v1/drain/{seconds}", put(begin_drain))
         .route("/v1/bgp/routes", get(bgp_routes))
         .route("/v1/bgp/tcp", get(bgp_tcp))
         .with_state(tell)
@@ -138,6 +153,13 @@ fn router<T: Tell>(tell: Arc<T>) -> Router {
 
 fn reply<Row>(answer: Option<Answer<Row>>) -> Result<Json<Answer<Row>>, StatusCode> {
     answer.map(Json).ok_or(StatusCode::SERVICE_UNAVAILABLE)
+}
+
+fn done(result: Result<(), String>) -> (StatusCode, String) {
+    match result {
+        Ok(()) => (StatusCode::OK, String::new()),
+        Err(sentence) => (StatusCode::INTERNAL_SERVER_ERROR, sentence),
+    }
 }
 
 /// Removes the socket of an agent that is no more.

@@ -1,10 +1,13 @@
 use std::{path::PathBuf, sync::Arc};
 
+use lb_core::snapshot::Drain;
+
 use super::{
     client,
     metrics::Scrape,
     rows::{
-        Answer, BgpRow, EndpointRow, NodeRow, RouteRow, ServiceRow, TcpRow, UplinkRow, VerdictRow,
+        Answer, BgpRow, DrainPhase, DrainRow, EndpointRow, NodeRow, RouteRow, ServiceRow, TcpRow,
+        UplinkRow, VerdictRow,
     },
     server::{Error, Socket, Tell, serve},
 };
@@ -88,6 +91,19 @@ impl Tell for Fixed {
     async fn bgp_routes(&self) -> Option<Answer<RouteRow>> {
         Some(answer(vec![]))
     }
+    async fn drain(&self) -> Option<Answer<DrainRow>> {
+        Some(answer(vec![DrainRow {
+            phase: DrainPhase::Marked,
+            flows: None,
+            flows_wait_seconds: 60,
+        }]))
+    }
+    async fn set_drain(&self, drain: Option<Drain>) -> Result<(), String> {
+        match drain {
+            Some(drain) if drain.flows_wait.as_secs() == 60 => Ok(()),
+            _ => Err("no such drain".to_owned()),
+        }
+    }
     async fn bgp_tcp(&self) -> Option<Answer<TcpRow>> {
         Some(answer(vec![]))
     }
@@ -108,6 +124,24 @@ async fn what_the_agent_tells_arrives_whole() {
     assert_eq!(bgp.unwrap(), answer(vec![session()]));
     assert!(matches!(unknown, Err(client::Error::Status { status, .. }) if status.contains("404")));
     assert!(matches!(leaving, Err(client::Error::Status { status, .. }) if status.contains("503")));
+    server.abort();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drain_is_asked_for_and_undone() {
+    let folder = Folder::new("drain");
+    let path = folder.socket();
+    let server = tokio::spawn(serve(Socket::bind(&path).unwrap(), Arc::new(Fixed)));
+    tokio::task::spawn_blocking(move || {
+        let state = client::get::<Answer<DrainRow>>(&path, "/v1/drain").unwrap();
+        assert_eq!(state.rows[0].phase, DrainPhase::Marked);
+        client::put(&path, "/v1/drain/60").unwrap();
+        assert!(client::put(&path, "/v1/drain/soon").is_err());
+        let refused = client::delete(&path, "/v1/drain").unwrap_err();
+        assert!(refused.to_string().contains("500"), "{refused}");
+    })
+    .await
+    .unwrap();
     server.abort();
 }
 

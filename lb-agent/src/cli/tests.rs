@@ -23,6 +23,17 @@ fn run_has_the_documented_defaults() {
 }
 
 #[test]
+fn drain_is_undone_at_once_and_waits_only_on_the_way_out() {
+    let cli = Cli::parse_from(["lb-agent", "drain", "node1", "--wait"]);
+    let Command::Drain(args) = cli.command else {
+        panic!("not drain: {cli:?}")
+    };
+    assert_eq!((args.node.as_deref(), args.wait), (Some("node1"), true));
+    assert_eq!((args.undo, args.flows_wait), (false, 60));
+    assert!(Cli::try_parse_from(["lb-agent", "drain", "--undo", "--wait"]).is_err());
+}
+
+#[test]
 fn show_takes_json() {
     let cli = Cli::parse_from(["lb-agent", "show", "bgp", "-o", "json"]);
     let Command::Show(args) = cli.command else {

@@ -15,9 +15,12 @@ use crate::{
     capabilities,
     cli::RunArgs,
     configuration::{self, Loaded},
+    drain_mark::DrainMark,
     engine::state::State,
     failure::{Failure, chain},
-    logging, once, recovered, uplinks,
+    logging, once, recovered,
+    sources::Change,
+    uplinks,
 };
 
 /// Async threads; what blocks has threads of its own.
@@ -55,7 +58,15 @@ fn set_up(args: &RunArgs) -> Result<Setup<Kernel>, Failure> {
     );
     let (facts, adopted) = (kernel.facts(), kernel.adopted());
     let executor = Executor::new(kernel);
-    let state = first_state(&config, keys, facts, adopted.then_some(&executor))?;
+    let mut state = first_state(&config, keys, facts, adopted.then_some(&executor))?;
+    let drain_mark = DrainMark::beside(&args.socket);
+    if let Some(drain) = drain_mark.read().map_err(failed)? {
+        tracing::warn!(
+            mark = %drain_mark.path().display(),
+            "this node is out of service: nothing is announced until `lb-agent drain --undo`"
+        );
+        state.take(Change::Drain(Some(drain)));
+    }
     Ok(Setup {
         config_path: args.config.clone(),
         config_text: text,
@@ -64,6 +75,7 @@ fn set_up(args: &RunArgs) -> Result<Setup<Kernel>, Failure> {
         state,
         executor,
         socket,
+        drain_mark,
         on_term: args.on_term,
     })
 }

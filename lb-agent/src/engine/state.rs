@@ -12,7 +12,7 @@ use lb_core::{
     model::Remote,
     plan,
     probes::{self, Probe, Probes},
-    snapshot::Neighbours,
+    snapshot::{Drain, Neighbours},
 };
 
 use super::feedback::{Feedback, PeerSession, SessionState};
@@ -27,6 +27,8 @@ pub struct State {
     wanted: BTreeSet<Probe>,
     heard_links: bool,
     heard_neighbours: bool,
+    /// The agent leaves once the node is drained.
+    leaves: bool,
     /// Another agent takes over: nothing is to be given up first.
     leaves_for_restart: bool,
     told: Told,
@@ -85,6 +87,7 @@ impl State {
             probes,
             heard_links: false,
             heard_neighbours: false,
+            leaves: false,
             leaves_for_restart: false,
             told: Told::default(),
         };
@@ -133,8 +136,18 @@ impl State {
             }
             Change::Probed { probe, succeeded } => self.probed(probe, succeeded),
             Change::Leave => {
-                self.snapshot.draining = true;
-                plan
+                self.leaves = true;
+                self.drain(Some(Drain::default()))
+            }
+            // Who leaves does not come back.
+            Change::Drain(_) if self.leaves => Effect::default(),
+            Change::Drain(drain) => self.drain(drain),
+            Change::Flows(flows) => {
+                let before = self.snapshot.flows.replace(flows);
+                Effect {
+                    plan: (before == Some(0)) != (flows == 0),
+                    ..Effect::default()
+                }
             }
             Change::LeaveForRestart => {
                 self.leaves_for_restart = true;
@@ -209,7 +222,7 @@ impl State {
     /// Whether the agent may leave: the routers have forgotten this node, or are to remember it.
     #[must_use]
     pub fn may_leave(&self, now: Duration) -> bool {
-        self.leaves_for_restart || self.desired.is_drained(now)
+        self.leaves_for_restart || self.leaves && self.desired.is_drained(now)
     }
 
     /// Health probes to run.
@@ -231,6 +244,17 @@ impl State {
             snapshot: self.snapshot.clone(),
             desired: self.desired(),
             told: self.told.clone(),
+        }
+    }
+
+    fn drain(&mut self, drain: Option<Drain>) -> Effect {
+        let before = std::mem::replace(&mut self.snapshot.drain, drain);
+        if before.is_none() || drain.is_none() {
+            self.snapshot.flows = None;
+        }
+        Effect {
+            plan: before != drain,
+            ..Effect::default()
         }
     }
 

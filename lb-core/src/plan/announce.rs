@@ -180,12 +180,41 @@ impl Withdrawal {
     }
 }
 
+/// This node's own leave: its routes first, then the flows of its pods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DrainPlan {
+    /// How far the withdraw of all routes is.
+    pub withdrawal: Withdrawal,
+    /// Until when flows are waited for; `None`: there are none left.
+    pub flows_until: Option<Duration>,
+}
+
+impl DrainPlan {
+    /// Whether nothing is waited for any more: the sessions may end.
+    #[must_use]
+    pub fn is_over(&self, now: Duration) -> bool {
+        self.ends().all(|at| now >= at)
+    }
+
+    /// Whether only flows are waited for.
+    #[must_use]
+    pub fn waits_for_flows(&self, now: Duration) -> bool {
+        self.flows_until.is_some_and(|at| now < at)
+    }
+
+    fn ends(&self) -> impl Iterator<Item = Duration> + use<> {
+        [Some(self.withdrawal.ends_at()), self.flows_until]
+            .into_iter()
+            .flatten()
+    }
+}
+
 pub(super) struct Announcements {
     pub(super) vips: BTreeMap<IpAddr, VipPlan>,
     pub(super) leaving: BTreeMap<IpAddr, Leaving>,
     pub(super) routes: Arc<BTreeSet<IpAddr>>,
     pub(super) draining_since: Option<Duration>,
-    pub(super) drain: Option<Withdrawal>,
+    pub(super) drain: Option<DrainPlan>,
     pub(super) replan_at: Option<Duration>,
 }
 
@@ -198,7 +227,7 @@ pub(super) fn announce(
     let draining_since = draining_since(snapshot, previous);
     let withdraws_at = draining_since.map(|since| since + grace(snapshot));
     let withdraws = withdraws_at.is_some_and(|at| at <= snapshot.now) || previous.drain.is_some();
-    let withdraws = withdraws && snapshot.draining;
+    let withdraws = withdraws && snapshot.drain.is_some();
     let own = Own::of(snapshot, withdraws);
     let vips: BTreeMap<_, _> = members
         .iter()
@@ -215,13 +244,12 @@ pub(super) fn announce(
     } else {
         Arc::new(routes)
     };
-    let drain = withdraws.then(|| drain(snapshot, previous));
-    let withdrawals = leaving
-        .values()
-        .map(|leaving| leaving.withdrawal)
-        .chain(drain);
+    let since = draining_since.filter(|_| withdraws);
+    let drain = since.map(|since| drain(snapshot, previous, since));
+    let withdrawals = leaving.values().map(|leaving| leaving.withdrawal);
     let replan_at = withdrawals
         .map(|withdrawal| withdrawal.ends_at())
+        .chain(drain.iter().flat_map(DrainPlan::ends))
         .chain(withdraws_at)
         .filter(|&at| at > snapshot.now)
         .min();
@@ -237,7 +265,7 @@ pub(super) fn announce(
 
 fn draining_since(snapshot: &Snapshot, previous: &DesiredState) -> Option<Duration> {
     let since = previous.draining_since.unwrap_or(snapshot.now);
-    snapshot.draining.then_some(since)
+    snapshot.drain.map(|_| since)
 }
 
 /// How long routers have to prefer other routes; none if no router listens.
@@ -441,10 +469,15 @@ fn started(
     started
 }
 
-fn drain(snapshot: &Snapshot, previous: &DesiredState) -> Withdrawal {
+fn drain(snapshot: &Snapshot, previous: &DesiredState, since: Duration) -> DrainPlan {
     let held = !snapshot.routes.held.is_empty();
-    let drain = previous
-        .drain
-        .map(|drain| drain.observed(held, snapshot.now));
-    drain.unwrap_or(Withdrawal::started(snapshot.now))
+    let withdrawal = previous.drain.map_or_else(
+        || Withdrawal::started(snapshot.now),
+        |drain| drain.withdrawal.observed(held, snapshot.now),
+    );
+    let flows_wait = snapshot.drain.unwrap_or_default().flows_wait;
+    DrainPlan {
+        withdrawal,
+        flows_until: (snapshot.flows != Some(0)).then_some(since + flows_wait),
+    }
 }

@@ -34,7 +34,7 @@ pub fn plan(snapshot: &Snapshot, previous: &DesiredState) -> DesiredState {
     let announcements = announce::announce(snapshot, previous, &services);
     let is_drained = announcements
         .drain
-        .is_some_and(|withdrawal| withdrawal.is_over(snapshot.now));
+        .is_some_and(|drain| drain.is_over(snapshot.now));
     let bgp = bgp::plan_bgp(snapshot, &cluster, is_drained, previous.bgp.as_ref());
     let peer_routes = routes::plan_routes(
         snapshot,

@@ -15,7 +15,7 @@ use crate::{
     model::{Announce, Bgp, Endpoint, HealthCheck, Node, Protocol, Service},
     ord_map::OrdMap,
     probes::Probe,
-    snapshot::PortFeedback,
+    snapshot::{Drain, PortFeedback},
     world::{CAPACITY, NODES, World, service},
 };
 
@@ -258,7 +258,7 @@ fn a_leaving_node_withdraws_all_and_keeps_forwarding() {
     let mut world = world();
     world.applied();
     world.snapshot.routes.held = BTreeSet::from([VIP]);
-    world.snapshot.draining = true;
+    world.snapshot.drain = Some(Drain::default());
     world.plan_at(Duration::from_secs(100));
     assert_eq!(world.reason(), &VipReason::Draining);
     assert_eq!(world.desired.ports().count(), 2);

@@ -44,7 +44,15 @@ fn nothing_is_lost(
         served.agents.iter_mut().try_for_each(Agent::restart)?;
         served.wait_announced()
     })?;
-    // Node 1 is taken out of service: marked, withdrawn, and gone.
+    // Node 1 is taken out of service and back: marked, withdrawn, and announced again.
+    served.under_load(|served, stream| {
+        served.agents[0].drain(&["node1", "--wait", "--flows-wait", "3"])?;
+        served.wait_gateways(2)?;
+        stream.wait_sent(&served.lab, MORE)?;
+        served.agents[0].drain(&["--undo"])?;
+        served.wait_announced()
+    })?;
+    // Its agent leaves for good.
     served.under_load(|served, _| {
         let status = served.agents[0].terminate(SESSION_LIMIT)?;
         ensure!(status.success(), "{status}");

@@ -3,6 +3,7 @@
 
 mod calico;
 mod cells;
+mod drain;
 mod flood;
 mod graceful_restart;
 mod interop;

@@ -13,7 +13,7 @@ use lb_core::{
     keys::ClusterKeys,
     model::Remote,
     probes::Probe,
-    snapshot::{DatapathFacts, Neighbours, PortFeedback, Takeover},
+    snapshot::{DatapathFacts, Drain, Neighbours, PortFeedback, Takeover},
 };
 
 use super::{Effect, State};
@@ -265,6 +265,41 @@ fn a_peer_that_never_acknowledges_holds_up_nothing_for_long() {
     state.plan(Duration::from_secs(1));
     assert!(!state.may_leave(Duration::from_millis(5999)));
     assert!(state.may_leave(Duration::from_secs(6)));
+}
+
+#[test]
+fn a_drained_node_keeps_its_agent_until_it_is_to_leave() {
+    let mut state = started();
+    state.hear(applied(&state, |_| true));
+    state.plan(Duration::from_millis(20));
+    let drain = Drain {
+        flows_wait: Duration::from_secs(60),
+    };
+    assert!(state.take(Change::Drain(Some(drain))).plan);
+    assert!(!state.take(Change::Drain(Some(drain))).plan, "it knows");
+    state.plan(Duration::from_secs(1));
+    assert!(state.desired().routes.is_empty());
+    assert!(!state.take(Change::Flows(2)).plan);
+    assert!(state.take(Change::Flows(0)).plan, "none is left");
+    state.plan(Duration::from_secs(10));
+    assert!(state.desired().is_drained(Duration::from_secs(10)));
+    assert!(!state.may_leave(Duration::from_secs(10)));
+
+    assert!(state.take(Change::Drain(None)).plan);
+    state.plan(Duration::from_secs(11));
+    assert!(state.desired().routes.contains(&vip()));
+    assert_eq!(state.view().snapshot.flows, None, "they are counted anew");
+
+    state.take(Change::Drain(Some(drain)));
+    state.plan(Duration::from_secs(12));
+    state.take(Change::Leave);
+    state.take(Change::Drain(None));
+    state.plan(Duration::from_secs(13));
+    state.plan(Duration::from_secs(14));
+    assert!(
+        state.may_leave(Duration::from_secs(14)),
+        "who leaves waits for no flows"
+    );
 }
 
 #[test]

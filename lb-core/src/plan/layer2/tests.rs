@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     model::Protocol,
-    snapshot::PortFeedback,
+    snapshot::{Drain, PortFeedback},
     world::{CAPACITY, World, service},
 };
 
@@ -83,7 +83,7 @@ fn who_leaves_or_has_none_of_the_ports_gives_the_vip_up() {
     assert!(world.desired.owned.is_empty());
     applied(&mut world);
     assert_eq!(world.desired.owned.len(), 2);
-    world.snapshot.draining = true;
+    world.snapshot.drain = Some(Drain::default());
     world.plan();
     assert_eq!(*reason(&world, vips()[0]), VipReason::Draining);
     assert!(world.desired.owned.is_empty());

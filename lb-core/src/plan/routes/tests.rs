@@ -9,7 +9,7 @@ use crate::{
         Prefix, Protocol, Remote, Selector, TrafficPolicy, Unfit,
     },
     probes::Probe,
-    snapshot::PortFeedback,
+    snapshot::{Drain, PortFeedback},
     world::{CAPACITY, World, service},
 };
 
@@ -296,7 +296,7 @@ fn a_leaving_node_marks_its_routes_before_it_withdraws_them() {
     world.snapshot.routes.sessions.insert(remote, true);
     world.snapshot.routes.held = (*world.desired.routes).clone();
     let told_at = world.snapshot.now;
-    world.snapshot.draining = true;
+    world.snapshot.drain = Some(Drain::default());
     settle(&mut world);
     let route = told(&world, "10.0.0.1")[0].1.clone();
     assert!(route.says.communities.contains(&0xffff_0000));
@@ -314,16 +314,42 @@ fn a_leaving_node_marks_its_routes_before_it_withdraws_them() {
     settle(&mut world);
     assert!(world.desired.bgp.as_ref().unwrap().is_drained);
 
-    world.snapshot.draining = false;
+    world.snapshot.drain = None;
     settle(&mut world);
     assert_eq!(told(&world, "10.0.0.1").len(), 4);
     assert!(!world.desired.bgp.as_ref().unwrap().is_drained);
 }
 
+/// The sessions end when no flow is left, or when flows were waited for long enough.
+#[test]
+fn flows_of_a_leaving_node_keep_its_sessions_for_a_while() {
+    let drained = |world: &World| world.desired.bgp.as_ref().unwrap().is_drained;
+    for ends_by_itself in [true, false] {
+        let mut world = world([peer("10.0.0.1")]);
+        let told_at = world.snapshot.now;
+        let flows_wait = Duration::from_secs(30);
+        world.snapshot.drain = Some(Drain { flows_wait });
+        settle(&mut world);
+        world.snapshot.now = told_at + Duration::from_secs(10);
+        world.snapshot.flows = Some(3);
+        settle(&mut world);
+        assert!(told(&world, "10.0.0.1").is_empty());
+        assert!(!drained(&world), "three flows are alive");
+        assert_eq!(world.desired.replan_at, Some(told_at + flows_wait));
+        if ends_by_itself {
+            world.snapshot.flows = Some(0);
+        } else {
+            world.snapshot.now = told_at + flows_wait;
+        }
+        settle(&mut world);
+        assert!(drained(&world));
+    }
+}
+
 #[test]
 fn without_a_session_nothing_is_waited_for() {
     let mut world = world([peer("10.0.0.1")]);
-    world.snapshot.draining = true;
+    world.snapshot.drain = Some(Drain::default());
     world.desired = crate::plan(&world.snapshot, &world.desired);
     assert!(world.desired.drain.is_some());
 }
