@@ -3,6 +3,7 @@
 //! them. A lab needs root and leaves nothing behind but its folder of logs, however it ends.
 
 mod agent;
+mod apiserver;
 mod builder;
 mod client;
 mod configuration;
@@ -26,6 +27,9 @@ mod wait;
 mod xdp_verdict;
 
 pub use agent::{Agent, AgentOptions, agent_binary};
+pub use apiserver::{
+    ADMIN, AGENT, ApiServer, CONTROLLER, NOBODY, SYSTEM_NAMESPACE, Saved, prepare_kubernetes,
+};
 pub use builder::{
     ROUTER_WAN_LINK, UPLINK, node_name, pod_link, pod_name, router_link, switch_port,
 };

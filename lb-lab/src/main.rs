@@ -29,18 +29,21 @@ enum Command {
     Up,
     /// Fetch the kernels of the guests that are not in the cache yet
     FetchKernels,
+    /// Build the Kubernetes API server that tests use, unless it is in the cache
+    BuildKubernetes,
 }
 
 fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Demo { keep } => demo::run(Goal::Everything { keep }),
         Command::Up => demo::run(Goal::Up),
-        Command::FetchKernels => fetch_kernels(),
+        Command::FetchKernels => prepared(lb_lab::guest::fetch_kernels()),
+        Command::BuildKubernetes => prepared(lb_lab::prepare_kubernetes()),
     }
 }
 
-fn fetch_kernels() -> ExitCode {
-    match lb_lab::guest::fetch_kernels() {
+fn prepared(result: anyhow::Result<()>) -> ExitCode {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("lb-lab: {error:#}");

@@ -22,12 +22,17 @@ pub struct Namespace {
 impl Namespace {
     /// A network namespace that shares the caller's mounts.
     pub fn new(name: &str) -> Result<Self> {
-        Self::create(name, false)
+        Self::create(name, Network::Own, false)
     }
 
     /// A network namespace with its own `/sys`, an empty `/run` and an empty bpffs at `/sys/fs/bpf`.
     pub fn with_mounts(name: &str) -> Result<Self> {
-        Self::create(name, true)
+        Self::create(name, Network::Own, true)
+    }
+
+    /// The caller's network, with an empty `/run` whose files go with the last handle.
+    pub fn on_host(name: &str) -> Result<Self> {
+        Self::create(name, Network::Callers, true)
     }
 
     /// The name that logs and messages use.
@@ -89,10 +94,10 @@ impl Namespace {
         set_namespace(mounts.as_fd(), libc::CLONE_NEWNS)
     }
 
-    fn create(name: &str, own_mounts: bool) -> Result<Self> {
+    fn create(name: &str, network: Network, own_mounts: bool) -> Result<Self> {
         let created = thread::scope(|scope| {
             scope
-                .spawn(|| unshare_here(own_mounts))
+                .spawn(|| unshare_here(network, own_mounts))
                 .join()
                 .unwrap_or_else(|panic| resume_unwind(panic))
         });
@@ -106,8 +111,17 @@ impl Namespace {
     }
 }
 
-fn unshare_here(own_mounts: bool) -> Result<(OwnedFd, Option<OwnedFd>)> {
-    unshare(libc::CLONE_NEWNET)?;
+/// Whose network a namespace has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Network {
+    Own,
+    Callers,
+}
+
+fn unshare_here(network: Network, own_mounts: bool) -> Result<(OwnedFd, Option<OwnedFd>)> {
+    if network == Network::Own {
+        unshare(libc::CLONE_NEWNET)?;
+    }
     let net = File::open("/proc/thread-self/ns/net")?.into();
     if !own_mounts {
         return Ok((net, None));
@@ -115,9 +129,11 @@ fn unshare_here(own_mounts: bool) -> Result<(OwnedFd, Option<OwnedFd>)> {
     unshare(libc::CLONE_NEWNS)?;
     mount(c"none", c"/", c"none", libc::MS_REC | libc::MS_PRIVATE)
         .context("making the mounts private")?;
-    mount(c"sysfs", c"/sys", c"sysfs", 0).context("mounting /sys")?;
     mount(c"tmpfs", c"/run", c"tmpfs", 0).context("mounting /run")?;
-    mount(c"bpf", c"/sys/fs/bpf", c"bpf", 0).context("mounting /sys/fs/bpf")?;
+    if network == Network::Own {
+        mount(c"sysfs", c"/sys", c"sysfs", 0).context("mounting /sys")?;
+        mount(c"bpf", c"/sys/fs/bpf", c"bpf", 0).context("mounting /sys/fs/bpf")?;
+    }
     let mounts = File::open("/proc/thread-self/ns/mnt")?.into();
     Ok((net, Some(mounts)))
 }

@@ -278,7 +278,7 @@ fn cluster(worlds: &[World]) -> Cluster {
             inner_mtu_bytes: 1436,
         }
     });
-    let of_services = first.services.iter().flat_map(|service| {
+    let of_services = first.services.values().flat_map(|service| {
         let dialled = service
             .vips
             .iter()

@@ -32,7 +32,7 @@ pub(crate) fn command() -> Command {
             Command::new("test")
                 .about("Runs tidy, fmt, clippy and the tests")
                 .arg(Arg::new("selection").value_name("TIER|FILTER").help(
-                    "`unit`, `lab`, `kernels`, `soak`, a test binary, or a part of a test's name",
+                    "`unit`, `lab`, `cluster`, `kernels`, `soak`, a test binary, or a part of a test's name",
                 ))
                 .arg(
                     Arg::new("filter")

@@ -11,7 +11,7 @@ use crate::failure::CannotRunHere;
 use crate::workspace;
 
 /// What a raised child keeps of this process's environment.
-const KEPT: [&str; 10] = [
+const KEPT: [&str; 11] = [
     "HOME",
     "TERM",
     "CI",
@@ -22,6 +22,7 @@ const KEPT: [&str; 10] = [
     "RUSTUP_HOME",
     "RUSTUP_TOOLCHAIN",
     "PROPTEST_CASES",
+    "KUBEBUILDER_ASSETS",
 ];
 
 /// Fails unless this process is root or sudo will make it so; asks for the password at most once, here.

@@ -40,6 +40,9 @@ pub(crate) fn run(selection: Option<&str>, filter: Option<&str>) -> anyhow::Resu
     if selection.needs_kernels() {
         timed(&mut summary, "kernels", fetch_kernels);
     }
+    if selection.needs_kubernetes() {
+        timed(&mut summary, "kubernetes", build_kubernetes);
+    }
     run_binaries(&binaries, &selection, &mut summary)?;
     if matches!(selection, Selection::All | Selection::Tier(Tier::Unit)) {
         run_doc_tests(&mut summary)?;
@@ -97,6 +100,12 @@ fn build_canary_agent() -> anyhow::Result<()> {
 fn fetch_kernels() -> anyhow::Result<()> {
     let program = workspace::target_dir().join("debug/lb-lab");
     process::run(Command::new(program).arg("fetch-kernels"))
+}
+
+/// As the user too; it says what it builds, and is done at once where that is in the cache.
+fn build_kubernetes() -> anyhow::Result<()> {
+    let program = workspace::target_dir().join("debug/lb-lab");
+    process::run(Command::new(program).arg("build-kubernetes"))
 }
 
 fn run_binaries(

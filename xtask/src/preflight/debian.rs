@@ -106,6 +106,16 @@ const GUEST_PACKAGES: [Package; 2] = [
     },
 ];
 
+/// What builds the API server of the cluster tier, where it is not built yet. An older one fetches a newer one.
+const GO: Package = Package {
+    debian: "golang-go",
+    ubuntu: "golang-go",
+    program: "go",
+    daemon: None,
+    cost: "310 MB, and 3 GB of build cache",
+    reason: "building Kubernetes' API server, for tests",
+};
+
 const INSTALL_SCRIPT: &str = include_str!("debian/install.sh");
 
 /// One package, known to be there by the program it brings.
@@ -124,7 +134,9 @@ pub(crate) struct Package {
 pub(crate) fn missing(purpose: Purpose) -> anyhow::Result<Vec<Package>> {
     let is_absent = |package: &Package| workspace::find_program(package.program).is_none();
     let guests = (purpose == Purpose::Test).then_some(GUEST_PACKAGES);
+    let go = (purpose == Purpose::Test && !has_kubernetes()).then_some(GO);
     let wanted = PACKAGES.into_iter().chain(guests.into_iter().flatten());
+    let wanted = wanted.chain(go);
     let absent: Vec<Package> = wanted.filter(is_absent).collect();
     if !absent.is_empty() && workspace::find_program("apt-get").is_none() {
         let programs: Vec<&str> = absent.iter().map(|package| package.program).collect();
@@ -135,6 +147,14 @@ pub(crate) fn missing(purpose: Purpose) -> anyhow::Result<Vec<Package>> {
         .into());
     }
     Ok(absent)
+}
+
+/// Whether some API server is at hand; of which version is seen when it is used.
+fn has_kubernetes() -> bool {
+    let given = std::env::var_os("KUBEBUILDER_ASSETS").is_some();
+    let built = std::fs::read_dir(workspace::cache_dir().join("k8s"));
+    let mut built = built.into_iter().flatten().flatten();
+    given || built.any(|folder| folder.path().join("kube-apiserver").exists())
 }
 
 /// What a person would type.

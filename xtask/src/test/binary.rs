@@ -17,6 +17,8 @@ const NEED_ROOT: [&str; 3] = ["fairlead-tests", "lb-datapath", "lb-lab"];
 const LAB_PACKAGES: [&str; 2] = ["fairlead-tests", "lb-lab"];
 /// Binaries of the lab packages that run the real program on fixtures and build no lab.
 const FIXTURE_BINARIES: [&str; 4] = ["fixtures", "flood", "mutants", "reference"];
+/// The binary of the lab packages that talks to a real API server.
+const CLUSTER_BINARY: &str = "kube";
 /// The binary of the lab packages that boots other kernels.
 const KERNELS_BINARY: &str = "kernels";
 /// Labs mostly wait, so more of them run at once than there are cores.
@@ -31,6 +33,8 @@ pub(crate) enum Tier {
     Unit,
     /// Namespaces with real peers and sockets.
     Lab,
+    /// A real API server.
+    Cluster,
     /// The data path on other kernels, in guests.
     Kernels,
 }
@@ -40,6 +44,7 @@ impl fmt::Display for Tier {
         out.write_str(match self {
             Self::Unit => "unit",
             Self::Lab => "lab",
+            Self::Cluster => "cluster",
             Self::Kernels => "kernels",
         })
     }
@@ -150,7 +155,7 @@ impl TestBinary {
             .args(["-Z", "unstable-options", "--report-time"]);
         match self.tier {
             Tier::Unit => {}
-            Tier::Lab => drop(command.args(["--test-threads", LABS_AT_ONCE])),
+            Tier::Lab | Tier::Cluster => drop(command.args(["--test-threads", LABS_AT_ONCE])),
             Tier::Kernels => drop(command.args(["--test-threads", GUESTS_AT_ONCE])),
         }
         if share == Share::Soak {
@@ -166,6 +171,8 @@ fn tier_of(package: &str, target: &str) -> Tier {
         Tier::Unit
     } else if target == KERNELS_BINARY {
         Tier::Kernels
+    } else if target == CLUSTER_BINARY {
+        Tier::Cluster
     } else {
         Tier::Lab
     }

@@ -24,6 +24,7 @@ impl Selection {
             None => Self::All,
             Some("unit") => Self::Tier(Tier::Unit),
             Some("lab") => Self::Tier(Tier::Lab),
+            Some("cluster") => Self::Tier(Tier::Cluster),
             Some("kernels") => Self::Tier(Tier::Kernels),
             Some("soak") => Self::Soak(filter.map(str::to_owned)),
             Some(name) => Self::Name(name.to_owned()),
@@ -44,6 +45,15 @@ impl Selection {
             Self::All | Self::Soak(_) => true,
             Self::Tier(tier) => *tier == Tier::Kernels,
             Self::Name(name) => name.contains("kernel") || name.contains("linux"),
+        }
+    }
+
+    /// Whether an API server may be started, which must be built.
+    pub(crate) fn needs_kubernetes(&self) -> bool {
+        match self {
+            Self::All | Self::Soak(_) => true,
+            Self::Tier(tier) => *tier == Tier::Cluster,
+            Self::Name(name) => name.contains("kube"),
         }
     }
 
