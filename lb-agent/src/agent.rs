@@ -6,6 +6,7 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use lb_core::{DesiredState, config::Config, snapshot::Neighbours};
+use lb_kube::reflect::source::{Request, Source};
 use tokio::{
     runtime::Handle,
     signal::unix::{SignalKind, signal},
@@ -26,7 +27,7 @@ use crate::{
     failure::{Failure, chain},
     hostcheck::{self, Needs},
     hostnet, links, neighbours,
-    sources::{CHANGES_WAITING_MAX, Change, ChangeSender, file, flows, probes},
+    sources::{CHANGES_WAITING_MAX, Change, ChangeSender, file, flows, kubernetes, probes},
 };
 
 /// A second signal that comes this long after the first means: now.
@@ -37,11 +38,9 @@ const GOODBYE_MAX: Duration = Duration::from_secs(2);
 /// Everything that had to be there before the agent could start.
 #[derive(Debug)]
 pub struct Setup<M> {
-    /// The configuration file.
-    pub config_path: PathBuf,
-    /// Its text.
-    pub config_text: String,
-    /// What it means.
+    /// Who tells the cluster.
+    pub cluster: ClusterSource,
+    /// The configuration.
     pub config: Config,
     /// Names of the uplinks; the place in the list is the slot.
     pub uplinks: Vec<Arc<str>>,
@@ -55,6 +54,20 @@ pub struct Setup<M> {
     pub drain_mark: DrainMark,
     /// What SIGTERM and SIGINT mean.
     pub on_term: OnTerm,
+}
+
+/// Who tells which Services and nodes there are.
+#[derive(Debug)]
+pub enum ClusterSource {
+    /// The configuration file.
+    File {
+        /// Where it is.
+        path: PathBuf,
+        /// Its text as it was read.
+        text: String,
+    },
+    /// The API server of a Kubernetes cluster.
+    Kubernetes(Box<Source>),
 }
 
 impl<M> Setup<M> {
@@ -83,7 +96,8 @@ pub async fn run<M: Maps + Send + 'static>(setup: Setup<M>) -> Result<(), Failur
     let (counters, counters_asked) = mpsc::channel(1);
 
     tokio::task::spawn_blocking(host_checks(&setup));
-    let mut tasks = sources(&setup, &changes, desired_seen.clone());
+    let (requests, requested) = mpsc::channel(1);
+    let mut tasks = sources(&setup, &changes, desired_seen.clone(), requested);
     let counted = flows::run(desired_seen.clone(), counters.clone(), changes.clone());
     tasks.spawn(quiet(counted));
     let live = Live {
@@ -91,6 +105,7 @@ pub async fn run<M: Maps + Send + 'static>(setup: Setup<M>) -> Result<(), Failur
         counters,
         changes: changes.clone(),
         mark: setup.drain_mark,
+        requests,
     };
     tasks.spawn(quiet(probes::run(wanted_seen, changes)));
     tasks.spawn(answer(setup.socket, live));
@@ -141,31 +156,50 @@ fn sources<M>(
     setup: &Setup<M>,
     changes: &ChangeSender,
     desired: watch::Receiver<Arc<DesiredState>>,
+    requests: mpsc::Receiver<Request>,
 ) -> JoinSet<Result<(), Failure>> {
     let mut tasks = JoinSet::new();
-    let watched = file::Watched::new(&setup.config_path, setup.config_text.clone());
-    let (path, running) = (setup.config_path.clone(), setup.config.clone());
-    let accept = move |text: &str| {
-        configuration::understand_edit(&path, text, &running).map_err(|error| chain(&error))
-    };
-    tasks.spawn(quiet(file::run(watched, accept, changes.clone())));
+    cluster_source(setup, changes, desired.clone(), requests, &mut tasks);
     let links = links::run(setup.uplinks.clone(), changes.clone());
     tasks.spawn(async { links.await.map_err(|error| Failure::from_error(&error)) });
-    let kept = hostnet::run(desired.clone());
+    let kept = hostnet::run(desired);
     tasks.spawn(async { kept.await.map_err(|error| Failure::from_error(&error)) });
-    let neighbours = neighbours::run(
-        setup.uplinks.clone(),
-        setup.nodes(),
-        desired,
-        changes.clone(),
-    );
-    tasks.spawn(async {
-        neighbours
-            .await
-            .map_err(|error| Failure::from_error(&error))
-    });
     tasks.spawn(signals(changes.clone(), setup.on_term));
     tasks
+}
+
+/// The source that knows the cluster, and the one of the ways to its nodes.
+fn cluster_source<M>(
+    setup: &Setup<M>,
+    changes: &ChangeSender,
+    desired: watch::Receiver<Arc<DesiredState>>,
+    requests: mpsc::Receiver<Request>,
+    tasks: &mut JoinSet<Result<(), Failure>>,
+) {
+    let uplinks = setup.uplinks.clone();
+    match &setup.cluster {
+        ClusterSource::File { path, text } => {
+            let watched = file::Watched::new(path, text.clone());
+            let (path, running) = (path.clone(), setup.config.clone());
+            let accept = move |text: &str| {
+                let edit = configuration::understand_edit(&path, text, &running);
+                edit.map_err(|error| chain(&error))
+            };
+            tasks.spawn(quiet(file::run(watched, accept, changes.clone())));
+            let ways = neighbours::run(uplinks, setup.nodes(), desired, changes.clone());
+            tasks.spawn(async { ways.await.map_err(|error| Failure::from_error(&error)) });
+        }
+        ClusterSource::Kubernetes(source) => {
+            let source = (**source).clone();
+            tasks.spawn(kubernetes::run(
+                source,
+                uplinks,
+                requests,
+                desired,
+                changes.clone(),
+            ));
+        }
+    }
 }
 
 /// Logs what of this host stands in the way; `check` tells it again when somebody has mended something.

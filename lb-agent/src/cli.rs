@@ -1,6 +1,8 @@
 //! The command line. Parses the arguments, hands over to the command, and is the one place where an error
 //! becomes words on standard error and a number: 0 done, 1 the thing failed, 2 cannot run here.
 
+pub mod kubernetes;
+
 use std::{
     net::{IpAddr, SocketAddr},
     path::PathBuf,
@@ -12,6 +14,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use lb_common::flow::State;
 use lb_core::model::Prefix;
 
+use self::kubernetes::KubernetesArgs;
 use crate::{commands, failure::Failure};
 
 /// Where maps and links are pinned unless told otherwise.
@@ -55,11 +58,15 @@ pub enum Command {
 /// Arguments of `run`.
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// Configuration file (YAML); watched, a good edit takes effect at once, a bad one is refused
-    #[arg(long, value_name = "FILE")]
-    pub config: PathBuf,
-    /// Load, attach and pin what the file says, then leave; the data path goes on without an agent
+    /// Configuration file (YAML); watched, a good edit takes effect at once, a bad one is refused. With --kubernetes it
+    /// has the sections node, cluster and dataplane, and is read at the start
+    #[arg(long, value_name = "FILE", required_unless_present = "kubernetes")]
+    pub config: Option<PathBuf>,
+    /// Take Services, nodes and BGP from the API server of a Kubernetes cluster
     #[arg(long)]
+    pub kubernetes: bool,
+    /// Load, attach and pin what the file says, then leave; the data path goes on without an agent
+    #[arg(long, conflicts_with = "kubernetes")]
     pub once: bool,
     /// Folder on a BPF file system below which maps and links are pinned
     #[arg(long, value_name = "DIR", default_value = DEFAULT_PIN_DIR)]
@@ -73,6 +80,9 @@ pub struct RunArgs {
     /// What SIGTERM and SIGINT mean
     #[arg(long, value_enum, default_value_t = OnTerm::Withdraw)]
     pub on_term: OnTerm,
+    /// What only counts with `--kubernetes`.
+    #[command(flatten)]
+    pub cluster: KubernetesArgs,
 }
 
 /// How log lines look.

@@ -62,6 +62,21 @@ pub fn load(path: &Path) -> Result<Loaded, Error> {
     Ok(Loaded { text, config })
 }
 
+/// Reads the settings of a node whose cluster Kubernetes tells; without a file, all are defaults.
+///
+/// # Errors
+/// With line and caret, if the file is refused.
+pub fn load_settings(path: Option<&Path>) -> Result<Config, Error> {
+    let text = path.map(read).transpose()?.unwrap_or_default();
+    let file = path.map_or_else(String::new, |path| path.display().to_string());
+    let host_name = host_name();
+    let origin = Origin {
+        file: &file,
+        host_name: &host_name,
+    };
+    Ok(config::parse_settings(&text, origin)?)
+}
+
 /// What a text means on this host.
 ///
 /// # Errors

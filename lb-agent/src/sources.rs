@@ -3,6 +3,7 @@
 
 pub mod file;
 pub mod flows;
+pub mod kubernetes;
 pub mod probes;
 
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use lb_core::{
     probes::Probe,
     snapshot::{Drain, Link, Neighbours},
 };
+use lb_kube::reflect::source::Update;
 use tokio::sync::mpsc;
 
 /// Where sources send what they know; bounded, so that a source that is too fast waits.
@@ -26,6 +28,8 @@ pub enum Change {
     Config(Arc<Config>),
     /// The file was read again and is refused: why, with line and caret. The running state stays.
     ConfigRefused(String),
+    /// Something of what the API server tells.
+    Kubernetes(Box<Update>),
     /// All uplinks.
     Links(Vec<Link>),
     /// All ways to other nodes.

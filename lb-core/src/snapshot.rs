@@ -96,6 +96,14 @@ impl Snapshot {
         self.dataplane = Arc::clone(&config.dataplane);
     }
 
+    /// Replaces all nodes; those that did not change keep their identity. Says whether that changes anything.
+    pub fn set_nodes(&mut self, nodes: &[Arc<Node>]) -> bool {
+        let nodes = kept(&self.nodes, nodes);
+        let is_new = self.nodes != nodes;
+        self.nodes = nodes;
+        is_new
+    }
+
     /// Adds a Service, or replaces the one of its name. Says whether that changes anything.
     pub fn set_service(&mut self, service: Arc<Service>) -> bool {
         let is_new = self.services.get(&service.name) != Some(&service);

@@ -5,5 +5,7 @@
 
 #![allow(clippy::duplicated_attributes, reason = "printer columns of one type")]
 
+pub mod client;
 pub mod crd;
 pub mod project;
+pub mod reflect;

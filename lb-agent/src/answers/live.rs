@@ -2,6 +2,7 @@
 //! when somebody asks.
 
 use lb_core::snapshot::Drain;
+use lb_kube::reflect::source::Request;
 use tokio::sync::{mpsc, oneshot};
 
 use super::Counters;
@@ -31,6 +32,8 @@ pub struct Live {
     pub changes: ChangeSender,
     /// What an agent that is started again goes by.
     pub mark: DrainMark,
+    /// The source that reads the API server, if that is where the cluster is told.
+    pub requests: mpsc::Sender<Request>,
 }
 
 impl Live {

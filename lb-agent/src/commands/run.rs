@@ -6,7 +6,7 @@ use lb_core::{Snapshot, config::Config, keys::ClusterKeys, probes, snapshot::Dat
 use tokio::runtime::{Builder, Runtime};
 
 use crate::{
-    agent::{self, Setup},
+    agent::{self, ClusterSource, Setup},
     api::server::Socket,
     apply::{
         Executor, Maps as _,
@@ -19,7 +19,7 @@ use crate::{
     engine::state::State,
     failure::{Failure, chain},
     logging, once, recovered,
-    sources::Change,
+    sources::{Change, kubernetes},
     uplinks,
 };
 
@@ -32,8 +32,8 @@ const WORKER_THREADS: usize = 2;
 /// If anything that the agent needs is missing, taken or wrong.
 pub fn run(args: &RunArgs) -> Result<(), Failure> {
     logging::init(args.log_format);
-    let setup = set_up(args)?;
     let runtime = runtime()?;
+    let setup = set_up(args, &runtime)?;
     runtime.block_on(async {
         if args.once {
             once::run(setup).await
@@ -43,8 +43,8 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
     })
 }
 
-fn set_up(args: &RunArgs) -> Result<Setup<Kernel>, Failure> {
-    let Loaded { text, config } = configuration::load(&args.config).map_err(failed)?;
+fn set_up(args: &RunArgs, runtime: &Runtime) -> Result<Setup<Kernel>, Failure> {
+    let (config, cluster) = cluster(args, runtime)?;
     refuse_without_capabilities()?;
     let uplinks = uplinks::choose(&config.uplinks).map_err(failed)?;
     uplinks::check_layer2(config.layer2.as_deref(), &uplinks).map_err(failed)?;
@@ -59,6 +59,9 @@ fn set_up(args: &RunArgs) -> Result<Setup<Kernel>, Failure> {
     let (facts, adopted) = (kernel.facts(), kernel.adopted());
     let executor = Executor::new(kernel);
     let mut state = first_state(&config, keys, facts, adopted.then_some(&executor))?;
+    if matches!(cluster, ClusterSource::Kubernetes(_)) {
+        state = state.without_cluster();
+    }
     let drain_mark = DrainMark::beside(&args.socket);
     if let Some(drain) = drain_mark.read().map_err(failed)? {
         tracing::warn!(
@@ -68,8 +71,7 @@ fn set_up(args: &RunArgs) -> Result<Setup<Kernel>, Failure> {
         state.take(Change::Drain(Some(drain)));
     }
     Ok(Setup {
-        config_path: args.config.clone(),
-        config_text: text,
+        cluster,
         config,
         uplinks: uplinks.into_iter().map(Arc::from).collect(),
         state,
@@ -78,6 +80,20 @@ fn set_up(args: &RunArgs) -> Result<Setup<Kernel>, Failure> {
         drain_mark,
         on_term: args.on_term,
     })
+}
+
+/// The configuration, and who tells the rest.
+fn cluster(args: &RunArgs, runtime: &Runtime) -> Result<(Config, ClusterSource), Failure> {
+    if !args.kubernetes {
+        let path = args.config.clone().unwrap_or_default();
+        let Loaded { text, config } = configuration::load(&path).map_err(failed)?;
+        return Ok((config, ClusterSource::File { path, text }));
+    }
+    let mut config = configuration::load_settings(args.config.as_deref()).map_err(failed)?;
+    config.node = kubernetes::node_name(&args.cluster, &config);
+    let source = runtime.block_on(kubernetes::connect(&args.cluster, &config));
+    let source = Box::new(source.map_err(failed)?);
+    Ok((config, ClusterSource::Kubernetes(source)))
 }
 
 /// What is known before any source has spoken: the file, and what adopted maps remember.

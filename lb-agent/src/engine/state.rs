@@ -1,6 +1,8 @@
 //! What the engine remembers between plans: the snapshot, the damped probes, and what only people want to see.
 //! No IO and no waiting; each change says what it calls for.
 
+mod kubernetes;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -9,7 +11,7 @@ use std::{
 
 use lb_core::{
     DesiredState, Snapshot,
-    model::Remote,
+    model::{Prefix, Remote},
     plan,
     probes::{self, Probe, Probes},
     snapshot::{Drain, Neighbours},
@@ -29,8 +31,12 @@ pub struct State {
     heard_neighbours: bool,
     /// The agent leaves once the node is drained.
     leaves: bool,
+    /// The cluster is known: by the file, or since the API server told it.
+    heard_cluster: bool,
     /// Another agent takes over: nothing is to be given up first.
     leaves_for_restart: bool,
+    /// Networks that the configuration takes VIPs from.
+    own_pools: BTreeSet<Prefix>,
     told: Told,
 }
 
@@ -45,6 +51,12 @@ pub struct Told {
     pub config_refused: Option<String>,
     /// When a probe's result last changed.
     pub probes_since: BTreeMap<Probe, SystemTime>,
+    /// What is to be said of Services as the API server has them, by name.
+    pub notes: BTreeMap<Arc<str>, Vec<String>>,
+    /// What of the API server somebody should look at.
+    pub alarms: Vec<String>,
+    /// Every kind was listed by the API server.
+    pub is_listed: bool,
 }
 
 /// Everything that can be shown.
@@ -80,6 +92,7 @@ impl State {
                 probes.record(probe, false);
             }
         }
+        let own_pools = snapshot.dataplane.pools.clone();
         let mut state = Self {
             wanted: probes::wanted(snapshot.services.values()),
             snapshot,
@@ -88,11 +101,22 @@ impl State {
             heard_links: false,
             heard_neighbours: false,
             leaves: false,
+            heard_cluster: true,
             leaves_for_restart: false,
+            own_pools,
             told: Told::default(),
         };
         state.snapshot.down.clone_from(state.probes.down());
         state
+    }
+
+    /// The cluster is not known by the configuration: nothing is planned before the API server has told it.
+    #[must_use]
+    pub fn without_cluster(self) -> Self {
+        Self {
+            heard_cluster: false,
+            ..self
+        }
     }
 
     /// Puts a source's change into the snapshot.
@@ -115,6 +139,7 @@ impl State {
                 self.told.config_refused = Some(reason);
                 Effect::default()
             }
+            Change::Kubernetes(update) => self.kubernetes(*update),
             Change::Links(links) => {
                 let news = !self.heard_links || self.snapshot.links != links;
                 self.heard_links = true;
@@ -195,7 +220,7 @@ impl State {
     /// Whether every source that a plan needs has spoken.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.heard_links && self.heard_neighbours
+        self.heard_links && self.heard_neighbours && self.heard_cluster
     }
 
     /// Plans. True if this plan is the first of the drain.

@@ -18,9 +18,12 @@ const FLOWS_PER_EMBRYONIC: u32 = 4;
 const PORTS_PER_SPARE_UNIT: u32 = 8;
 
 /// The sizes that a file asks for.
-pub(super) fn capacity(file: &schema::File, problems: &mut Vec<Problem>) -> Capacity {
+pub(super) fn capacity(
+    section: Option<&schema::Dataplane>,
+    problems: &mut Vec<Problem>,
+) -> Capacity {
     let default = Capacity::DEFAULT;
-    let Some(section) = &file.dataplane else {
+    let Some(section) = section else {
         return default;
     };
     let mut sized = |value: Option<&Spanned<u32>>, name: &str, least: u32, most: u32| {

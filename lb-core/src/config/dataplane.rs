@@ -11,13 +11,13 @@ const ANSWERS_PER_SECOND_MAX: u32 = 1_000_000;
 const KERNEL_TABLES: [u32; 5] = [0, 252, 253, 254, 255];
 
 pub(super) fn dataplane(
-    file: &schema::File,
+    section: Option<&schema::Dataplane>,
     nodes: &[Arc<Node>],
     services: &[Arc<Service>],
     problems: &mut Vec<Problem>,
 ) -> Dataplane {
     let default = Dataplane::default();
-    let Some(section) = &file.dataplane else {
+    let Some(section) = section else {
         return default;
     };
     let mut bounded = |value: Option<&serde_saphyr::Spanned<u32>>,

@@ -74,5 +74,22 @@ pub fn parse(text: &str, origin: Origin<'_>) -> Result<Config, ConfigError> {
     }
 }
 
+/// Understands the settings of a node whose cluster is told by Kubernetes: the sections `node`, `cluster` and
+/// `dataplane`, each as in a whole file, and nothing else.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_settings(text: &str, origin: Origin<'_>) -> Result<Config, ConfigError> {
+    let options = serde_saphyr::options! { with_snippet: false };
+    let settings: schema::Settings = serde_saphyr::from_str_with_options(text, options)
+        .map_err(|error| ConfigError::syntax(text, origin.file, &error))?;
+    let mut problems = Vec::new();
+    let config = validate::settings(&settings, origin.host_name, &mut problems);
+    match problems.is_empty() {
+        true => Ok(config),
+        false => Err(ConfigError::new(text, origin.file, problems)),
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -27,6 +27,15 @@ pub(super) struct File {
     pub(super) services: Vec<Service>,
 }
 
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct Settings {
+    #[serde(default)]
+    pub(super) node: OwnNode,
+    pub(super) cluster: Option<Cluster>,
+    pub(super) dataplane: Option<Dataplane>,
+}
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct OwnNode {

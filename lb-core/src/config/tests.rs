@@ -611,3 +611,18 @@ fn a_peer_may_have_a_password_in_a_file() {
         .map(|by| by.file().as_path());
     assert_eq!(file, Some(std::path::Path::new("/etc/fairlead/router1")));
 }
+
+#[test]
+fn a_node_of_kubernetes_has_settings_and_nothing_that_kubernetes_tells() {
+    let text =
+        "node: {uplinks: [eth1]}\ncluster: {keyFile: /etc/key}\ndataplane: {closedPorts: drop}\n";
+    let config = parse_settings(text, ORIGIN).unwrap();
+    assert_eq!(&*config.node, ORIGIN.host_name);
+    assert_eq!(config.uplinks, ["eth1"]);
+    assert!(config.key_file.is_some() && !config.dataplane.refuses_closed_ports);
+    assert!(parse_settings("", ORIGIN).is_ok());
+    for told in ["services: []", "nodes: []", "bgp: {asn: 65000}"] {
+        let refusal = parse_settings(told, ORIGIN).unwrap_err().to_string();
+        assert!(refusal.contains("lb.yaml:1"), "{refusal}");
+    }
+}

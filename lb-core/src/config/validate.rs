@@ -17,24 +17,25 @@ pub(super) fn validate(
     problems: &mut Vec<Problem>,
 ) -> Option<Config> {
     let nodes = nodes(&file.nodes.value, problems);
-    let name: Arc<str> = file
-        .node
-        .name
-        .as_ref()
-        .map_or(host_name, |name| &name.value)
-        .into();
+    let name = own_name(&file.node, host_name);
     let own = nodes.iter().find(|node| node.name == name).cloned();
     if own.is_none() {
         problems.push(unknown_own_node(file, &name));
     }
-    let key_file = key_file(file, problems);
+    let key_file = key_file(file.cluster.as_ref());
+    if key_file.is_none() && file.nodes.value.len() > 1 {
+        let message =
+            "with more than one node, `cluster.keyFile` must name a file that all of them share";
+        problems.push(Problem::at(&file.nodes, "nodes", message));
+    }
     let bgp = file
         .bgp
         .as_ref()
         .map(|section| bgp::bgp(section, own.as_deref(), problems));
     let services = services::services(file, &nodes, problems);
     let layer2 = layer2::layer2(file, &services, problems);
-    let dataplane = dataplane::dataplane(file, &nodes, &services, problems);
+    let section = file.dataplane.as_ref();
+    let dataplane = dataplane::dataplane(section, &nodes, &services, problems);
     own?;
     Some(Config {
         node: name,
@@ -45,9 +46,35 @@ pub(super) fn validate(
         bgp: bgp.map(Arc::new),
         layer2: layer2.map(Arc::new),
         dataplane: Arc::new(dataplane),
-        capacity: capacity::capacity(file, problems),
+        capacity: capacity::capacity(section, problems),
         services,
     })
+}
+
+/// A configuration without a cluster: who is in it is told later.
+pub(super) fn settings(
+    settings: &schema::Settings,
+    host_name: &str,
+    problems: &mut Vec<Problem>,
+) -> Config {
+    let section = settings.dataplane.as_ref();
+    Config {
+        node: own_name(&settings.node, host_name),
+        uplinks: uplinks(&settings.node.uplinks, problems),
+        uplink_mode: uplink_mode(settings.node.mode.as_ref(), problems),
+        key_file: key_file(settings.cluster.as_ref()),
+        nodes: Vec::new(),
+        bgp: None,
+        layer2: None,
+        dataplane: Arc::new(dataplane::dataplane(section, &[], &[], problems)),
+        capacity: capacity::capacity(section, problems),
+        services: Vec::new(),
+    }
+}
+
+fn own_name(node: &schema::OwnNode, host_name: &str) -> Arc<str> {
+    let name = node.name.as_ref();
+    name.map_or(host_name, |name| &name.value).into()
 }
 
 fn unknown_own_node(file: &schema::File, name: &str) -> Problem {
@@ -64,16 +91,8 @@ fn unknown_own_node(file: &schema::File, name: &str) -> Problem {
     }
 }
 
-fn key_file(file: &schema::File, problems: &mut Vec<Problem>) -> Option<PathBuf> {
-    let key_file = file
-        .cluster
-        .as_ref()
-        .and_then(|cluster| cluster.key_file.as_ref());
-    if key_file.is_none() && file.nodes.value.len() > 1 {
-        let message =
-            "with more than one node, `cluster.keyFile` must name a file that all of them share";
-        problems.push(Problem::at(&file.nodes, "nodes", message));
-    }
+fn key_file(cluster: Option<&schema::Cluster>) -> Option<PathBuf> {
+    let key_file = cluster.and_then(|cluster| cluster.key_file.as_ref());
     key_file.map(|path| path.value.clone().into())
 }
 

@@ -8,6 +8,7 @@ pub mod hints;
 pub mod join;
 pub mod names;
 pub mod node;
+pub mod pool;
 pub mod request;
 pub mod service;
 pub mod slice;

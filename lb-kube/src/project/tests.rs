@@ -18,6 +18,7 @@ mod claim;
 mod endpoints;
 mod nodes;
 mod objects;
+mod pools;
 
 /// A Service of type `LoadBalancer` in namespace `default`, with these further fields of `spec`.
 fn service(annotations: Value, spec: Value) -> Service {

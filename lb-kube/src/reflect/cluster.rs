@@ -1,0 +1,582 @@
+//! All kinds together, and what has changed of the model since it was last asked for. One object that changes costs
+//! its own Service anew and no other; a pool or this node costs all of them. Before every first list is complete there
+//! is no change to tell, unless an earlier agent left its last known state and the API server stays away. Pure.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+use lb_core::model::{Announce, Node, Prefix, Service};
+
+use super::store::{Changed, Event, Guarded, Store};
+use crate::{
+    crd::{BgpConfSpec, BgpPeerSpec, EipSpec, NodeConfStatus},
+    project::{
+        claim::{Claim, ClassRules},
+        hints::Here,
+        join::{self, Announcement},
+        node::{NodeRecord, NodeRules, ZONE},
+        pool::Pool,
+        service::ServiceRecord,
+        slice::SliceRecord,
+    },
+};
+
+/// How long the API server may stay away at the start before the last known state counts.
+pub const RECOVER_AFTER: Duration = Duration::from_secs(5);
+
+/// What this agent is to do with what it reads.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// Name of this node.
+    pub node: Arc<str>,
+    /// Which Services are ours.
+    pub class: ClassRules,
+    /// What takes a node out of service.
+    pub nodes: NodeRules,
+    /// Topology hints count.
+    pub topology_hints: bool,
+    /// Announce what others have allocated, within these ranges; empty: our own pools.
+    pub allowed_ranges: BTreeSet<Prefix>,
+}
+
+/// The speaker as its object has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct SpeakerRecord {
+    /// What it is to be.
+    pub spec: BgpConfSpec,
+    /// What each node says of itself.
+    pub nodes: BTreeMap<String, NodeConfStatus>,
+}
+
+/// A Secret's values.
+#[derive(Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct SecretRecord(pub BTreeMap<String, Vec<u8>>);
+
+/// Says nothing of the values.
+impl std::fmt::Debug for SecretRecord {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "SecretRecord({} keys)", self.0.len())
+    }
+}
+
+impl Guarded for ServiceRecord {
+    fn lost_in(&self, newer: &Self) -> usize {
+        let has_vips = |record: &Self| record.balanced.as_ref().is_some_and(|b| !b.vips.is_empty());
+        usize::from(has_vips(self) && !has_vips(newer))
+    }
+}
+
+impl Guarded for SliceRecord {
+    fn weight(&self) -> usize {
+        self.endpoints.len()
+    }
+
+    fn lost_in(&self, newer: &Self) -> usize {
+        let kept: BTreeSet<_> = newer.endpoints.iter().map(|e| e.address).collect();
+        let lost = self.endpoints.iter().filter(|e| !kept.contains(&e.address));
+        lost.count()
+    }
+}
+
+impl Guarded for NodeRecord {}
+impl Guarded for EipSpec {}
+impl Guarded for Arc<BgpPeerSpec> {}
+impl Guarded for SecretRecord {}
+
+impl Guarded for SpeakerRecord {
+    fn lost_in(&self, newer: &Self) -> usize {
+        usize::from(!self.nodes.is_empty() && newer.nodes.is_empty())
+    }
+}
+
+/// Something about one kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// A Service.
+    Service(Event<ServiceRecord>),
+    /// An EndpointSlice.
+    Slice(Event<SliceRecord>),
+    /// A Node.
+    Node(Event<NodeRecord>),
+    /// A pool.
+    Pool(Event<EipSpec>),
+    /// The speaker.
+    Speaker(Event<SpeakerRecord>),
+    /// A peer.
+    Peer(Event<Arc<BgpPeerSpec>>),
+    /// A Secret that is named somewhere.
+    Secret(Event<SecretRecord>),
+}
+
+/// The objects of every kind.
+#[derive(Clone, Debug, Default)]
+pub struct Stores {
+    /// Services.
+    pub services: Store<ServiceRecord>,
+    /// EndpointSlices.
+    pub slices: Store<SliceRecord>,
+    /// Nodes.
+    pub nodes: Store<NodeRecord>,
+    /// Pools.
+    pub pools: Store<EipSpec>,
+    /// The speaker.
+    pub speakers: Store<SpeakerRecord>,
+    /// Peers.
+    pub peers: Store<Arc<BgpPeerSpec>>,
+    /// Secrets.
+    pub secrets: Store<SecretRecord>,
+}
+
+impl Stores {
+    /// Whether every kind was listed once.
+    #[must_use]
+    pub fn are_listed(&self) -> bool {
+        self.services.is_listed()
+            && self.slices.is_listed()
+            && self.nodes.is_listed()
+            && self.pools.is_listed()
+            && self.speakers.is_listed()
+            && self.peers.is_listed()
+            && self.secrets.is_listed()
+    }
+
+    /// What is held or refused, or why a kind cannot be read, a sentence each.
+    #[must_use]
+    pub fn alarms(&self) -> Vec<String> {
+        let mut alarms = Vec::new();
+        tell(&mut alarms, "Services", &self.services);
+        tell(&mut alarms, "EndpointSlices", &self.slices);
+        tell(&mut alarms, "Nodes", &self.nodes);
+        tell(&mut alarms, "Eips", &self.pools);
+        tell(&mut alarms, "BgpConfs", &self.speakers);
+        tell(&mut alarms, "BgpPeers", &self.peers);
+        tell(&mut alarms, "Secrets", &self.secrets);
+        alarms
+    }
+}
+
+fn tell<R: Clone + PartialEq + Guarded>(alarms: &mut Vec<String>, kind: &str, store: &Store<R>) {
+    if let Some((count, doubt, until)) = store.held() {
+        let how_long = match until {
+            Some(_) => "for 5 minutes",
+            None => "until it does again",
+        };
+        alarms.push(format!(
+            "{kind}: {doubt}; {count} removals are held {how_long}, `lb-agent accept` lets them take effect now"
+        ));
+    }
+    for (key, why) in store.refused() {
+        alarms.push(format!(
+            "{kind}: {key} is not understood, what it said before is in force: {why}"
+        ));
+    }
+    if let Some(why) = store.away() {
+        alarms.push(format!(
+            "{kind}: the API server does not answer, nothing changes meanwhile: {why}"
+        ));
+    }
+}
+
+/// What of the model has changed.
+#[derive(Clone, Debug, Default)]
+pub struct Delta {
+    /// Services by name; `None`: no longer served.
+    pub services: Vec<(Arc<str>, Option<Arc<Service>>)>,
+    /// Why a Service is not served, or what of it is not, by name; empty: nothing to say.
+    pub notes: Vec<(Arc<str>, Vec<String>)>,
+    /// All nodes.
+    pub nodes: Option<Vec<Arc<Node>>>,
+    /// Networks that VIPs are taken from.
+    pub pools: Option<BTreeSet<Prefix>>,
+    /// The speaker, its peers, the nodes or Secrets have changed: [`Cluster::stores`] has them.
+    pub speaker: bool,
+    /// A Secret has changed.
+    pub secrets: bool,
+}
+
+impl Delta {
+    /// Whether it changes nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.services.is_empty()
+            && self.notes.is_empty()
+            && self.nodes.is_none()
+            && self.pools.is_none()
+            && !self.speaker
+            && !self.secrets
+    }
+}
+
+/// What has changed since the last delta.
+#[derive(Clone, Debug, Default)]
+struct Dirty {
+    services: BTreeSet<Arc<str>>,
+    all_services: bool,
+    nodes: bool,
+    pools: bool,
+    speaker: bool,
+    secrets: bool,
+}
+
+/// The cluster as the API server tells it.
+#[derive(Clone, Debug)]
+pub struct Cluster {
+    settings: Settings,
+    stores: Stores,
+    pools: BTreeMap<Arc<str>, (Pool, Announcement)>,
+    /// Keys of slices by Service.
+    slices_of: BTreeMap<Arc<str>, BTreeSet<Arc<str>>>,
+    /// Service by key of slice.
+    service_of: BTreeMap<Arc<str>, Arc<str>>,
+    /// Nodes by address.
+    node_addresses: BTreeMap<IpAddr, Arc<str>>,
+    here: Option<Here>,
+    served: BTreeMap<Arc<str>, Arc<Service>>,
+    noted: BTreeMap<Arc<str>, Vec<String>>,
+    told_nodes: Vec<Arc<Node>>,
+    dirty: Dirty,
+    /// Whether the state of an earlier agent is complete.
+    is_recovered: bool,
+}
+
+impl Cluster {
+    /// Knows nothing, or what an earlier agent knew.
+    #[must_use]
+    pub fn new(settings: Settings, recovered: Option<Stores>) -> Self {
+        let is_recovered = recovered.is_some();
+        let mut cluster = Self {
+            settings,
+            stores: recovered.unwrap_or_default(),
+            pools: BTreeMap::new(),
+            slices_of: BTreeMap::new(),
+            service_of: BTreeMap::new(),
+            node_addresses: BTreeMap::new(),
+            here: None,
+            served: BTreeMap::new(),
+            noted: BTreeMap::new(),
+            told_nodes: Vec::new(),
+            dirty: Dirty::default(),
+            is_recovered,
+        };
+        let slices: Vec<_> = cluster
+            .stores
+            .slices
+            .iter()
+            .map(|(key, _)| key.clone())
+            .collect();
+        cluster.slices_changed(slices);
+        cluster.pools_changed();
+        cluster.nodes_changed();
+        cluster.dirty = Dirty {
+            all_services: true,
+            nodes: true,
+            pools: true,
+            speaker: true,
+            secrets: true,
+            ..cluster.dirty
+        };
+        cluster
+    }
+
+    /// The objects.
+    #[must_use]
+    pub fn stores(&self) -> &Stores {
+        &self.stores
+    }
+
+    /// Whether there is enough to plan with, `since_start`.
+    #[must_use]
+    pub fn is_complete(&self, since_start: Duration) -> bool {
+        self.stores.are_listed() || (self.is_recovered && since_start >= RECOVER_AFTER)
+    }
+
+    /// Takes what was heard.
+    pub fn take(&mut self, heard: Heard, now: Duration) {
+        match heard {
+            Heard::Service(event) => {
+                let changed = self.stores.services.take(event, now);
+                self.dirty.services.extend(changed);
+            }
+            Heard::Slice(event) => {
+                let changed = self.stores.slices.take(event, now);
+                self.slices_changed(changed);
+            }
+            Heard::Node(event) => {
+                if !self.stores.nodes.take(event, now).is_empty() {
+                    self.nodes_changed();
+                }
+            }
+            Heard::Pool(event) => {
+                if !self.stores.pools.take(event, now).is_empty() {
+                    self.pools_changed();
+                }
+            }
+            Heard::Speaker(event) => {
+                if !self.stores.speakers.take(event, now).is_empty() {
+                    self.dirty.speaker = true;
+                    self.dirty.nodes = true;
+                }
+            }
+            Heard::Peer(event) => {
+                self.dirty.speaker |= !self.stores.peers.take(event, now).is_empty();
+            }
+            Heard::Secret(event) => {
+                let changed = !self.stores.secrets.take(event, now).is_empty();
+                self.dirty.secrets |= changed;
+                self.dirty.speaker |= changed;
+            }
+        }
+    }
+
+    /// Lets held removals take effect whose time has come, or all if somebody `accepts` them.
+    pub fn release(&mut self, now: Duration, accepts: bool) {
+        let stores = &mut self.stores;
+        self.dirty
+            .services
+            .extend(stores.services.release(now, accepts));
+        let slices = stores.slices.release(now, accepts);
+        let nodes = !stores.nodes.release(now, accepts).is_empty();
+        let pools = !stores.pools.release(now, accepts).is_empty();
+        let speakers = !stores.speakers.release(now, accepts).is_empty();
+        let peers = !stores.peers.release(now, accepts).is_empty();
+        let secrets = !stores.secrets.release(now, accepts).is_empty();
+        self.slices_changed(slices);
+        if nodes {
+            self.nodes_changed();
+        }
+        if pools {
+            self.pools_changed();
+        }
+        self.dirty.nodes |= speakers;
+        self.dirty.speaker |= speakers || peers || secrets;
+        self.dirty.secrets |= secrets;
+    }
+
+    /// What has changed since this was last asked.
+    pub fn delta(&mut self) -> Delta {
+        let dirty = std::mem::take(&mut self.dirty);
+        let mut delta = Delta {
+            speaker: dirty.speaker || dirty.nodes,
+            secrets: dirty.secrets,
+            ..Delta::default()
+        };
+        if dirty.nodes {
+            let nodes = self.nodes();
+            if nodes != self.told_nodes {
+                self.told_nodes.clone_from(&nodes);
+                delta.nodes = Some(nodes);
+            }
+        }
+        if dirty.pools {
+            delta.pools = Some(self.networks());
+        }
+        let names = match dirty.all_services {
+            true => {
+                let known = self.stores.services.iter().map(|(key, _)| key);
+                known.chain(self.served.keys()).cloned().collect()
+            }
+            false => dirty.services,
+        };
+        for name in names {
+            self.renew(&name, &mut delta);
+        }
+        delta
+    }
+
+    fn renew(&mut self, name: &Arc<str>, delta: &mut Delta) {
+        let (service, notes) = self.service(name);
+        let known = self.served.get(name);
+        if known.map(|known| &**known) != service.as_ref() {
+            let service = service.map(Arc::new);
+            match &service {
+                Some(service) => _ = self.served.insert(Arc::clone(name), Arc::clone(service)),
+                None => _ = self.served.remove(name),
+            }
+            delta.services.push((Arc::clone(name), service));
+        }
+        if self.noted.get(name).is_some_and(|known| *known == notes) {
+            return;
+        }
+        let had_notes = match notes.is_empty() {
+            true => self.noted.remove(name).is_some(),
+            false => {
+                self.noted.insert(Arc::clone(name), notes.clone());
+                true
+            }
+        };
+        if had_notes {
+            delta.notes.push((Arc::clone(name), notes));
+        }
+    }
+
+    /// A Service as it is to be served, if it is, and what is to be said of it.
+    fn service(&self, name: &Arc<str>) -> (Option<Service>, Vec<String>) {
+        let Some(record) = self.stores.services.get(name) else {
+            return (None, Vec::new());
+        };
+        let Some(balanced) = &record.balanced else {
+            return (None, Vec::new());
+        };
+        let mut notes = balanced.problems.clone();
+        if self.settings.allowed_ranges.is_empty() && !record.claim.is_ours() {
+            notes.push(not_ours(record.claim, &self.settings.class.class));
+            return (None, notes);
+        }
+        if balanced.vips.is_empty() {
+            notes.push("its status has no address yet: the controller gives it one".to_owned());
+            return (None, notes);
+        }
+        let mut announcement: Option<&Announcement> = None;
+        let mut vips = Vec::new();
+        for &vip in &balanced.vips {
+            match self.announcement_of(vip) {
+                Ok(of_pool) => {
+                    let first = announcement.get_or_insert(of_pool);
+                    if first.announce != of_pool.announce {
+                        notes.push(format!(
+                            "{vip} is of a pool that is announced by {}: it is announced by {} like the others",
+                            of_pool.announce, first.announce
+                        ));
+                    }
+                    vips.push(vip);
+                }
+                Err(why) => notes.push(why),
+            }
+        }
+        let Some(announcement) = announcement else {
+            return (None, notes);
+        };
+        let slices = self.slices_of.get(name).into_iter().flatten();
+        let slices = slices.filter_map(|key| self.stores.slices.get(key));
+        let here = self.here.as_ref();
+        let service = join::service(name, record, vips, announcement, slices, here);
+        (service, notes)
+    }
+
+    /// How an address is announced, or why it is not.
+    fn announcement_of(&self, vip: IpAddr) -> Result<&Announcement, String> {
+        if let Some(owner) = self.node_addresses.get(&vip) {
+            return Err(format!(
+                "{vip} is an address of the node {owner}: it is not served"
+            ));
+        }
+        let allowed = &self.settings.allowed_ranges;
+        if !allowed.is_empty() {
+            let is_allowed = allowed.iter().any(|range| range.contains(vip));
+            return match is_allowed {
+                true => Ok(&BY_BGP),
+                false => Err(format!(
+                    "{vip} is not within the ranges allowed: it is not served"
+                )),
+            };
+        }
+        let mut pools = self.pools.values();
+        let pool = pools.find(|(pool, _)| pool.contains(vip));
+        pool.map(|(_, announcement)| announcement)
+            .ok_or_else(|| format!("{vip} is in no Eip: it is not served"))
+    }
+
+    /// What VIPs are taken from, but for networks that a node is in: it must stay reachable.
+    fn networks(&self) -> BTreeSet<Prefix> {
+        let pools = self.pools.values().flat_map(|(pool, _)| pool.prefixes());
+        let networks = pools.chain(self.settings.allowed_ranges.iter().copied());
+        let has_node = |network: &Prefix| self.node_addresses.keys().any(|a| network.contains(*a));
+        networks.filter(|network| !has_node(network)).collect()
+    }
+
+    fn slices_changed(&mut self, changed: Changed) {
+        for key in changed {
+            let service = self
+                .stores
+                .slices
+                .get(&key)
+                .map(|slice| Arc::clone(&slice.service));
+            if let Some(before) = self.service_of.remove(&key)
+                && service.as_ref() != Some(&before)
+            {
+                if let Some(keys) = self.slices_of.get_mut(&before) {
+                    keys.remove(&key);
+                    if keys.is_empty() {
+                        self.slices_of.remove(&before);
+                    }
+                }
+                self.dirty.services.insert(before);
+            }
+            if let Some(service) = service {
+                let keys = self.slices_of.entry(Arc::clone(&service)).or_default();
+                keys.insert(Arc::clone(&key));
+                self.dirty.services.insert(Arc::clone(&service));
+                self.service_of.insert(key, service);
+            }
+        }
+    }
+
+    fn pools_changed(&mut self) {
+        let pools = self.stores.pools.iter().map(|(name, spec)| {
+            let pool = Pool::of(spec);
+            let announcement = Announcement {
+                announce: pool.announce,
+                bgp: Arc::default(),
+            };
+            (Arc::clone(name), (pool, announcement))
+        });
+        self.pools = pools.collect();
+        self.dirty.pools = true;
+        self.dirty.all_services = true;
+    }
+
+    fn nodes_changed(&mut self) {
+        self.dirty.nodes = true;
+        let own = self.stores.nodes.get(&self.settings.node);
+        let zone = own
+            .and_then(|own| own.labels.get(ZONE))
+            .map(|zone| zone.as_str().into());
+        let here = self.settings.topology_hints.then(|| Here {
+            node: Arc::clone(&self.settings.node),
+            zone,
+        });
+        let nodes = self.stores.nodes.iter();
+        let addresses = nodes.flat_map(|(name, node)| {
+            let addresses = node.addresses.iter();
+            addresses.map(move |&address| (address, Arc::clone(name)))
+        });
+        let addresses: BTreeMap<_, _> = addresses.collect();
+        if here != self.here || addresses != self.node_addresses {
+            self.here = here;
+            self.node_addresses = addresses;
+            self.dirty.all_services = true;
+            self.dirty.pools = true;
+        }
+    }
+
+    fn nodes(&self) -> Vec<Arc<Node>> {
+        let speaker = self.stores.speakers.get(crate::crd::BGP_CONF_NAME);
+        let says = |name: &str| speaker.is_some_and(|speaker| speaker.nodes.contains_key(name));
+        let nodes = self.stores.nodes.iter().map(|(name, record)| {
+            let serves = *name == self.settings.node || says(name);
+            Arc::new(record.node(name, serves))
+        });
+        nodes.collect()
+    }
+}
+
+fn not_ours(claim: Claim, class: &str) -> String {
+    match claim {
+        Claim::OtherClass => format!("its loadBalancerClass is not {class}: it is somebody else's"),
+        _ => format!(
+            "nobody gave it to us: it has neither loadBalancerClass {class} nor the annotation lb.kubesphere.io/v1alpha1"
+        ),
+    }
+}
+
+static BY_BGP: std::sync::LazyLock<Announcement> = std::sync::LazyLock::new(|| Announcement {
+    announce: Announce::Bgp,
+    bgp: Arc::default(),
+});
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,475 @@
+//! Runs the watches, puts what they tell into [`Cluster`], and passes on what changes: the first change at once, and
+//! what has come in meanwhile with the next. Queues are bounded: a watch waits while this is busy, and the API server
+//! keeps what a watch has not read. Nothing is passed on before the cluster is complete.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use k8s_openapi::api::{
+    core::v1::{Node as NodeObject, Secret, Service as ServiceObject},
+    discovery::v1::EndpointSlice,
+};
+use kube::{Api, Client, Resource, core::DeserializeGuard};
+use lb_core::{
+    keys::ClusterKeys,
+    model::{Bgp, Node, Prefix, Service, Unfit},
+};
+use serde::de::DeserializeOwned;
+use tokio::{
+    sync::mpsc,
+    task::JoinSet,
+    time::{MissedTickBehavior, interval},
+};
+
+use super::{
+    cluster::{Cluster, Heard, SecretRecord, Settings, SpeakerRecord, Stores},
+    last_known,
+    store::Event,
+    watch::{Scope, watch},
+};
+use crate::{
+    crd::{BGP_CONF_NAME, BgpConf, BgpPeer, Eip},
+    project::{names::Names, node, service, slice},
+};
+
+/// Name of the Secret with the cluster's key.
+pub const CLUSTER_SECRET: &str = "fairlead-cluster";
+/// Its key.
+pub const CLUSTER_SECRET_KEY: &str = "key";
+
+/// Events of one kind that wait, at most.
+const EVENTS_WAITING_MAX: usize = 256;
+/// Events that are taken before what they change is passed on.
+const BATCH_MAX: usize = 4096;
+/// Time between two looks at what only time changes.
+const TICK: Duration = Duration::from_secs(1);
+/// Least time from one writing of the last known state to the next.
+const WRITE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// What the source needs.
+#[derive(Clone)]
+pub struct Source {
+    /// The API server.
+    pub client: Client,
+    /// Our namespace: its Secrets hold the cluster's key and the peers' passwords.
+    pub namespace: String,
+    /// What to do with what is read.
+    pub settings: Settings,
+    /// Where the last known state is kept; `None`: nowhere.
+    pub state_file: Option<PathBuf>,
+    /// The cluster's key comes from its Secret; otherwise it is known already.
+    pub reads_cluster_key: bool,
+}
+
+impl std::fmt::Debug for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut fields = f.debug_struct("Source");
+        let fields = fields
+            .field("namespace", &self.namespace)
+            .field("settings", &self.settings);
+        fields.finish_non_exhaustive()
+    }
+}
+
+/// Something to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// Let held removals take effect.
+    Accept,
+}
+
+/// What has changed.
+#[derive(Clone, Debug, Default)]
+pub struct Update {
+    /// Services by name; `None`: no longer served.
+    pub services: Vec<(Arc<str>, Option<Arc<Service>>)>,
+    /// What is to be said of Services, by name; nothing: forget what was said.
+    pub notes: Vec<(Arc<str>, Vec<String>)>,
+    /// All nodes.
+    pub nodes: Option<Vec<Arc<Node>>>,
+    /// Networks that VIPs are taken from.
+    pub pools: Option<BTreeSet<Prefix>>,
+    /// The speaker, if there is to be one.
+    pub bgp: Option<Option<Arc<Bgp>>>,
+    /// This node is to be drained, or no longer.
+    pub drains: Option<bool>,
+    /// The cluster's keys.
+    pub keys: Option<ClusterKeys>,
+    /// What somebody should look at, a sentence each.
+    pub alarms: Option<Vec<String>>,
+    /// Every first list is complete; otherwise this is the last known state.
+    pub is_listed: bool,
+    /// When the first of it was heard.
+    pub heard_at: Option<Instant>,
+}
+
+impl Update {
+    fn says_nothing(&self) -> bool {
+        self.services.is_empty()
+            && self.notes.is_empty()
+            && self.nodes.is_none()
+            && self.pools.is_none()
+            && self.bgp.is_none()
+            && self.drains.is_none()
+            && self.keys.is_none()
+            && self.alarms.is_none()
+    }
+}
+
+/// Runs until nobody listens to the updates.
+pub async fn run(source: Source, requests: mpsc::Receiver<Request>, updates: mpsc::Sender<Update>) {
+    let recovered = recovered(&source);
+    let (heard, hears) = mpsc::channel(EVENTS_WAITING_MAX);
+    let mut watches = JoinSet::new();
+    start_watches(&source, &heard, &mut watches);
+    let state = State {
+        cluster: Cluster::new(source.settings.clone(), recovered),
+        source,
+        watches,
+        heard,
+        watched_secrets: BTreeSet::new(),
+        started: Instant::now(),
+        told: Told::default(),
+        written_at: None,
+        is_unwritten: false,
+    };
+    state.run(hears, requests, updates).await;
+}
+
+fn recovered(source: &Source) -> Option<Stores> {
+    let path = source.state_file.as_ref()?;
+    let read = last_known::read(path, &source.settings.node, &last_known::boot_id());
+    read.unwrap_or_else(|error| {
+        tracing::warn!(reason = ?std::error::Error::source(&error).map(ToString::to_string), "{error}");
+        None
+    })
+}
+
+fn start_watches(source: &Source, heard: &mpsc::Sender<Heard>, watches: &mut JoinSet<()>) {
+    let client = || source.client.clone();
+    let scope = Scope {
+        jitter: source.settings.node.to_string(),
+        ..Scope::default()
+    };
+    let settles = Scope {
+        settles: true,
+        ..scope.clone()
+    };
+    let (class, nodes) = (source.settings.class.clone(), source.settings.nodes.clone());
+    let mut names = Names::default();
+    let project = move |object: &ServiceObject| Some(service::service(object, &class, &mut names));
+    start(
+        Api::all(client()),
+        scope.clone(),
+        project,
+        Heard::Service,
+        heard,
+        watches,
+    );
+    let mut names = Names::default();
+    let project = move |object: &EndpointSlice| slice::slice(object, &mut names);
+    start(
+        Api::all(client()),
+        scope.clone(),
+        project,
+        Heard::Slice,
+        heard,
+        watches,
+    );
+    let project = move |object: &NodeObject| Some(node::node(object, &nodes));
+    start(
+        Api::all(client()),
+        scope,
+        project,
+        Heard::Node,
+        heard,
+        watches,
+    );
+    let project = |object: &Eip| Some(object.spec.clone());
+    start(
+        Api::all(client()),
+        settles.clone(),
+        project,
+        Heard::Pool,
+        heard,
+        watches,
+    );
+    let project = |object: &BgpConf| {
+        Some(SpeakerRecord {
+            spec: object.spec.clone(),
+            nodes: object.status.clone().unwrap_or_default().nodes_conf_status,
+        })
+    };
+    start(
+        Api::all(client()),
+        settles.clone(),
+        project,
+        Heard::Speaker,
+        heard,
+        watches,
+    );
+    let project = |object: &BgpPeer| Some(Arc::new(object.spec.clone()));
+    start(
+        Api::all(client()),
+        settles,
+        project,
+        Heard::Peer,
+        heard,
+        watches,
+    );
+}
+
+/// One kind: its watch, and a task that tells which kind it is.
+fn start<K, R, P>(
+    api: Api<DeserializeGuard<K>>,
+    scope: Scope,
+    project: P,
+    kind: fn(Event<R>) -> Heard,
+    heard: &mpsc::Sender<Heard>,
+    watches: &mut JoinSet<()>,
+) where
+    K: Resource<DynamicType = ()>
+        + Clone
+        + std::fmt::Debug
+        + DeserializeOwned
+        + Send
+        + Sync
+        + 'static,
+    R: Send + 'static,
+    P: FnMut(&K) -> Option<R> + Send + 'static,
+{
+    let (events, mut told) = mpsc::channel(EVENTS_WAITING_MAX);
+    watches.spawn(watch(api, scope, project, events));
+    let heard = heard.clone();
+    watches.spawn(async move {
+        while let Some(event) = told.recv().await {
+            if heard.send(kind(event)).await.is_err() {
+                return;
+            }
+        }
+    });
+}
+
+/// What was passed on last.
+#[derive(Default)]
+struct Told {
+    drains: bool,
+    keys: Option<ClusterKeys>,
+    alarms: Vec<String>,
+    bgp: Option<Arc<Bgp>>,
+    is_listed: bool,
+    anything: bool,
+}
+
+struct State {
+    source: Source,
+    cluster: Cluster,
+    watches: JoinSet<()>,
+    heard: mpsc::Sender<Heard>,
+    watched_secrets: BTreeSet<String>,
+    started: Instant,
+    told: Told,
+    written_at: Option<Instant>,
+    is_unwritten: bool,
+}
+
+impl State {
+    async fn run(
+        mut self,
+        mut hears: mpsc::Receiver<Heard>,
+        mut requests: mpsc::Receiver<Request>,
+        updates: mpsc::Sender<Update>,
+    ) {
+        self.watch_secrets();
+        self.take(Heard::Secret(Event::Listed {
+            version: 0,
+            items: self.cluster.stores().secrets.items().cloned().collect(),
+        }));
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let mut heard_at = None;
+            tokio::select! {
+                heard = hears.recv() => {
+                    let Some(heard) = heard else { return };
+                    heard_at = Some(Instant::now());
+                    self.take(heard);
+                    for _ in 1..BATCH_MAX {
+                        match hears.try_recv() {
+                            Ok(heard) => self.take(heard),
+                            Err(_) => break,
+                        }
+                    }
+                }
+                Some(Request::Accept) = requests.recv() => {
+                    self.cluster.release(self.started.elapsed(), true);
+                }
+                _ = ticks.tick() => {
+                    self.cluster.release(self.started.elapsed(), false);
+                    self.write_if_due().await;
+                }
+                () = updates.closed() => return,
+            }
+            if let Some(update) = self.update(heard_at) {
+                self.is_unwritten = true;
+                if updates.send(update).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, heard: Heard) {
+        self.cluster.take(heard, self.started.elapsed());
+    }
+
+    /// What is to be passed on, if anything.
+    fn update(&mut self, heard_at: Option<Instant>) -> Option<Update> {
+        if !self.cluster.is_complete(self.started.elapsed()) {
+            return None;
+        }
+        let keys = self.keys();
+        if self.source.reads_cluster_key && keys.is_none() && self.told.keys.is_none() {
+            return None;
+        }
+        let delta = self.cluster.delta();
+        if delta.speaker {
+            self.watch_secrets();
+        }
+        let drains = self.drains();
+        let alarms = self.cluster.stores().alarms();
+        let mut update = Update {
+            services: delta.services,
+            notes: delta.notes,
+            nodes: delta.nodes,
+            pools: delta.pools,
+            is_listed: self.cluster.stores().are_listed(),
+            heard_at,
+            ..Update::default()
+        };
+        if drains != self.told.drains {
+            self.told.drains = drains;
+            update.drains = Some(drains);
+        }
+        if keys.is_some() && keys != self.told.keys {
+            self.told.keys = keys;
+            update.keys = keys;
+        }
+        if alarms != self.told.alarms {
+            self.told.alarms.clone_from(&alarms);
+            update.alarms = Some(alarms);
+        }
+        if delta.speaker || !self.told.anything {
+            let bgp = self.bgp();
+            if bgp != self.told.bgp || !self.told.anything {
+                self.told.bgp.clone_from(&bgp);
+                update.bgp = Some(bgp);
+            }
+        }
+        let is_first = !std::mem::replace(&mut self.told.anything, true);
+        let was_listed = std::mem::replace(&mut self.told.is_listed, update.is_listed);
+        let is_news = is_first || was_listed != update.is_listed || !update.says_nothing();
+        is_news.then_some(update)
+    }
+
+    fn drains(&self) -> bool {
+        let own = self.cluster.stores().nodes.get(&self.source.settings.node);
+        let unfit = own.and_then(|own| own.unfit);
+        unfit.map(Unfit::from) == Some(Unfit::Draining)
+    }
+
+    fn keys(&self) -> Option<ClusterKeys> {
+        let key = format!("{}/{CLUSTER_SECRET}", self.source.namespace);
+        let secret = self.cluster.stores().secrets.get(&key)?;
+        let secret = secret.0.get(CLUSTER_SECRET_KEY)?;
+        ClusterKeys::from_secret(secret).ok()
+    }
+
+    /// Nobody speaks before objects say how.
+    fn bgp(&self) -> Option<Arc<Bgp>> {
+        let _speaker = self.cluster.stores().speakers.get(BGP_CONF_NAME)?;
+        None
+    }
+
+    /// Watches each Secret that is named somewhere.
+    fn watch_secrets(&mut self) {
+        let mut wanted = BTreeSet::new();
+        if self.source.reads_cluster_key {
+            wanted.insert(CLUSTER_SECRET.to_owned());
+        }
+        for name in wanted {
+            if self.watched_secrets.insert(name.clone()) {
+                self.watch_secret(&name);
+            }
+        }
+    }
+
+    /// Lists of one Secret are told as what became of it: others are watched beside.
+    fn watch_secret(&mut self, name: &str) {
+        let api = Api::namespaced(self.source.client.clone(), &self.source.namespace);
+        let scope = Scope {
+            fields: Some(format!("metadata.name={name}")),
+            jitter: format!("{}/{name}", self.source.settings.node),
+            ..Scope::default()
+        };
+        let project = |object: &Secret| {
+            let values = object.data.iter().flatten();
+            let values = values.map(|(name, value)| (name.clone(), value.0.clone()));
+            Some(SecretRecord(values.collect::<BTreeMap<_, _>>()))
+        };
+        let (events, mut told) = mpsc::channel(EVENTS_WAITING_MAX);
+        self.watches.spawn(watch(api, scope, project, events));
+        let key: Arc<str> = format!("{}/{name}", self.source.namespace).into();
+        let heard = self.heard.clone();
+        self.watches.spawn(async move {
+            while let Some(event) = told.recv().await {
+                let event = match event {
+                    Event::Listed { mut items, .. } => match items.pop() {
+                        Some(item) => Event::Applied(item),
+                        None => Event::Deleted(Arc::clone(&key)),
+                    },
+                    Event::NotServed => continue,
+                    other => other,
+                };
+                if heard.send(Heard::Secret(event)).await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+
+    /// Writes the last known state where it changed, in a thread that may block.
+    async fn write_if_due(&mut self) {
+        let is_due = self
+            .written_at
+            .is_none_or(|at| at.elapsed() >= WRITE_INTERVAL);
+        let Some(path) = self
+            .source
+            .state_file
+            .clone()
+            .filter(|_| is_due && self.is_unwritten)
+        else {
+            return;
+        };
+        if !self.cluster.stores().are_listed() {
+            return;
+        }
+        self.written_at = Some(Instant::now());
+        self.is_unwritten = false;
+        let Ok(text) = last_known::text(self.cluster.stores(), &last_known::boot_id()) else {
+            return;
+        };
+        let written = tokio::task::spawn_blocking(move || last_known::write(&path, &text));
+        if let Ok(Err(error)) = written.await {
+            let reason = std::error::Error::source(&error).map(ToString::to_string);
+            tracing::warn!(
+                ?reason,
+                "{error}: an agent that starts while the API server is away will know nothing"
+            );
+        }
+    }
+}
