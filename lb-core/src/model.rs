@@ -3,6 +3,7 @@
 //! host byte order; only the image turns them around.
 
 mod bgp;
+mod community;
 mod prefix;
 
 use std::{
@@ -18,6 +19,7 @@ pub use bgp::{
     GracefulRestart, HOLD_TIME_DEFAULT, NextHopMode, NodeBgp, Peer, RESTART_TIME_DEFAULT, Remote,
     RouteSettings, SEND_MAX_DEFAULT, Selector, ServiceBgp, Transport,
 };
+pub use community::Community;
 pub use prefix::Prefix;
 
 /// Transport protocol of a service port.
@@ -95,6 +97,8 @@ pub enum Unfit {
     NotReady,
     /// No agent on it says that it delivers.
     NotServing,
+    /// It is not in the rack whose AS number this node has.
+    OtherRack,
 }
 
 impl Unfit {
@@ -120,6 +124,7 @@ impl fmt::Display for Unfit {
             Self::Draining => "it is being drained",
             Self::NotReady => "it is not ready",
             Self::NotServing => "no agent on it says that it delivers",
+            Self::OtherRack => "it is in another rack",
         })
     }
 }

@@ -54,7 +54,7 @@ pub struct BgpConfSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub router_id: Option<String>,
-    /// TCP port to listen on; 0 is 179, -1 is none. Not given: 17900, beside a CNI's speaker.
+    /// TCP port to listen on. Not given, or 0: 179, where a CNI may listen already. OpenELB's manuals say 17900.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub listen_port: Option<i64>,
     /// Ignored: nodes listen on all addresses, and drop whoever is no peer.
@@ -69,7 +69,7 @@ pub struct BgpConfSpec {
     /// How agents' restarts are made invisible to routers; what a peer says wins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub graceful_restart: Option<GracefulRestart>,
-    /// Name of a ConfigMap whose key gobgp.conf has a policy as GoBGP writes it.
+    /// Ignored in this version: name of a ConfigMap with a policy as GoBGP writes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<String>,
     /// Old spelling of routerId (v1alpha1).

@@ -86,7 +86,7 @@ pub struct BgpPeerSpec {
     /// The Secret with the session's password (TCP MD5), in the namespace of the agents.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password_secret: Option<SecretKey>,
-    /// Bidirectional Forwarding Detection (RFC 5880) beside the session.
+    /// Ignored in this version: Bidirectional Forwarding Detection (RFC 5880) beside the session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bfd: Option<Bfd>,
     /// Old spelling of conf (v1alpha1).
@@ -187,10 +187,10 @@ pub struct Timers {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TimersConfig {
-    /// Longest time between attempts to dial.
+    /// Longest time between attempts to dial. Not given, or 0: 120.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connect_retry: Option<String>,
-    /// Hold time to propose: 0, or from 3 to 65535.
+    /// Hold time to propose, from 3 to 65535. Not given, or 0: 9.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold_time: Option<String>,
     /// Ignored: a third of the negotiated hold time.
@@ -243,7 +243,7 @@ pub struct AfiSafiConfig {
     /// The family.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub family: Option<Family>,
-    /// Whether it is offered. Not given: it is not, as in GoBGP.
+    /// Whether it is offered. Not given: it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enabled: Option<bool>,
 }

@@ -10,13 +10,13 @@ pub struct GracefulRestart {
     /// Whether routers keep our routes while an agent restarts. Not given: they do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enabled: Option<bool>,
-    /// Seconds for which they keep them, up to 4095.
+    /// Seconds for which they keep them, up to 4095. Not given, or 0: 120.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restart_time: Option<i64>,
     /// Whether they keep them longer, as a last resort (RFC 9494).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub longlived_enabled: Option<bool>,
-    /// Seconds for which they keep them as a last resort.
+    /// Seconds for which they keep them as a last resort. Not given, or 0: 3600.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stale_routes_time: Option<i64>,
     /// Ignored: nothing is learnt from routers, so there is nothing to help with.

@@ -3,6 +3,7 @@
 //! records in, records and model out; what an object says that cannot be honoured becomes a sentence in its
 //! record, never an error that stops the rest.
 
+pub mod bgp;
 pub mod claim;
 pub mod hints;
 pub mod join;

@@ -1,30 +1,14 @@
-//! What routes say: the same words at a peer and at a Service. Communities are written as everywhere: `65000:100`,
-//! the names of the well-known ones, `65000:1:2` for large ones, `rt:` and `soo:` for extended ones (RFC 1997,
-//! 8092, 4360, 5668).
+//! What routes say: the same words at a peer and at a Service.
 
-use std::{
-    collections::BTreeSet,
-    net::{IpAddr, Ipv4Addr},
-};
+use std::{collections::BTreeSet, net::IpAddr};
 
 use serde_saphyr::Spanned;
 
 use super::super::schema;
 use crate::{
     config::error::Problem,
-    model::{Prefix, Remote, RouteSettings, ServiceBgp},
+    model::{Community, Prefix, Remote, RouteSettings, ServiceBgp},
 };
-
-/// Well-known communities (IANA, BGP Well-known Communities).
-const WELL_KNOWN: [(&str, u32); 7] = [
-    ("graceful-shutdown", 0xffff_0000),
-    ("accept-own", 0xffff_0001),
-    ("no-llgr", 0xffff_0007),
-    ("blackhole", 0xffff_029a),
-    ("no-export", 0xffff_ff01),
-    ("no-advertise", 0xffff_ff02),
-    ("no-export-subconfed", 0xffff_ff03),
-];
 
 /// Communities of one kind that fit a message beside the others.
 const COMMUNITIES_MAX: usize = 50;
@@ -71,18 +55,23 @@ pub(super) fn settings(
     let extended = "write rt:65000:100 or soo:10.0.0.1:5";
     let (bits, bits_v6) = (&words.aggregation_length, &words.aggregation_length_v6);
     RouteSettings {
-        communities: reader.set(&words.communities, "communities", standard, community),
+        communities: reader.set(
+            &words.communities,
+            "communities",
+            standard,
+            Community::standard,
+        ),
         large_communities: reader.set(
             &words.large_communities,
             "largeCommunities",
             large,
-            large_community,
+            Community::large,
         ),
         extended_communities: reader.set(
             &words.extended_communities,
             "extendedCommunities",
             extended,
-            extended_community,
+            Community::extended,
         ),
         link_bandwidth_mbps: reader.number(
             words.link_bandwidth_mbps.as_ref(),
@@ -146,39 +135,4 @@ impl Reader<'_> {
         }
         Some(number.value)
     }
-}
-
-fn community(text: &str) -> Option<u32> {
-    if let Some((_, value)) = WELL_KNOWN.iter().find(|(name, _)| *name == text) {
-        return Some(*value);
-    }
-    let (asn, value) = text.split_once(':')?;
-    let (asn, value): (u16, u16) = (asn.parse().ok()?, value.parse().ok()?);
-    Some(u32::from(asn) << 16 | u32::from(value))
-}
-
-fn large_community(text: &str) -> Option<[u32; 3]> {
-    let numbers: Option<Vec<u32>> = text.split(':').map(|part| part.parse().ok()).collect();
-    numbers?.try_into().ok()
-}
-
-/// Route targets and origins with an AS number of two or four octets, or an address, in front (RFC 4360, 5668).
-fn extended_community(text: &str) -> Option<[u8; 8]> {
-    let (kind, rest) = text.split_once(':')?;
-    let subtype = match kind {
-        "rt" => 2,
-        "soo" => 3,
-        _ => return None,
-    };
-    let (front, value) = rest.rsplit_once(':')?;
-    if let Ok(asn) = front.parse::<u16>() {
-        let ([a, b], [c, d, e, f]) = (asn.to_be_bytes(), value.parse::<u32>().ok()?.to_be_bytes());
-        return Some([0, subtype, a, b, c, d, e, f]);
-    }
-    let [e, f] = value.parse::<u16>().ok()?.to_be_bytes();
-    let (kind, [a, b, c, d]) = match front.parse::<Ipv4Addr>() {
-        Ok(address) => (1, address.octets()),
-        Err(_) => (2, front.parse::<u32>().ok()?.to_be_bytes()),
-    };
-    Some([kind, subtype, a, b, c, d, e, f])
 }
