@@ -13,7 +13,7 @@ use std::{
 
 use lb_common::{counter::ServiceCounters, verdict::Verdict};
 use lb_core::{
-    desired::{EndpointReason, PortPlan, ServicePlan, VipPlan, VipReason},
+    desired::{EndpointReason, PortPlan, ServicePlan, VipReason},
     model::{Announce, Node, ServicePort},
     probes::Probe,
     snapshot::{Link, PortFeedback},
@@ -179,7 +179,7 @@ fn announced_to(view: &View, vip: IpAddr) -> Vec<String> {
     }
     let plan = view.desired.vips.get(&vip);
     let slots = view.desired.owned.get(&vip);
-    let slots = slots.filter(|_| plan.is_some_and(VipPlan::is_announced));
+    let slots = slots.filter(|_| plan.is_some_and(|plan| plan.is_announced()));
     let is_answered_on = |link: &&Link| slots.is_some_and(|slots| slots >> link.slot & 1 != 0);
     let links = view.snapshot.links.iter().filter(is_answered_on);
     links.map(|link| link.name.to_string()).collect()

@@ -4,12 +4,7 @@
 
 pub mod kernel;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    mem,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeSet, mem, sync::Arc, time::Duration};
 
 use lb_common::{
     counter::ServiceCounters,
@@ -20,6 +15,7 @@ use lb_core::{
     DesiredState,
     image::{ImageOutcome, Placements, Unplaced, image},
     model::ServicePort,
+    ord_map::OrdMap,
     snapshot::{Link, Neighbours, PortFeedback, Takeover},
 };
 use lb_datapath::Attached;
@@ -82,7 +78,8 @@ pub struct Executor<M> {
     image: Image,
     placements: Placements,
     attached: Vec<(u8, u32)>,
-    applied: BTreeMap<ServicePort, u64>,
+    /// What was reported last.
+    feedback: OrdMap<ServicePort, PortFeedback>,
     unplaced: BTreeSet<Unplaced>,
     takeover: Option<Takeover>,
 }
@@ -115,7 +112,7 @@ impl<M: Maps> Executor<M> {
             maps,
             placements: Placements::default(),
             attached: Vec::new(),
-            applied: BTreeMap::new(),
+            feedback: OrdMap::default(),
             unplaced: BTreeSet::new(),
             takeover: None,
         }
@@ -137,10 +134,7 @@ impl<M: Maps> Executor<M> {
             Ok(ports) => (ports, Ok(())),
             Err(error) => (self.still_there(desired, &error), Err(error)),
         };
-        self.applied = ports
-            .iter()
-            .filter_map(|(&port, feedback)| Some((port, generation(feedback)?)))
-            .collect();
+        self.feedback.clone_from(&ports);
         (
             Applied {
                 generation: desired.generation,
@@ -158,9 +152,10 @@ impl<M: Maps> Executor<M> {
         let active = self.maps.active_flows();
         let id = |port: &ServicePort| self.placements.id(*port).map(usize::from);
         let ids: Vec<_> = self
-            .applied
-            .keys()
-            .filter_map(|port| Some((*port, id(port)?)))
+            .feedback
+            .iter()
+            .filter(|(_, feedback)| generation(feedback).is_some())
+            .filter_map(|(port, _)| Some((*port, id(port)?)))
             .collect();
         let services = ids
             .iter()
@@ -189,7 +184,7 @@ impl<M: Maps> Executor<M> {
         &mut self,
         desired: &DesiredState,
         neighbours: &Neighbours,
-    ) -> Result<BTreeMap<ServicePort, PortFeedback>, Error<M::Error>> {
+    ) -> Result<OrdMap<ServicePort, PortFeedback>, Error<M::Error>> {
         let outcome = image(
             desired,
             neighbours,
@@ -214,7 +209,7 @@ impl<M: Maps> Executor<M> {
             "maps written"
         );
         self.image.apply(&outcome.writes);
-        let ports = outcome.feedback(desired);
+        let ports = outcome.feedback();
         self.placements = outcome.placements;
         Ok(ports)
     }
@@ -263,10 +258,10 @@ impl<M: Maps> Executor<M> {
         &self,
         desired: &DesiredState,
         error: &Error<M::Error>,
-    ) -> BTreeMap<ServicePort, PortFeedback> {
+    ) -> OrdMap<ServicePort, PortFeedback> {
         let reason = chain(error);
-        let feedback = |port, planned| match self.applied.get(&port) {
-            Some(&generation) if generation >= planned => PortFeedback::Applied { generation },
+        let feedback = |port, planned| match self.feedback.get(&port).and_then(generation) {
+            Some(generation) if generation >= planned => PortFeedback::Applied { generation },
             _ => PortFeedback::Failed {
                 reason: reason.clone(),
             },

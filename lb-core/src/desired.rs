@@ -15,14 +15,17 @@ use crate::{
         Dataplane, Node, Peer, Prefix, Protocol, Remote, RouteSettings, Service, ServicePort,
         TrafficPolicy,
     },
+    ord_map::OrdMap,
     probes::Probe,
     snapshot::{DatapathFacts, Link, Takeover},
     table::Rows,
 };
 
 pub use crate::plan::{
-    announce::{DrainPlan, Leaving, VipPlan, VipReason, Withdrawal},
+    Memo,
+    announce::{VipPlan, VipReason},
     routes::{NotTold, not_told},
+    withdraw::{DrainPlan, Leaving, Withdrawal},
 };
 
 /// Everything that this node shall do.
@@ -33,9 +36,12 @@ pub struct DesiredState {
     /// Nodes, links, keys; `None` only before the first plan.
     pub cluster: Option<Arc<ClusterPlan>>,
     /// Services by name; an unchanged one is the same `Arc` as in the state before.
-    pub services: BTreeMap<Arc<str>, Arc<ServicePlan>>,
+    pub services: OrdMap<Arc<str>, Arc<ServicePlan>>,
     /// Every VIP of `services`: whether it is announced, and why.
-    pub vips: BTreeMap<IpAddr, VipPlan>,
+    pub vips: OrdMap<IpAddr, Arc<VipPlan>>,
+    /// What the data path shall hold of each VIP: its service ports by the names of their Services; of one that leaves, as
+    /// they were last.
+    pub by_vip: OrdMap<IpAddr, Arc<[Arc<PortPlan>]>>,
     /// VIPs that are no more, but whose data path entries stay until the routers have forgotten them.
     pub leaving: BTreeMap<IpAddr, Leaving>,
     /// The speaker, if there is to be one.
@@ -55,13 +61,14 @@ pub struct DesiredState {
     pub drain: Option<DrainPlan>,
     /// When to plan again even if nothing happens.
     pub replan_at: Option<Duration>,
+    /// What this was planned from, so that the next plan skips what is the same.
+    pub memo: Memo,
 }
 
 impl DesiredState {
-    /// Every service port that the data path shall hold, by Service, those of leaving VIPs last.
+    /// Every service port that the data path shall hold, by VIP.
     pub fn ports(&self) -> impl Iterator<Item = &Arc<PortPlan>> {
-        let live = self.services.values().flat_map(|service| &service.ports);
-        live.chain(self.leaving.values().flat_map(|leaving| &leaving.ports))
+        self.by_vip.values().flat_map(|ports| ports.iter())
     }
 
     /// Whether the routers have forgotten this node, and its flows are over or were waited for long enough, after

@@ -47,7 +47,7 @@ pub struct Snapshot {
     /// What the data path is.
     pub datapath: DatapathFacts,
     /// What the data path said of each service port, last.
-    pub applied: BTreeMap<ServicePort, PortFeedback>,
+    pub applied: OrdMap<ServicePort, PortFeedback>,
     /// How the data path came to this agent; `None` until it was written once.
     pub takeover: Option<Takeover>,
     /// What the BGP speaker said, last.
@@ -75,7 +75,7 @@ impl Snapshot {
             neighbours: Neighbours::default(),
             down: BTreeSet::new(),
             datapath,
-            applied: BTreeMap::new(),
+            applied: OrdMap::default(),
             takeover: None,
             routes: RouteFacts::default(),
             drain: None,
@@ -231,9 +231,9 @@ pub enum Takeover {
 /// What became of a service port in the data path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PortFeedback {
-    /// It is as a state of this generation planned it.
+    /// It is there as planned.
     Applied {
-        /// [`crate::DesiredState::generation`] of the state that was applied.
+        /// [`crate::desired::PortPlan::generation`] of the plan that was applied, or a later one.
         generation: u64,
     },
     /// It is not there.

@@ -220,7 +220,7 @@ fn untold(view: &View, peer: &Peer, name: &str, planned: &PeerRoutes) -> Vec<Rou
         reason: Some(reason),
     };
     let mut rows = Vec::new();
-    for (&vip, plan) in &view.desired.vips {
+    for (&vip, plan) in view.desired.vips.iter() {
         if planned.contains_key(&Prefix::host(vip)) {
             continue;
         }

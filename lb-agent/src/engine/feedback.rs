@@ -4,7 +4,7 @@
 //! Cease/Administrative Shutdown (RFC 4486) and returns.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     net::IpAddr,
     sync::Arc,
     time::{Duration, SystemTime},
@@ -13,6 +13,7 @@ use std::{
 use lb_bgp::{HeldBack, Negotiated, PerFamily, State};
 use lb_core::{
     model::{Remote, ServicePort},
+    ord_map::OrdMap,
     snapshot::{PortFeedback, Takeover},
 };
 use tokio::sync::mpsc;
@@ -48,7 +49,7 @@ pub struct Applied {
     /// Its generation.
     pub generation: u64,
     /// Every service port of it.
-    pub ports: BTreeMap<ServicePort, PortFeedback>,
+    pub ports: OrdMap<ServicePort, PortFeedback>,
     /// How the data path came to this agent; `None` before the first good write.
     pub takeover: Option<Takeover>,
 }

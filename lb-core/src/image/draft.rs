@@ -13,12 +13,16 @@ use lb_common::{
 
 /// Words of a page: 4 KiB.
 const PAGE_WORDS: usize = 512;
+/// Pages of a book: a map of 100 MB has 98 of them.
+const BOOK_PAGES: usize = 256;
 
 type Page = Box<[u64; PAGE_WORDS]>;
+type Book = Vec<Option<Page>>;
 
 pub(super) struct Draft<'a> {
     image: &'a Image,
-    pages: [Vec<Option<Page>>; MapId::ALL.len()],
+    /// Pages that were changed; a book without any is empty.
+    books: [Vec<Book>; MapId::ALL.len()],
     added: BTreeSet<TrieRange>,
     removed: BTreeSet<TrieRange>,
     writes: Vec<MapWrite>,
@@ -26,10 +30,10 @@ pub(super) struct Draft<'a> {
 
 impl<'a> Draft<'a> {
     pub(super) fn new(image: &'a Image) -> Self {
-        let pages = MapId::ALL.map(|map| vec![None; image.words(map).len().div_ceil(PAGE_WORDS)]);
+        let books = |map| image.words(map).len().div_ceil(PAGE_WORDS * BOOK_PAGES);
         Self {
             image,
-            pages,
+            books: MapId::ALL.map(|map| vec![Book::new(); books(map)]),
             added: BTreeSet::new(),
             removed: BTreeSet::new(),
             writes: Vec::new(),
@@ -45,9 +49,11 @@ impl<'a> Draft<'a> {
     }
 
     pub(super) fn word(&self, map: MapId, at: usize) -> u64 {
-        match &self.pages[map as usize][at / PAGE_WORDS] {
-            Some(page) => page[at % PAGE_WORDS],
-            None => self.image.words(map)[at],
+        let page = at / PAGE_WORDS;
+        let book = &self.books[map as usize][page / BOOK_PAGES];
+        match book.get(page % BOOK_PAGES) {
+            Some(Some(page)) => page[at % PAGE_WORDS],
+            _ => self.image.words(map)[at],
         }
     }
 
@@ -155,7 +161,11 @@ impl<'a> Draft<'a> {
 
     fn page(&mut self, map: MapId, page: usize) -> &mut Page {
         let image = self.image.words(map);
-        self.pages[map as usize][page].get_or_insert_with(|| {
+        let book = &mut self.books[map as usize][page / BOOK_PAGES];
+        if book.is_empty() {
+            book.resize(BOOK_PAGES, None);
+        }
+        book[page % BOOK_PAGES].get_or_insert_with(|| {
             let start = page * PAGE_WORDS;
             let end = image.len().min(start + PAGE_WORDS);
             let mut copy = Box::new([0; PAGE_WORDS]);

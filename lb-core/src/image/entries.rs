@@ -12,8 +12,9 @@ use super::{
     NoRoom, Unplaced,
     draft::Draft,
     encode,
-    placement::{Entry, Placements, Wanted},
+    placement::{Entry, Placements},
     ports::Change,
+    wanted::Wanted,
 };
 
 const MAP: MapId = MapId::Services;
@@ -55,14 +56,16 @@ pub(super) fn publish(
     take_away(draft, seed, placements, change);
 }
 
-/// What is placed and not wanted: one walk along both, which have one order.
+/// What is placed and not wanted. The entry of a VIP goes before its ports: nobody may find it without them.
 fn unwanted(wanted: &Wanted<'_>, placements: &Placements) -> Vec<Entry> {
-    let mut wanted = wanted.entries().peekable();
-    let mut is_wanted = |entry: &Entry| {
-        while wanted.next_if(|next| next < entry).is_some() {}
-        wanted.peek() == Some(entry)
+    let is_wanted = |entry: &Entry| match entry {
+        Entry::Vip(vip) => wanted.vips.contains(vip),
+        Entry::Port(port) => wanted.ports.contains_key(port),
     };
-    let placed = placements.by_entry.keys().copied();
+    let placed = wanted
+        .touched
+        .iter()
+        .flat_map(|vip| placements.of_vip(*vip));
     placed.filter(|entry| !is_wanted(entry)).collect()
 }
 

@@ -17,8 +17,9 @@ mod recover;
 mod sources;
 mod tags;
 mod view;
+mod wanted;
 
-use std::{collections::BTreeMap, fmt, net::IpAddr};
+use std::{collections::BTreeMap, fmt, net::IpAddr, sync::Arc};
 
 use lb_common::{
     config::Config,
@@ -34,10 +35,11 @@ use crate::{
     DesiredState,
     desired::ClusterPlan,
     model::ServicePort,
+    ord_map::OrdMap,
     snapshot::{Neighbours, PortFeedback},
 };
 use draft::Draft;
-use placement::Wanted;
+use wanted::{Seen, Wanted};
 
 /// Walks over an arena that is full, where each makes room for the next. Far more than were ever seen; what is left
 /// then waits for the next call.
@@ -57,16 +59,8 @@ pub struct ImageOutcome {
 impl ImageOutcome {
     /// What the data path is to report once the writes are carried out: the facts of the announcement gate.
     #[must_use]
-    pub fn feedback(&self, desired: &DesiredState) -> BTreeMap<ServicePort, PortFeedback> {
-        let generation = desired.generation;
-        let feedback = |port| match self.unplaced.get(&Unplaced::Port(port)) {
-            None => PortFeedback::Applied { generation },
-            Some(reason) => PortFeedback::Failed {
-                reason: reason.to_string(),
-            },
-        };
-        let ports = desired.ports().map(|plan| plan.port);
-        ports.map(|port| (port, feedback(port))).collect()
+    pub fn feedback(&self) -> OrdMap<ServicePort, PortFeedback> {
+        self.placements.feedback.clone()
     }
 }
 
@@ -132,8 +126,9 @@ impl fmt::Display for NoRoom {
 
 /// The writes that bring `image` to `desired`, given the ways to the other nodes.
 ///
-/// Pure. `placements` saves work if it is what the previous call for this image returned; the default makes
-/// the call recover them, with the same result up to which free places are taken.
+/// Pure. `placements` saves work if it is what the previous call for this image returned: what that call saw as it is
+/// now is not looked at. The default makes the call recover them and look at everything, with the same result up to which
+/// free places are taken.
 #[must_use]
 pub fn image(
     desired: &DesiredState,
@@ -142,7 +137,7 @@ pub fn image(
     placements: Placements,
 ) -> ImageOutcome {
     let mut draft = Draft::new(image);
-    let Some(cluster) = desired.cluster.as_deref() else {
+    let Some(cluster) = &desired.cluster else {
         return ImageOutcome {
             writes: Vec::new(),
             unplaced: BTreeMap::new(),
@@ -150,19 +145,29 @@ pub fn image(
         };
     };
     let mut placements = start(&mut draft, cluster, placements);
-    let wanted = Wanted::new(desired, cluster);
+    let seen = std::mem::take(&mut placements.seen);
+    let seed = cluster.keys.seed[0];
+    let steps = Steps {
+        machine: (!seen.has_machine(cluster, neighbours))
+            .then(|| machine::Machine::new(cluster, neighbours)),
+        filters: filters::Filters::of(seed, &mut placements.tallies, &seen, desired),
+        wanted: Wanted::new(desired, cluster, &seen, &placements),
+        homeless: seen.homeless(),
+    };
     let mut unplaced = BTreeMap::new();
     let mut is_last = false;
     // What one walk gives back, the next may hand out: until one writes nothing, and then once more as the last.
     for _ in 0..WALKS_MAX {
         let before = draft.write_count();
-        unplaced = pass(&mut draft, &wanted, neighbours, &mut placements, is_last);
+        unplaced = steps.pass(&mut draft, &mut placements, is_last);
         let is_settled = draft.write_count() == before;
         if unplaced.is_empty() || is_settled && is_last {
             break;
         }
         is_last |= is_settled;
     }
+    report(&mut placements, &steps.wanted, &seen, &unplaced);
+    placements.seen = Seen::of(desired, neighbours, unplaced.clone());
     ImageOutcome {
         writes: draft.finish(),
         unplaced,
@@ -172,7 +177,7 @@ pub fn image(
 
 /// Brings the image into a state that can be changed in place: of this version and this seed, all of it
 /// accounted for.
-fn start(draft: &mut Draft<'_>, cluster: &ClusterPlan, placements: Placements) -> Placements {
+fn start(draft: &mut Draft<'_>, cluster: &Arc<ClusterPlan>, placements: Placements) -> Placements {
     let config: Config = draft.element(lb_common::abi::MapId::Config, 0);
     if !machine::speaks_the_same(&config, cluster) {
         recover::erase(draft);
@@ -184,35 +189,94 @@ fn start(draft: &mut Draft<'_>, cluster: &ClusterPlan, placements: Placements) -
     recover::adopt(draft)
 }
 
-/// One walk up (what is new) and down (what is no more). Says what did not fit.
-fn pass(
-    draft: &mut Draft<'_>,
-    wanted: &Wanted<'_>,
-    neighbours: &Neighbours,
+/// What one walk goes through.
+struct Steps<'a> {
+    /// `None`: all of it is there.
+    machine: Option<machine::Machine>,
+    filters: filters::Filters,
+    wanted: Wanted<'a>,
+    /// Nodes that are not recognised, should the machine be there.
+    homeless: BTreeMap<Unplaced, NoRoom>,
+}
+
+impl Steps<'_> {
+    /// One walk up (what is new) and down (what is no more). Says what did not fit.
+    fn pass(
+        &self,
+        draft: &mut Draft<'_>,
+        placements: &mut Placements,
+        is_last: bool,
+    ) -> BTreeMap<Unplaced, NoRoom> {
+        let Self {
+            machine,
+            filters,
+            wanted,
+            homeless,
+        } = self;
+        let mut unplaced = BTreeMap::new();
+        match machine {
+            Some(machine) => machine.raise(draft, &mut unplaced),
+            None => unplaced.clone_from(homeless),
+        }
+        filters.raise(draft);
+        let mut change = ports::Change::default();
+        ports::prepare(draft, wanted, placements, &mut change, &mut unplaced);
+        ports::mark_vips(
+            draft,
+            wanted,
+            placements,
+            &mut change,
+            &mut unplaced,
+            is_last,
+        );
+        entries::publish(draft, wanted, placements, &mut change, &mut unplaced);
+        owned::write(draft, wanted, placements, &unplaced);
+        let gives_nodes_back = machine
+            .as_ref()
+            .is_some_and(|machine| machine.gives_back(draft));
+        ports::give_back(draft, placements, change, gives_nodes_back);
+        if let Some(machine) = machine {
+            machine.lower(draft);
+        }
+        filters.lower(draft);
+        unplaced
+    }
+}
+
+/// Brings the facts of the announcement gate to what the image now holds.
+fn report(
     placements: &mut Placements,
-    is_last: bool,
-) -> BTreeMap<Unplaced, NoRoom> {
-    let mut unplaced = BTreeMap::new();
-    let machine = machine::Machine::new(wanted.cluster, neighbours);
-    let filters = filters::Filters::of(wanted);
-    machine.raise(draft, &mut unplaced);
-    filters.raise(draft);
-    let mut change = ports::Change::default();
-    ports::prepare(draft, wanted, placements, &mut change, &mut unplaced);
-    ports::mark_vips(
-        draft,
-        wanted,
-        placements,
-        &mut change,
-        &mut unplaced,
-        is_last,
-    );
-    entries::publish(draft, wanted, placements, &mut change, &mut unplaced);
-    owned::write(draft, wanted, placements, &unplaced);
-    ports::give_back(draft, placements, change, machine.gives_back(draft));
-    machine.lower(draft);
-    filters.lower(draft);
-    unplaced
+    wanted: &Wanted<'_>,
+    seen: &Seen,
+    unplaced: &BTreeMap<Unplaced, NoRoom>,
+) {
+    let feedback = &mut placements.feedback;
+    for vip in &wanted.touched {
+        let before = seen
+            .by_vip
+            .get(vip)
+            .into_iter()
+            .flat_map(|ports| ports.iter());
+        for plan in before.filter(|plan| !wanted.ports.contains_key(&plan.port)) {
+            feedback.remove(&plan.port);
+        }
+    }
+    let applied = wanted.ports.iter().map(|(&port, plan)| {
+        let generation = plan.generation;
+        (port, PortFeedback::Applied { generation })
+    });
+    let failed = unplaced.iter().filter_map(|(what, why)| match what {
+        Unplaced::Port(port) => {
+            let reason = why.to_string();
+            Some((*port, PortFeedback::Failed { reason }))
+        }
+        Unplaced::Vip(_) | Unplaced::Node(_) => None,
+    });
+    for (port, fact) in applied.chain(failed) {
+        if feedback.get(&port) != Some(&fact) {
+            feedback.insert(port, fact);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -12,7 +12,8 @@ use lb_common::{abi::MapId, service::ServiceCold};
 use super::{
     NoRoom, Unplaced,
     draft::Draft,
-    placement::{Entry, Placements, Wanted},
+    placement::{Entry, Placements},
+    wanted::Wanted,
 };
 
 const COLD_WORDS: usize = size_of::<ServiceCold>() / 8;
@@ -49,13 +50,10 @@ pub(super) fn write(
 
 /// Whether some port of the VIP is there and has endpoints for what comes to this node.
 fn serves(wanted: &Wanted<'_>, placements: &Placements, vip: IpAddr) -> bool {
-    let entries = placements.by_entry.range(Entry::Vip(vip)..);
-    let entries = entries.map(|(entry, _)| entry);
-    let mut entries = entries.take_while(|entry| entry.vip() == vip);
-    entries.any(|entry| match entry {
+    placements.of_vip(vip).any(|entry| match entry {
         Entry::Vip(_) => false,
         Entry::Port(port) => {
-            let plan = wanted.ports.get(port);
+            let plan = wanted.ports.get(&port);
             plan.is_some_and(|plan| plan.serves_here())
         }
     })

@@ -1,22 +1,23 @@
-//! Where each entry lives: its id, the extent of its rows, the extent of its endpoints. And what shall live
-//! there, as one map by entry.
+//! Where each entry lives: its id, the extent of its rows, the extent of its endpoints. With what the image was made
+//! from, so that the next call looks only at what differs.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, btree_map},
+    collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     sync::Arc,
 };
 
 use lb_common::{abi::MapId, limits::Capacity, source::Ranges};
 
-use super::{extents::Arena, sources, view::Extents};
+use super::{extents::Arena, filters::Tallies, sources, view::Extents, wanted::Seen};
 use crate::{
-    DesiredState,
-    desired::{ClusterPlan, LocalEndpoint, PortPlan},
+    desired::PortPlan,
     model::{Protocol, ServicePort},
+    ord_map::OrdMap,
+    snapshot::PortFeedback,
 };
 
-/// What an entry of the services stands for. Ordered by VIP, the VIP's own entry first.
+/// What an entry of the services stands for. The entries of VIPs come first, then service ports, by VIP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Entry {
     /// The mark that an address is a VIP.
@@ -73,6 +74,11 @@ pub struct Placements {
     /// Places of keys (by word) that were cleared after the last grace: a packet may still be between key and
     /// value. After a restart of the agent, it no longer is.
     pub(super) resting: BTreeSet<usize>,
+    /// What the previous call was given.
+    pub(super) seen: Seen,
+    /// Members of the filters; `None`: they are not counted yet.
+    pub(super) tallies: Option<Tallies>,
+    pub(super) feedback: OrdMap<ServicePort, PortFeedback>,
 }
 
 #[derive(Clone, Debug)]
@@ -146,70 +152,27 @@ impl Placements {
         &self.by_entry
     }
 
+    /// The entries of a VIP, its own first.
+    pub(super) fn of_vip(&self, vip: IpAddr) -> impl Iterator<Item = Entry> {
+        let own = Entry::Vip(vip);
+        let first = Entry::Port(ServicePort {
+            vip,
+            protocol: Protocol::Tcp,
+            port: 0,
+        });
+        let ports = self.by_entry.range(first..).map(|(entry, _)| *entry);
+        let ports = ports.take_while(move |entry| entry.vip() == vip);
+        self.by_entry
+            .contains_key(&own)
+            .then_some(own)
+            .into_iter()
+            .chain(ports)
+    }
+
     /// The id of a service port, by which its counters are found.
     #[must_use]
     pub fn id(&self, port: ServicePort) -> Option<u16> {
         let placement = self.by_entry.get(&Entry::Port(port))?;
         Some(placement.id)
-    }
-}
-
-/// What shall be, by entry.
-pub(super) struct Wanted<'a> {
-    pub(super) cluster: &'a ClusterPlan,
-    desired: &'a DesiredState,
-    pub(super) ports: BTreeMap<ServicePort, &'a Arc<PortPlan>>,
-    pub(super) vips: BTreeSet<IpAddr>,
-    /// VIPs to answer for, with their uplinks' slots, a bit each.
-    pub(super) owned: &'a BTreeMap<IpAddr, u64>,
-    /// Service ports that a second Service wants as well.
-    pub(super) doubles: BTreeSet<ServicePort>,
-}
-
-impl<'a> Wanted<'a> {
-    pub(super) fn new(desired: &'a DesiredState, cluster: &'a ClusterPlan) -> Self {
-        let mut wanted = Self {
-            cluster,
-            desired,
-            ports: BTreeMap::new(),
-            vips: BTreeSet::new(),
-            owned: &desired.owned,
-            doubles: BTreeSet::new(),
-        };
-        for plan in desired.ports() {
-            wanted.vips.insert(plan.port.vip);
-            match wanted.ports.entry(plan.port) {
-                btree_map::Entry::Vacant(place) => _ = place.insert(plan),
-                btree_map::Entry::Occupied(_) => _ = wanted.doubles.insert(plan.port),
-            }
-        }
-        wanted
-    }
-
-    /// Endpoints whose replies this node translates; one that two Services share comes twice.
-    pub(super) fn local(&self) -> impl Iterator<Item = LocalEndpoint> {
-        let services = self.desired.services.values();
-        let live = services.flat_map(|plan| plan.local.iter().copied());
-        let leaving = self.desired.leaving.values();
-        live.chain(leaving.flat_map(|leaving| leaving.local(self.cluster)))
-    }
-
-    /// Endpoints of this node that get new UDP flows: a flow of another's moves.
-    pub(super) fn serving_datagrams(&self) -> impl Iterator<Item = LocalEndpoint> {
-        let ports = self.ports.values();
-        let datagrams = ports.filter(|plan| plan.port.protocol == Protocol::Udp);
-        let targets = datagrams.flat_map(|plan| plan.targets.iter());
-        let own = targets.filter(|target| Some(target.node) == self.cluster.view.own_index);
-        own.map(|target| LocalEndpoint {
-            address: target.address,
-            port: target.port,
-            protocol: Protocol::Udp,
-        })
-    }
-
-    /// Every entry, in the order of [`Placements::entries`].
-    pub(super) fn entries(&self) -> impl Iterator<Item = Entry> {
-        let vips = self.vips.iter().copied().map(Entry::Vip);
-        vips.chain(self.ports.keys().copied().map(Entry::Port))
     }
 }

@@ -19,9 +19,10 @@ use super::{
     NoRoom, Unplaced,
     draft::Draft,
     encode,
-    placement::{Arenas, Entry, Placement, Placements, Wanted},
+    placement::{Arenas, Entry, Placement, Placements},
     sources,
     view::{self, Extents, View},
+    wanted::Wanted,
 };
 use crate::{desired::PortPlan, snapshot::DatapathFacts};
 

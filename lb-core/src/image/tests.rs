@@ -523,7 +523,7 @@ fn a_full_arena_leaves_the_new_service_out_and_says_so() {
     // Nine ports of two families want a unit each, and there are eight.
     assert_eq!(outcome.unplaced.len(), 10);
     assert!(outcome.unplaced.values().all(|why| *why == NoRoom::Rows(1)));
-    let feedback = outcome.feedback(&world.desired);
+    let feedback = outcome.feedback();
     let failed = feedback
         .values()
         .filter(|f| matches!(f, PortFeedback::Failed { .. }));

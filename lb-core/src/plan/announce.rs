@@ -1,7 +1,6 @@
-//! Which VIPs are announced, and how one is given up. The gate: a VIP is first announced when the data path
-//! holds each of its service ports as planned, and stays while it holds one that has an endpoint. A VIP that
-//! is no more is withdrawn first; its data path entries stay until the routers have acknowledged the withdraw
-//! and [`WITHDRAW_LINGER`] has passed, [`WITHDRAW_MAX`] at the most.
+//! Which VIPs are announced. The gate: a VIP is first announced when the data path holds each of its service ports as
+//! planned, and stays while it holds one that has an endpoint. Only VIPs are decided anew for which something changed
+//! (`touched`); how one is given up is `withdraw`'s.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,18 +10,19 @@ use std::{
     time::Duration,
 };
 
-use super::layer2;
+use super::{
+    layer2,
+    services::Services,
+    touched::{Touched, touched},
+    withdraw::{DrainPlan, Leaving, drain, draining_since, grace, leaving},
+};
 use crate::{
     DesiredState, Snapshot,
-    desired::{ClusterPlan, LocalEndpoint, PortPlan, ServicePlan},
-    model::{Announce, Remote, ServicePort, Unfit},
+    desired::PortPlan,
+    model::{Announce, Layer2, Remote, ServicePort, Unfit},
+    ord_map::OrdMap,
     snapshot::PortFeedback,
 };
-
-/// How long a router may take to forget a route after it acknowledged the withdraw.
-pub const WITHDRAW_LINGER: Duration = Duration::from_secs(1);
-/// How long a withdraw may take in all: a router that is gone acknowledges nothing.
-pub const WITHDRAW_MAX: Duration = Duration::from_secs(5);
 
 /// A VIP: whether it is announced, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,139 +111,35 @@ impl fmt::Display for VipReason {
     }
 }
 
-/// A VIP whose data path entries outlive it.
-#[derive(Clone, Debug)]
-pub struct Leaving {
-    /// How far the withdraw is.
-    pub withdrawal: Withdrawal,
-    /// Its service ports as they were last.
-    pub ports: Vec<Arc<PortPlan>>,
-}
-
-impl Leaving {
-    /// Its endpoints on this node.
-    pub fn local<'a>(
-        &'a self,
-        cluster: &'a ClusterPlan,
-    ) -> impl Iterator<Item = LocalEndpoint> + 'a {
-        self.ports.iter().flat_map(move |plan| {
-            let here = plan.local.iter().flat_map(|local| local.targets.iter());
-            let targets = plan.targets.iter().chain(here);
-            let local = targets.filter(|target| Some(target.node) == cluster.view.own_index);
-            local.map(|target| LocalEndpoint {
-                address: target.address,
-                port: target.port,
-                protocol: plan.port.protocol,
-            })
-        })
-    }
-}
-
-/// A withdraw under way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Withdrawal {
-    /// When it was decided.
-    pub since: Duration,
-    /// When all peers had acknowledged it.
-    pub acknowledged_at: Option<Duration>,
-}
-
-impl Withdrawal {
-    /// When the routers can be taken to have forgotten.
-    #[must_use]
-    pub fn ends_at(&self) -> Duration {
-        let at_most = self.since + WITHDRAW_MAX;
-        self.acknowledged_at
-            .map_or(at_most, |at| at_most.min(at + WITHDRAW_LINGER))
-    }
-
-    /// Whether that moment has come.
-    #[must_use]
-    pub fn is_over(&self, now: Duration) -> bool {
-        now >= self.ends_at()
-    }
-
-    fn started(now: Duration) -> Self {
-        Self {
-            since: now,
-            acknowledged_at: None,
-        }
-    }
-
-    /// The speaker needs one plan to hear of the withdraw: an acknowledgement counts from the next on.
-    fn observed(self, still_held: bool, now: Duration) -> Self {
-        let acknowledged = self.acknowledged_at.or((!still_held).then_some(now));
-        Self {
-            acknowledged_at: acknowledged,
-            ..self
-        }
-    }
-}
-
-/// This node's own leave: its routes first, then the flows of its pods.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DrainPlan {
-    /// How far the withdraw of all routes is.
-    pub withdrawal: Withdrawal,
-    /// Until when flows are waited for; `None`: there are none left.
-    pub flows_until: Option<Duration>,
-}
-
-impl DrainPlan {
-    /// Whether nothing is waited for any more: the sessions may end.
-    #[must_use]
-    pub fn is_over(&self, now: Duration) -> bool {
-        self.ends().all(|at| now >= at)
-    }
-
-    /// Whether only flows are waited for.
-    #[must_use]
-    pub fn waits_for_flows(&self, now: Duration) -> bool {
-        self.flows_until.is_some_and(|at| now < at)
-    }
-
-    fn ends(&self) -> impl Iterator<Item = Duration> + use<> {
-        [Some(self.withdrawal.ends_at()), self.flows_until]
-            .into_iter()
-            .flatten()
-    }
-}
-
 pub(super) struct Announcements {
-    pub(super) vips: BTreeMap<IpAddr, VipPlan>,
+    pub(super) vips: OrdMap<IpAddr, Arc<VipPlan>>,
+    pub(super) by_vip: OrdMap<IpAddr, Arc<[Arc<PortPlan>]>>,
     pub(super) leaving: BTreeMap<IpAddr, Leaving>,
     pub(super) routes: Arc<BTreeSet<IpAddr>>,
     pub(super) draining_since: Option<Duration>,
     pub(super) drain: Option<DrainPlan>,
     pub(super) replan_at: Option<Duration>,
+    /// VIPs that are not all as they were.
+    pub(super) touched: BTreeSet<IpAddr>,
+    /// Of these, those for which this plan makes a difference to the next.
+    pub(super) unsettled: BTreeSet<IpAddr>,
+    pub(super) own: Own,
 }
 
 pub(super) fn announce(
     snapshot: &Snapshot,
     previous: &DesiredState,
-    services: &BTreeMap<Arc<str>, Arc<ServicePlan>>,
+    services: &Services,
 ) -> Announcements {
-    let members = members(services);
     let draining_since = draining_since(snapshot, previous);
     let withdraws_at = draining_since.map(|since| since + grace(snapshot));
     let withdraws = withdraws_at.is_some_and(|at| at <= snapshot.now) || previous.drain.is_some();
     let withdraws = withdraws && snapshot.drain.is_some();
     let own = Own::of(snapshot, withdraws);
-    let vips: BTreeMap<_, _> = members
-        .iter()
-        .map(|(&vip, member)| (vip, vip_plan(snapshot, previous, &own, vip, member)))
-        .collect();
-    let leaving = leaving(snapshot, previous, &vips);
-    let routes: BTreeSet<_> = vips
-        .iter()
-        .filter(|(_, plan)| plan.announcer == Announce::Bgp && plan.is_announced())
-        .map(|(&vip, _)| vip)
-        .collect();
-    let routes = if routes == *previous.routes {
-        Arc::clone(&previous.routes)
-    } else {
-        Arc::new(routes)
-    };
+    let counts_for_all = previous.memo.own.as_ref() != Some(&own);
+    let touched = touched(snapshot, previous, services, counts_for_all);
+    let vips = vips(snapshot, previous, services, &own, &touched);
+    let leaving = leaving(snapshot, previous, &vips, touched.keys());
     let since = draining_since.filter(|_| withdraws);
     let drain = since.map(|since| drain(snapshot, previous, since));
     let withdrawals = leaving.values().map(|leaving| leaving.withdrawal);
@@ -253,35 +149,119 @@ pub(super) fn announce(
         .chain(withdraws_at)
         .filter(|&at| at > snapshot.now)
         .min();
+    let differs = |vip: &&IpAddr| is_announced(&vips, vip) != is_announced(&previous.vips, vip);
     Announcements {
+        by_vip: by_vip(previous, &touched, &leaving),
+        routes: routes(previous, &vips, touched.keys()),
+        unsettled: touched.keys().filter(differs).copied().collect(),
+        touched: touched
+            .keys()
+            .chain(previous.leaving.keys())
+            .copied()
+            .collect(),
         vips,
         leaving,
-        routes,
         draining_since,
         drain,
         replan_at,
+        own,
     }
 }
 
-fn draining_since(snapshot: &Snapshot, previous: &DesiredState) -> Option<Duration> {
-    let since = previous.draining_since.unwrap_or(snapshot.now);
-    snapshot.drain.map(|_| since)
+fn is_announced(vips: &OrdMap<IpAddr, Arc<VipPlan>>, vip: &IpAddr) -> bool {
+    vips.get(vip).is_some_and(|plan| plan.is_announced())
 }
 
-/// How long routers have to prefer other routes; none if no router listens.
-fn grace(snapshot: &Snapshot) -> Duration {
-    let mut sessions = snapshot.routes.sessions.values();
-    let bgp = snapshot.bgp.as_ref().filter(|_| sessions.any(|up| *up));
-    bgp.map_or(Duration::ZERO, |bgp| bgp.graceful_shutdown)
+/// All VIPs, of which only those that are touched are decided anew.
+fn vips(
+    snapshot: &Snapshot,
+    previous: &DesiredState,
+    services: &Services,
+    own: &Own,
+    touched: &Touched,
+) -> OrdMap<IpAddr, Arc<VipPlan>> {
+    let mut vips = previous.vips.clone();
+    for (&vip, ports) in touched {
+        if ports.is_empty() {
+            vips.remove(&vip);
+            continue;
+        }
+        let member = Member::new(ports, services);
+        let plan = vip_plan(snapshot, previous, own, vip, &member);
+        if vips.get(&vip).is_none_or(|before| **before != plan) {
+            vips.insert(vip, Arc::new(plan));
+        }
+    }
+    vips
+}
+
+/// What the data path shall hold: the ports of VIPs that are there or leave.
+fn by_vip(
+    previous: &DesiredState,
+    touched: &Touched,
+    leaving: &BTreeMap<IpAddr, Leaving>,
+) -> OrdMap<IpAddr, Arc<[Arc<PortPlan>]>> {
+    let mut by_vip = previous.by_vip.clone();
+    let ended = previous
+        .leaving
+        .keys()
+        .filter(|vip| !touched.contains_key(vip));
+    let unheld = touched.iter().filter(|(_, ports)| ports.is_empty());
+    for vip in unheld.map(|(vip, _)| vip).chain(ended) {
+        if !leaving.contains_key(vip) {
+            by_vip.remove(vip);
+        }
+    }
+    for (&vip, ports) in touched.iter().filter(|(_, ports)| !ports.is_empty()) {
+        let is_as_before = by_vip.get(&vip).is_some_and(|before| {
+            before.len() == ports.len() && before.iter().zip(ports).all(|(a, b)| Arc::ptr_eq(a, b))
+        });
+        if !is_as_before {
+            by_vip.insert(vip, ports.as_slice().into());
+        }
+    }
+    by_vip
+}
+
+/// The VIPs that the speaker announces.
+fn routes<'a>(
+    previous: &DesiredState,
+    vips: &OrdMap<IpAddr, Arc<VipPlan>>,
+    touched: impl Iterator<Item = &'a IpAddr>,
+) -> Arc<BTreeSet<IpAddr>> {
+    let mut routes = Arc::clone(&previous.routes);
+    for vip in touched {
+        let plan = vips.get(vip);
+        let shall = plan.is_some_and(|plan| plan.announcer == Announce::Bgp && plan.is_announced());
+        match (routes.contains(vip), shall) {
+            (false, true) => _ = Arc::make_mut(&mut routes).insert(*vip),
+            (true, false) => _ = Arc::make_mut(&mut routes).remove(vip),
+            _ => {}
+        }
+    }
+    routes
 }
 
 /// What the Services want of one VIP.
 struct Member<'a> {
-    ports: Vec<&'a PortPlan>,
+    ports: &'a [Arc<PortPlan>],
     announcer: Announce,
 }
 
-impl Member<'_> {
+impl<'a> Member<'a> {
+    /// Of several Services the first that names an announcer decides.
+    fn new(ports: &'a [Arc<PortPlan>], services: &Services) -> Self {
+        let plans = ports
+            .iter()
+            .filter_map(|port| services.plans.get(&port.service));
+        let mut announcers = plans.map(|plan| plan.service.announce);
+        let announcer = announcers.find(|announcer| *announcer != Announce::Nobody);
+        Self {
+            ports,
+            announcer: announcer.unwrap_or(Announce::Nobody),
+        }
+    }
+
     fn serves_here(&self) -> bool {
         self.ports.iter().any(|plan| plan.serves_here())
     }
@@ -289,24 +269,6 @@ impl Member<'_> {
     fn has_endpoints(&self) -> bool {
         self.ports.iter().any(|plan| !plan.targets.is_empty())
     }
-}
-
-fn members(services: &BTreeMap<Arc<str>, Arc<ServicePlan>>) -> BTreeMap<IpAddr, Member<'_>> {
-    let mut members: BTreeMap<IpAddr, Member<'_>> = BTreeMap::new();
-    for plan in services.values() {
-        let wanted = plan.service.announce;
-        for port in &plan.ports {
-            let member = members.entry(port.port.vip).or_insert(Member {
-                ports: Vec::new(),
-                announcer: wanted,
-            });
-            member.ports.push(port);
-            if member.announcer == Announce::Nobody {
-                member.announcer = wanted;
-            }
-        }
-    }
-    members
 }
 
 fn vip_plan(
@@ -350,7 +312,10 @@ fn reason(
         }
         Announce::Layer2 => (
             layer2::obstacle(snapshot, vip),
-            previous.vips.get(&vip).is_some_and(VipPlan::is_announced),
+            previous
+                .vips
+                .get(&vip)
+                .is_some_and(|plan| plan.is_announced()),
         ),
     };
     match obstacle {
@@ -365,13 +330,18 @@ fn reason(
     }
 }
 
-/// What of this node counts for every VIP, looked up once: which families it has addresses of, to be next hops, and
-/// whether it gives up all routes, or is to have none.
-struct Own {
+/// What counts for every VIP, looked up once: which families this node has addresses of, to be next hops, whether it
+/// gives up all routes, or is to have none, and who announces.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Own {
     has_v4: bool,
     has_v6: bool,
     withdraws: bool,
     unfit: Option<Unfit>,
+    has_speaker: bool,
+    layer2: Option<Arc<Layer2>>,
+    /// Slots of the uplinks on which layer 2 answers, a bit each.
+    uplinks: u64,
 }
 
 impl Own {
@@ -389,6 +359,9 @@ impl Own {
             unfit: own
                 .and_then(|node| node.unfit)
                 .filter(|unfit| unfit.forbids_announcing()),
+            has_speaker: snapshot.bgp.is_some(),
+            layer2: snapshot.layer2.clone(),
+            uplinks: layer2::uplinks(snapshot),
         }
     }
 
@@ -421,63 +394,5 @@ fn gate(snapshot: &Snapshot, member: &Member<'_>, was_announced: bool) -> VipRea
     match waits.is_empty() {
         true => VipReason::Announced,
         false => VipReason::WaitsForDatapath(waits),
-    }
-}
-
-fn leaving(
-    snapshot: &Snapshot,
-    previous: &DesiredState,
-    vips: &BTreeMap<IpAddr, VipPlan>,
-) -> BTreeMap<IpAddr, Leaving> {
-    let carried = previous.leaving.iter().map(|(&vip, leaving)| {
-        let still_held = snapshot.routes.held.contains(&vip);
-        let withdrawal = leaving.withdrawal.observed(still_held, snapshot.now);
-        let ports = leaving.ports.clone();
-        (vip, Leaving { withdrawal, ports })
-    });
-    let given_up = previous.routes.iter().filter(|vip| !vips.contains_key(vip));
-    let started = started(snapshot, previous, given_up.copied().collect());
-    carried
-        .filter(|(vip, leaving)| {
-            !vips.contains_key(vip) && !leaving.withdrawal.is_over(snapshot.now)
-        })
-        .chain(started)
-        .collect()
-}
-
-/// One walk over the ports, however many VIPs go at once.
-fn started(
-    snapshot: &Snapshot,
-    previous: &DesiredState,
-    given_up: Vec<IpAddr>,
-) -> BTreeMap<IpAddr, Leaving> {
-    let leaving = |vip| {
-        let withdrawal = Withdrawal::started(snapshot.now);
-        let ports = Vec::new();
-        (vip, Leaving { withdrawal, ports })
-    };
-    let mut started: BTreeMap<_, _> = given_up.into_iter().map(leaving).collect();
-    if started.is_empty() {
-        return started;
-    }
-    let services = previous.services.values();
-    for plan in services.flat_map(|service| &service.ports) {
-        if let Some(leaving) = started.get_mut(&plan.port.vip) {
-            leaving.ports.push(Arc::clone(plan));
-        }
-    }
-    started
-}
-
-fn drain(snapshot: &Snapshot, previous: &DesiredState, since: Duration) -> DrainPlan {
-    let held = !snapshot.routes.held.is_empty();
-    let withdrawal = previous.drain.map_or_else(
-        || Withdrawal::started(snapshot.now),
-        |drain| drain.withdrawal.observed(held, snapshot.now),
-    );
-    let flows_wait = snapshot.drain.unwrap_or_default().flows_wait;
-    DrainPlan {
-        withdrawal,
-        flows_until: (snapshot.flows != Some(0)).then_some(since + flows_wait),
     }
 }

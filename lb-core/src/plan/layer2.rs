@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
-use super::announce::{VipPlan, VipReason};
+use super::announce::{Announcements, VipPlan, VipReason};
 use crate::{
     Snapshot,
     model::{Announce, Layer2},
@@ -13,24 +13,31 @@ use crate::{
 /// VIPs to answer for, with their uplinks' slots, a bit each.
 pub(super) fn owned(
     snapshot: &Snapshot,
-    vips: &BTreeMap<IpAddr, VipPlan>,
+    announcements: &Announcements,
     previous: &Arc<BTreeMap<IpAddr, u64>>,
 ) -> Arc<BTreeMap<IpAddr, u64>> {
     let uplinks = uplinks(snapshot);
-    let may_answer = |plan: &VipPlan| {
+    let may_answer = |plan: &&Arc<VipPlan>| {
         let is_ready = matches!(
             plan.reason,
             VipReason::Announced | VipReason::WaitsForDatapath(_)
         );
         plan.announcer == Announce::Layer2 && is_ready
     };
-    let owned = vips.iter().filter(|(_, plan)| may_answer(plan));
-    let owned: BTreeMap<_, _> = owned.map(|(&vip, _)| (vip, uplinks)).collect();
-    if owned == **previous {
-        Arc::clone(previous)
-    } else {
-        Arc::new(owned)
+    let mut owned = Arc::clone(previous);
+    for vip in &announcements.touched {
+        let plan = announcements.vips.get(vip);
+        let slots = plan.filter(may_answer).map(|_| uplinks);
+        if slots == owned.get(vip).copied() {
+            continue;
+        }
+        let owned = Arc::make_mut(&mut owned);
+        match slots {
+            Some(slots) => _ = owned.insert(*vip, slots),
+            None => _ = owned.remove(vip),
+        }
     }
+    owned
 }
 
 /// Why this node does not answer for a VIP of layer 2, whatever becomes of its ports.
@@ -44,7 +51,7 @@ pub(super) fn obstacle(snapshot: &Snapshot, vip: IpAddr) -> Option<VipReason> {
 }
 
 /// Slots of the uplinks to answer on, a bit each.
-fn uplinks(snapshot: &Snapshot) -> u64 {
+pub(super) fn uplinks(snapshot: &Snapshot) -> u64 {
     let Some(layer2) = &snapshot.layer2 else {
         return 0;
     };

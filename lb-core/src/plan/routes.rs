@@ -1,6 +1,6 @@
 //! Which routes each peer is told, what they say, and by which next hops. Peers with the same policy share one set.
 //! Nothing is done if nothing that counts has changed. Until nodes know of each other, a node counts as alive
-//! unless every health check of the endpoints on it fails.
+//! unless every health check of the endpoints on it fails (`checks`).
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -78,6 +78,7 @@ pub fn not_told(peer: &Peer, service: &Service) -> Option<NotTold> {
 pub(super) fn plan_routes(
     snapshot: &Snapshot,
     vips: &Arc<BTreeSet<IpAddr>>,
+    dead: &BTreeSet<&str>,
     bgp: Option<&Arc<BgpPlan>>,
     is_leaving: bool,
     previous: &PlannedRoutes,
@@ -86,7 +87,7 @@ pub(super) fn plan_routes(
         vips: Arc::clone(vips),
         services: snapshot.services.clone(),
         bgp: bgp.cloned(),
-        candidates: candidates(snapshot),
+        candidates: candidates(snapshot, dead),
         down: snapshot.down.clone(),
         subnets: snapshot
             .links
@@ -96,7 +97,10 @@ pub(super) fn plan_routes(
         is_leaving,
     };
     if inputs.are_those_of(&previous.inputs) {
-        return previous.clone();
+        return PlannedRoutes {
+            by_peer: previous.by_peer.clone(),
+            inputs,
+        };
     }
     let mut planned: Vec<(&Peer, Arc<PeerRoutes>)> = Vec::new();
     let announced = announced(&inputs);
@@ -130,6 +134,14 @@ pub(super) fn plan_routes(
 }
 
 impl Inputs {
+    /// Whether it counts for a route, beyond the candidates, which health checks fail.
+    fn asks_checks(&self) -> bool {
+        let mut services = self.services.values();
+        services.any(|service| {
+            service.traffic_policy == TrafficPolicy::Local && service.health_check.is_some()
+        })
+    }
+
     fn are_those_of(&self, other: &Self) -> bool {
         let same_bgp = match (&self.bgp, &other.bgp) {
             (Some(bgp), Some(other)) => Arc::ptr_eq(bgp, other),
@@ -141,18 +153,27 @@ impl Inputs {
             && self.is_leaving == other.is_leaving
             && self
                 .services
-                .diff(&other.services, Arc::ptr_eq)
+                .diff(&other.services, are_routed_the_same)
                 .next()
                 .is_none()
             && self.candidates == other.candidates
-            && self.down == other.down
+            && (self.down == other.down || !self.asks_checks())
             && self.subnets == other.subnets
     }
 }
 
+/// Whether routes follow from both in the same way. Endpoints count only where packets stay on the node that they reach.
+fn are_routed_the_same(a: &Arc<Service>, b: &Arc<Service>) -> bool {
+    let is_cluster = a.traffic_policy == TrafficPolicy::Cluster;
+    Arc::ptr_eq(a, b)
+        || a.vips == b.vips
+            && a.bgp == b.bgp
+            && a.traffic_policy == b.traffic_policy
+            && (is_cluster || a.endpoints == b.endpoints && a.health_check == b.health_check)
+}
+
 /// Nodes that are not known to be dead, this one first, then by name.
-fn candidates(snapshot: &Snapshot) -> Vec<Candidate> {
-    let dead = dead_nodes(snapshot);
+fn candidates(snapshot: &Snapshot, dead: &BTreeSet<&str>) -> Vec<Candidate> {
     let mut candidates: Vec<_> = snapshot
         .nodes
         .iter()
@@ -170,28 +191,6 @@ fn candidates(snapshot: &Snapshot) -> Vec<Candidate> {
         key(a).cmp(&key(b))
     });
     candidates
-}
-
-/// Nodes with endpoints that are checked, none of which answers.
-fn dead_nodes(snapshot: &Snapshot) -> BTreeSet<&str> {
-    if snapshot.down.is_empty() {
-        return BTreeSet::new();
-    }
-    let mut answers: BTreeMap<&str, bool> = BTreeMap::new();
-    for service in snapshot.services.values() {
-        let Some(check) = &service.health_check else {
-            continue;
-        };
-        for endpoint in &service.endpoints {
-            let Some(node) = &endpoint.node else {
-                continue;
-            };
-            let is_up = !snapshot.down.contains(&Probe::of(check, endpoint));
-            *answers.entry(node).or_default() |= is_up;
-        }
-    }
-    let dead = answers.into_iter().filter(|(_, answers)| !answers);
-    dead.map(|(node, _)| node).collect()
 }
 
 /// The Services of each VIP that is announced.

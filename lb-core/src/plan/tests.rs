@@ -1,3 +1,4 @@
+mod incremental;
 mod services;
 
 use std::{
@@ -9,7 +10,7 @@ use std::{
 
 use proptest::prelude::*;
 
-use super::{announce::*, *};
+use super::{announce::*, withdraw::WITHDRAW_MAX, *};
 use crate::{
     desired::EndpointVerdict,
     model::{Announce, Bgp, Endpoint, HealthCheck, Node, Protocol, Service},
@@ -63,14 +64,11 @@ impl World {
     }
 
     fn fails(&mut self, port: u16) {
-        let failed = self
-            .snapshot
-            .applied
-            .iter_mut()
-            .find(|(key, _)| key.port == port);
-        *failed.unwrap().1 = PortFeedback::Failed {
-            reason: "no room".to_owned(),
-        };
+        let ports = self.snapshot.applied.clone();
+        let failed = *ports.keys().find(|key| key.port == port).unwrap();
+        let reason = "no room".to_owned();
+        let applied = &mut self.snapshot.applied;
+        applied.insert(failed, PortFeedback::Failed { reason });
         self.plan();
     }
 
@@ -494,6 +492,39 @@ enum Edit {
     Shuffle,
 }
 
+fn edit(world: &mut World, all_nodes: &[Arc<Node>], edit: Edit) {
+    let snapshot = &mut world.snapshot;
+    match edit {
+        Edit::Set(service) if service.vips.is_empty() => {
+            snapshot.remove_service(&service.name);
+        }
+        Edit::Set(service) => _ = snapshot.set_service(Arc::new(service)),
+        Edit::Fail(index) => {
+            let wanted = crate::probes::wanted(snapshot.services.values());
+            snapshot.down.extend(wanted.into_iter().nth(index));
+        }
+        Edit::Recover => snapshot.down.clear(),
+        Edit::Node(index) => {
+            let before = snapshot.nodes.len();
+            snapshot
+                .nodes
+                .retain(|node| node.name != all_nodes[index].name);
+            if snapshot.nodes.len() == before {
+                snapshot.nodes.push(all_nodes[index].clone());
+            }
+        }
+        // Sources list things in any order.
+        Edit::Shuffle => {
+            snapshot.nodes.reverse();
+            for service in snapshot.services.clone().values() {
+                let mut turned = (**service).clone();
+                turned.endpoints.reverse();
+                snapshot.set_service(Arc::new(turned));
+            }
+        }
+    }
+}
+
 fn edits() -> impl Strategy<Value = Vec<Edit>> {
     let numbers = proptest::sample::subsequence((0..9).collect::<Vec<u16>>(), 0..7);
     let ports = proptest::sample::subsequence(vec![HTTP, HTTPS], 0..=2);
@@ -541,30 +572,7 @@ proptest! {
         world.snapshot.bgp = Some(bgp());
         let all_nodes = world.snapshot.nodes.clone();
         for edit in edits {
-            match edit {
-                Edit::Set(service) => world.set(service),
-                Edit::Fail(index) => {
-                    let wanted = crate::probes::wanted(world.snapshot.services.values());
-                    world.snapshot.down.extend(wanted.into_iter().nth(index));
-                }
-                Edit::Recover => world.snapshot.down.clear(),
-                Edit::Node(index) => {
-                    let before = world.snapshot.nodes.len();
-                    world.snapshot.nodes.retain(|node| node.name != all_nodes[index].name);
-                    if world.snapshot.nodes.len() == before {
-                        world.snapshot.nodes.push(all_nodes[index].clone());
-                    }
-                }
-                // Sources list things in any order.
-                Edit::Shuffle => {
-                    world.snapshot.nodes.reverse();
-                    for service in world.snapshot.services.clone().values() {
-                        let mut turned = (**service).clone();
-                        turned.endpoints.reverse();
-                        world.snapshot.set_service(Arc::new(turned));
-                    }
-                }
-            }
+            super::tests::edit(&mut world, &all_nodes, edit);
             world.plan();
             world.applied();
         }

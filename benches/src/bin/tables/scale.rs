@@ -59,7 +59,7 @@ pub(crate) fn rows() -> Result<Vec<Row>> {
             .beside(MAGLEV_BYTES * f64::from(SHAPE.services) / 1e6),
         once("memory-10000x100-agent", "MB", agent),
     ];
-    let applied = outcome.feedback(&desired);
+    let applied = outcome.feedback();
     let mut running = Running {
         snapshot: Snapshot {
             applied,
@@ -96,7 +96,7 @@ impl Running {
             let (written, wrote) = timed(|| datapath.apply(&outcome.writes));
             written?;
             self.maps.apply(&outcome.writes);
-            self.snapshot.applied = outcome.feedback(&next);
+            self.snapshot.applied = outcome.feedback();
             (self.desired, self.placements) = (next, outcome.placements);
             plans.push(planned / 1e6);
             images.push(imaged / 1e6);

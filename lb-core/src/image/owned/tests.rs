@@ -73,6 +73,25 @@ fn a_new_agent_finds_it_and_changes_nothing() {
 }
 
 #[test]
+fn each_of_several_vips_stays() {
+    let mut held = Image::empty(CAPACITY);
+    let mut world = world(CAPACITY, &[HTTP]);
+    let other = IpAddr::from([10, 99, 0, 2]);
+    world.snapshot.layer2 = Some(Arc::new(Layer2 {
+        interfaces: Vec::new(),
+        owns: [VIP, other].into(),
+    }));
+    let mut more = service("more", 2, &[HTTP], &[1, 2]);
+    more.announce = Announce::Layer2;
+    more.vips.truncate(1);
+    more.endpoints.retain(|endpoint| endpoint.address.is_ipv4());
+    world.set(more);
+    write(&world, &mut held);
+    assert_eq!(owned_on(&held), [1, 1]);
+    assert_eq!(write(&world, &mut held), []);
+}
+
+#[test]
 fn a_new_vip_with_a_port_that_found_no_room_waits() {
     let tight = Capacity {
         row_units: 1,

@@ -72,12 +72,11 @@ fn nobody_answers_without_an_interface_an_endpoint_or_a_section() {
 fn who_leaves_or_has_none_of_the_ports_gives_the_vip_up() {
     let mut world = world(&[], &vips());
     applied(&mut world);
-    let fails = |feedback: &mut PortFeedback| {
-        *feedback = PortFeedback::Failed {
-            reason: "no room".to_owned(),
-        }
-    };
-    world.snapshot.applied.values_mut().for_each(fails);
+    for port in world.snapshot.applied.clone().keys() {
+        let reason = "no room".to_owned();
+        let applied = &mut world.snapshot.applied;
+        applied.insert(*port, PortFeedback::Failed { reason });
+    }
     world.plan();
     assert_eq!(*reason(&world, vips()[0]), VipReason::NotInDatapath);
     assert!(world.desired.owned.is_empty());
