@@ -3,14 +3,11 @@
 //! to store in which order, and what did not fit.
 
 pub mod kernel;
+pub mod reading;
 
 use std::{collections::BTreeSet, mem, sync::Arc, time::Duration};
 
-use lb_common::{
-    counter::ServiceCounters,
-    image::{Image, MapWrite},
-    verdict::{VERDICTS, Verdict},
-};
+use lb_common::image::{Image, MapWrite};
 use lb_core::{
     DesiredState,
     image::{ImageOutcome, Placements, Unplaced, image},
@@ -21,8 +18,8 @@ use lb_core::{
 use lb_datapath::Attached;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use self::reading::{Observe, Reading};
 use crate::{
-    answers::Counters,
     engine::feedback::{Applied, Feedback, FeedbackSender},
     failure::chain,
 };
@@ -48,12 +45,8 @@ pub trait Maps {
     fn attached(&self) -> Vec<Attached>;
     /// From now on the maps outlive this process, whatever becomes of it.
     fn keep(&mut self);
-    /// Counters by service id.
-    fn service_counters(&self) -> Vec<ServiceCounters>;
-    /// Packets by verdict.
-    fn verdicts(&self) -> [u64; VERDICTS];
-    /// Flows alive, by service id.
-    fn active_flows(&self) -> Vec<u32>;
+    /// Who reads what they count.
+    fn observer(&self) -> Box<dyn Observe>;
     /// Gives a sign of life, good for `limit`; `None`: for ever.
     fn stamp(&self, limit: Option<Duration>) -> Result<(), Self::Error>;
 }
@@ -67,8 +60,8 @@ pub struct Inputs {
     pub neighbours: watch::Receiver<Arc<Neighbours>>,
     /// The engine's signs of life.
     pub beat: watch::Receiver<()>,
-    /// Who wants to see counters.
-    pub counters: mpsc::Receiver<oneshot::Sender<Counters>>,
+    /// Who wants to read counters.
+    pub counters: mpsc::Receiver<oneshot::Sender<Reading>>,
 }
 
 /// A data path and what is known of it.
@@ -145,30 +138,18 @@ impl<M: Maps> Executor<M> {
         )
     }
 
-    /// What the data path has counted.
+    /// What the data path has counted, to be read by the caller.
     #[must_use]
-    pub fn counters(&self) -> Counters {
-        let counted = self.maps.service_counters();
-        let active = self.maps.active_flows();
+    pub fn reading(&self) -> Reading {
+        let applied = self.feedback.iter();
+        let applied = applied.filter(|(_, feedback)| generation(feedback).is_some());
         let id = |port: &ServicePort| self.placements.id(*port).map(usize::from);
-        let ids: Vec<_> = self
-            .feedback
-            .iter()
-            .filter(|(_, feedback)| generation(feedback).is_some())
-            .filter_map(|(port, _)| Some((*port, id(port)?)))
-            .collect();
-        let services = ids
-            .iter()
-            .filter_map(|&(port, id)| Some((port, *counted.get(id)?)));
-        let flows = ids
-            .iter()
-            .filter_map(|&(port, id)| Some((port, *active.get(id)?)));
-        let verdicts = Verdict::ALL.iter().copied().zip(self.maps.verdicts());
-        Counters {
+        Reading {
+            observer: self.maps.observer(),
+            ids: applied
+                .filter_map(|(port, _)| Some((*port, id(port)?)))
+                .collect(),
             attached: self.maps.attached(),
-            services: services.collect(),
-            active_flows: flows.filter(|&(_, flows)| flows > 0).collect(),
-            verdicts: verdicts.filter(|&(_, packets)| packets > 0).collect(),
         }
     }
 
@@ -296,7 +277,7 @@ pub async fn follow<M: Maps>(
             changed = inputs.neighbours.changed() => changed,
             Some(counters) = inputs.counters.recv() => {
                 // Whoever asked may be gone.
-                let _ = counters.send(executor.counters());
+                let _ = counters.send(executor.reading());
                 continue;
             }
             changed = inputs.beat.changed() => {

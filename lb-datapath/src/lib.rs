@@ -27,6 +27,7 @@ mod trie;
 use std::{
     os::fd::OwnedFd,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -46,7 +47,7 @@ use load::Instance;
 pub use load::Variant;
 pub use mode::{Attached, EgressHook, Mode, XdpHook};
 
-pub use observe::{MapRow, show_maps};
+pub use observe::{MapRow, Observer, show_maps};
 pub use pins::cleanup;
 pub use testrun::Outcome;
 
@@ -107,7 +108,7 @@ pub struct Datapath {
     notes: Vec<String>,
     first: Instance,
     more: Vec<(u32, Instance)>,
-    arenas: memory::Arenas,
+    arenas: Arc<memory::Arenas>,
     trie: trie::SourceTrie,
     grace: sys::GraceBarrier,
     facts: Facts,
@@ -134,7 +135,7 @@ impl Datapath {
         }
         let abilities = Abilities::probe();
         let first = Instance::load(options, abilities, 0)?;
-        let arenas = memory::Arenas::map(&first, &options.capacity)?;
+        let arenas = Arc::new(memory::Arenas::map(&first, &options.capacity)?);
         let trie = trie::SourceTrie::of(&first)?;
         let grace = sys::GraceBarrier::new()
             .map_err(|source| Error::kernel("make the grace barrier", source))?;
@@ -251,22 +252,28 @@ impl Datapath {
         }
     }
 
-    /// Counters of each service id, all CPUs added up.
+    /// Who can be asked what was counted, from any thread, while maps are written.
+    #[must_use]
+    pub fn observer(&self) -> Observer {
+        Observer::new(Arc::clone(&self.arenas), self.options.capacity)
+    }
+
+    /// As [`Observer::service_counters`].
     #[must_use]
     pub fn service_counters(&self) -> Vec<ServiceCounters> {
-        observe::service_counters(&self.arenas, self.options.capacity)
+        self.observer().service_counters()
     }
 
-    /// Packets by verdict, all CPUs added up.
+    /// As [`Observer::verdicts`].
     #[must_use]
     pub fn verdicts(&self) -> [u64; VERDICTS] {
-        observe::verdicts(&self.arenas, self.options.capacity)
+        self.observer().verdicts()
     }
 
-    /// Flows alive, by service id, as of the agent's last sign of life.
+    /// As [`Observer::active_flows`].
     #[must_use]
     pub fn active_flows(&self) -> Vec<u32> {
-        observe::active_flows(&self.arenas, self.options.capacity)
+        self.observer().active_flows()
     }
 
     /// Flows as the owner's table has them, whatever their age: index word and record.

@@ -1,7 +1,7 @@
 //! What the data path counted and holds, for `show` and metrics; and the maps themselves, also with no agent
 //! running.
 
-use std::{os::fd::AsFd as _, path::Path};
+use std::{os::fd::AsFd as _, path::Path, sync::Arc};
 
 use lb_common::{
     abi::{self, MapId},
@@ -27,6 +27,37 @@ pub struct MapRow {
     pub element_bytes: u32,
     /// Whether the definition is the one that this version makes.
     pub is_ours: bool,
+}
+
+/// Reads what the programs count: loads from mapped memory, which no program notices.
+#[derive(Clone)]
+pub struct Observer {
+    arenas: Arc<Arenas>,
+    capacity: Capacity,
+}
+
+impl Observer {
+    pub(crate) fn new(arenas: Arc<Arenas>, capacity: Capacity) -> Self {
+        Self { arenas, capacity }
+    }
+
+    /// Counters of each service id, all CPUs added up.
+    #[must_use]
+    pub fn service_counters(&self) -> Vec<ServiceCounters> {
+        service_counters(&self.arenas, self.capacity)
+    }
+
+    /// Packets by verdict, all CPUs added up.
+    #[must_use]
+    pub fn verdicts(&self) -> [u64; VERDICTS] {
+        verdicts(&self.arenas, self.capacity)
+    }
+
+    /// Flows alive, by service id, as of the agent's last sign of life.
+    #[must_use]
+    pub fn active_flows(&self) -> Vec<u32> {
+        active_flows(&self.arenas, self.capacity)
+    }
 }
 
 /// The maps pinned below the folder, by name.

@@ -56,6 +56,11 @@ pub(crate) fn command() -> Command {
                         .arg(file("json").help("also write the rows to this file")),
                 )
                 .subcommand(
+                    Command::new("scrape")
+                        .about("What a scrape of the metrics of 10,000 services costs")
+                        .arg(file("json").help("also write the rows to this file")),
+                )
+                .subcommand(
                     Command::new("tables")
                         .about("What tables cost and move beside Maglev, and planning at scale")
                         .arg(file("json").help("also write the rows to this file")),

@@ -3,7 +3,10 @@
 
 use lb_core::snapshot::Drain;
 use lb_kube::reflect::source::Request;
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::spawn_blocking,
+};
 
 use super::Counters;
 use crate::{
@@ -16,6 +19,7 @@ use crate::{
         },
         server::Tell,
     },
+    apply::reading::Reading,
     drain_mark::DrainMark,
     engine::state::View,
     sources::{Change, ChangeSender},
@@ -27,7 +31,7 @@ pub struct Live {
     /// The engine.
     pub views: mpsc::Sender<oneshot::Sender<View>>,
     /// The data path.
-    pub counters: mpsc::Sender<oneshot::Sender<Counters>>,
+    pub counters: mpsc::Sender<oneshot::Sender<Reading>>,
     /// The engine, for what is to be changed.
     pub changes: ChangeSender,
     /// What an agent that is started again goes by.
@@ -40,28 +44,37 @@ impl Live {
     async fn view(&self) -> Option<View> {
         ask(&self.views).await
     }
+
+    async fn counters(&self) -> Option<Counters> {
+        let reading = ask(&self.counters).await?;
+        spawn_blocking(|| reading.take()).await.ok()
+    }
 }
 
 impl Tell for Live {
     async fn scrape(&self) -> Option<Scrape> {
         let view = self.view().await?;
-        let counters = ask(&self.counters).await?;
-        Some(Scrape {
-            services: answers::services(&view, &counters),
-            verdicts: answers::verdicts(&view, &counters),
-            nodes: answers::nodes(&view),
-            bgp: answers::bgp::sessions(&view),
-        })
+        let reading = ask(&self.counters).await?;
+        let scrape = move || {
+            let counters = reading.take();
+            Scrape {
+                services: answers::services(&view, &counters),
+                verdicts: answers::verdicts(&view, &counters),
+                nodes: answers::nodes(&view),
+                bgp: answers::bgp::sessions(&view),
+            }
+        };
+        spawn_blocking(scrape).await.ok()
     }
 
     async fn services(&self) -> Option<Answer<ServiceRow>> {
         let view = self.view().await?;
-        Some(answers::services(&view, &ask(&self.counters).await?))
+        Some(answers::services(&view, &self.counters().await?))
     }
 
     async fn verdicts(&self) -> Option<Answer<VerdictRow>> {
         let view = self.view().await?;
-        Some(answers::verdicts(&view, &ask(&self.counters).await?))
+        Some(answers::verdicts(&view, &self.counters().await?))
     }
 
     async fn endpoints(&self) -> Option<Answer<EndpointRow>> {
@@ -74,7 +87,7 @@ impl Tell for Live {
 
     async fn uplinks(&self) -> Option<Answer<UplinkRow>> {
         let view = self.view().await?;
-        Some(answers::uplinks(&view, &ask(&self.counters).await?))
+        Some(answers::uplinks(&view, &self.counters().await?))
     }
 
     async fn bgp(&self) -> Option<Answer<BgpRow>> {

@@ -16,7 +16,7 @@ use axum::{
     routing::{get, put},
 };
 use lb_core::snapshot::Drain;
-use tokio::net::UnixListener;
+use tokio::{net::UnixListener, task::spawn_blocking};
 
 use super::{
     client,
@@ -126,7 +126,10 @@ fn router<T: Tell>(tell: Arc<T>) -> Router {
     let metrics = |State(tell): Told<T>| async move {
         let scrape = tell.scrape().await.ok_or(StatusCode::SERVICE_UNAVAILABLE)?;
         let head = [(CONTENT_TYPE, metrics::CONTENT_TYPE)];
-        Ok::<_, StatusCode>((head, metrics::text(&scrape)))
+        // Ten thousand services are some ten megabytes of text.
+        let text = spawn_blocking(move || metrics::text(&scrape)).await;
+        let text = text.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
+        Ok::<_, StatusCode>((head, text))
     };
     let bgp_routes = |State(tell): Told<T>| async move { reply(tell.bgp_routes().await) };
     let bgp_tcp = |State(tell): Told<T>| async move { reply(tell.bgp_tcp().await) };

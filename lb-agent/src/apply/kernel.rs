@@ -17,9 +17,9 @@ use lb_core::{
     model::UplinkMode,
     snapshot::{DatapathFacts, Link},
 };
-use lb_datapath::{Attached, Datapath, Error, Mode, Options, Uplink};
+use lb_datapath::{Attached, Datapath, Error, Mode, Observer, Options, Uplink};
 
-use super::Maps;
+use super::{Maps, reading::Observe};
 use crate::pin_lock::{self, PinLock};
 
 /// Maps, links and programs of this node.
@@ -129,20 +129,26 @@ impl Maps for Kernel {
         self.made_for_nothing = None;
     }
 
-    fn service_counters(&self) -> Vec<ServiceCounters> {
-        self.datapath.service_counters()
-    }
-
-    fn verdicts(&self) -> [u64; VERDICTS] {
-        self.datapath.verdicts()
-    }
-
-    fn active_flows(&self) -> Vec<u32> {
-        self.datapath.active_flows()
+    fn observer(&self) -> Box<dyn Observe> {
+        Box::new(self.datapath.observer())
     }
 
     fn stamp(&self, limit: Option<Duration>) -> Result<(), Error> {
         self.datapath.stamp(limit)
+    }
+}
+
+impl Observe for Observer {
+    fn service_counters(&self) -> Vec<ServiceCounters> {
+        self.service_counters()
+    }
+
+    fn verdicts(&self) -> [u64; VERDICTS] {
+        self.verdicts()
+    }
+
+    fn active_flows(&self) -> Vec<u32> {
+        self.active_flows()
     }
 }
 

@@ -21,7 +21,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{Executor, Inputs, Maps, follow};
 use crate::{
-    answers::Counters,
+    apply::reading::{Observe, Reading},
     engine::feedback::{Applied, Feedback},
     failure::chain,
 };
@@ -121,6 +121,20 @@ impl Maps for Fake {
         self.0.borrow_mut().kept = true;
     }
 
+    fn observer(&self) -> Box<dyn Observe> {
+        Box::new(Counted)
+    }
+
+    fn stamp(&self, _limit: Option<Duration>) -> Result<(), No> {
+        self.0.borrow_mut().stamps += 1;
+        Ok(())
+    }
+}
+
+/// What the fake has counted.
+struct Counted;
+
+impl Observe for Counted {
     /// Each service's packets are ten times its id plus one.
     fn service_counters(&self) -> Vec<ServiceCounters> {
         let of = |id: u64| ServiceCounters {
@@ -138,11 +152,6 @@ impl Maps for Fake {
 
     fn active_flows(&self) -> Vec<u32> {
         (0..CAPACITY.services).collect()
-    }
-
-    fn stamp(&self, _limit: Option<Duration>) -> Result<(), No> {
-        self.0.borrow_mut().stamps += 1;
-        Ok(())
     }
 }
 
@@ -248,7 +257,7 @@ fn counters_are_found_by_service_port_after_a_restart_too() {
     let fake = Fake::new();
     let mut first = Executor::new(fake.clone());
     first.apply(&first_plan(), &Neighbours::new()).1.unwrap();
-    let counters = first.counters();
+    let counters = first.reading().take();
     assert_eq!(counters.verdicts, [(Verdict::TooBig, 5)]);
     assert_eq!(counters.services.len(), 2);
     let distinct: BTreeSet<_> = counters
@@ -259,7 +268,7 @@ fn counters_are_found_by_service_port_after_a_restart_too() {
     assert_eq!(distinct.len(), 2);
     let mut second = Executor::new(fake);
     second.apply(&first_plan(), &Neighbours::new()).1.unwrap();
-    assert_eq!(second.counters(), counters);
+    assert_eq!(second.reading().take(), counters);
 }
 
 #[test]
@@ -288,7 +297,7 @@ struct Engine {
     desired: watch::Sender<Arc<DesiredState>>,
     beat: watch::Sender<()>,
     _ways: watch::Sender<Arc<Neighbours>>,
-    _asked: mpsc::Sender<oneshot::Sender<Counters>>,
+    _asked: mpsc::Sender<oneshot::Sender<Reading>>,
 }
 
 fn engine(first: Arc<DesiredState>) -> (Engine, Inputs) {

@@ -6,11 +6,12 @@ use std::{sync::Arc, time::Duration};
 use lb_core::DesiredState;
 use tokio::{
     sync::{mpsc, oneshot, watch},
+    task::spawn_blocking,
     time::timeout,
 };
 
 use super::{Change, ChangeSender};
-use crate::answers::Counters;
+use crate::apply::reading::Reading;
 
 /// Time between two counts; a count reads the whole table of flows.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -18,7 +19,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// Counts until the engine is gone.
 pub async fn run(
     mut desired: watch::Receiver<Arc<DesiredState>>,
-    counters: mpsc::Sender<oneshot::Sender<Counters>>,
+    counters: mpsc::Sender<oneshot::Sender<Reading>>,
     changes: ChangeSender,
 ) {
     loop {
@@ -43,15 +44,11 @@ pub async fn run(
 }
 
 /// `None` while the data path is leaving.
-async fn count(counters: &mpsc::Sender<oneshot::Sender<Counters>>) -> Option<u64> {
+async fn count(counters: &mpsc::Sender<oneshot::Sender<Reading>>) -> Option<u64> {
     let (sender, counted) = oneshot::channel();
     counters.send(sender).await.ok()?;
-    let counted = counted.await.ok()?;
-    Some(
-        counted
-            .active_flows
-            .values()
-            .map(|&flows| u64::from(flows))
-            .sum(),
-    )
+    let reading = counted.await.ok()?;
+    let counters = spawn_blocking(|| reading.take()).await.ok()?;
+    let flows = counters.active_flows.values();
+    Some(flows.map(|&flows| u64::from(flows)).sum())
 }
