@@ -80,6 +80,14 @@ pub const fn fold(sum: u64) -> u16 {
     sum as u16
 }
 
+/// Folds a sum of at most four 16-bit words.
+#[inline(always)]
+#[must_use]
+pub const fn fold_few(sum: u32) -> u16 {
+    let sum = (sum & 0xffff) + (sum >> 16);
+    (sum + (sum >> 16)) as u16
+}
+
 /// Sum of a run of bytes as 16-bit words in memory order; an odd last byte is padded with zero.
 #[must_use]
 pub fn sum(bytes: &[u8]) -> u64 {
@@ -121,6 +129,15 @@ mod tests {
             let after = Delta::new().word(old, new).half(old_port, port).apply(before);
             // 0x0000 and 0xffff are the same number in one's complement.
             prop_assert_eq!(after % 0xffff, !fold(sum(&bytes)) % 0xffff);
+        }
+    }
+
+    #[test]
+    fn few_words_fold_as_many_do() {
+        for sum in [
+            0, 1, 0xffff, 0x1_0000, 0x1_ffff, 0x2_fffd, 0x2_ffff, 0x3_fffc,
+        ] {
+            assert_eq!(fold_few(sum), fold(sum.into()), "{sum:#x}");
         }
     }
 

@@ -42,7 +42,7 @@ pub const fn vip_v4(seed: u64, address: u32) -> FilterBits {
 #[inline(always)]
 #[must_use]
 pub const fn vip_v6(seed: u64, address: &Address) -> FilterBits {
-    FilterBits::from_hash(hash::address_v6(seed, address))
+    FilterBits::from_hash(hash::vip_v6(seed, address))
 }
 
 /// Bits of an endpoint of this node, IPv4; `port` in network byte order.

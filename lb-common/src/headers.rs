@@ -45,6 +45,9 @@ impl<P: Packet + ?Sized> Packet for &P {
     fn load_u32(&self, offset: usize) -> u32 {
         (**self).load_u32(offset)
     }
+    fn load_u64(&self, offset: usize) -> u64 {
+        (**self).load_u64(offset)
+    }
 }
 
 impl Nested for &[u8] {

@@ -43,18 +43,36 @@ pub trait Packet {
     /// The four bytes at `offset`.
     fn load_u32(&self, offset: usize) -> u32;
 
+    /// The eight bytes at `offset`.
+    fn load_u64(&self, offset: usize) -> u64;
+
+    /// Two words that are neighbours, by one load.
+    #[inline(always)]
+    fn load_pair(&self, offset: usize) -> [u32; 2] {
+        // Little endian, as the programs are; a host of the other order reads the words the other way round.
+        let both = u64::from_le(self.load_u64(offset));
+        [both as u32, (both >> 32) as u32].map(u32::to_le)
+    }
+
     /// The address at `offset`: one word of IPv4, four of IPv6.
     #[inline(always)]
     fn load_address<const V6: bool>(&self, offset: usize) -> Address {
         if !V6 {
             return [self.load_u32(offset), 0, 0, 0];
         }
-        [
-            self.load_u32(offset),
-            self.load_u32(offset + 4),
-            self.load_u32(offset + 8),
-            self.load_u32(offset + 12),
-        ]
+        let ([a, b], [c, d]) = (self.load_pair(offset), self.load_pair(offset + 8));
+        [a, b, c, d]
+    }
+
+    /// Source and destination, which are neighbours in the IP header; the source is at `offset`.
+    #[inline(always)]
+    fn load_addresses<const V6: bool>(&self, offset: usize) -> (Address, Address) {
+        if V6 {
+            let destination = self.load_address::<true>(offset + 16);
+            return (self.load_address::<true>(offset), destination);
+        }
+        let (source, destination) = (self.load_u32(offset), self.load_u32(offset + 4));
+        ([source, 0, 0, 0], [destination, 0, 0, 0])
     }
 }
 
@@ -82,6 +100,12 @@ impl Packet for [u8] {
             self[offset + 2],
             self[offset + 3],
         ])
+    }
+
+    fn load_u64(&self, offset: usize) -> u64 {
+        let mut bytes = [0; 8];
+        bytes.copy_from_slice(&self[offset..offset + 8]);
+        u64::from_ne_bytes(bytes)
     }
 }
 
@@ -244,9 +268,10 @@ pub fn fields<const V6: bool, P: Packet + ?Sized>(packet: &P) -> Header {
     } else {
         u16::from_be(packet.load_u16(ETHERNET_BYTES + 2))
     };
+    let (source, destination) = packet.load_addresses::<V6>(Layout::source(V6));
     Header {
-        source: packet.load_address::<V6>(Layout::source(V6)),
-        destination: packet.load_address::<V6>(Layout::destination(V6)),
+        source,
+        destination,
         ports: packet.load_u32(Layout::transport(V6)),
         protocol: protocol::<V6, P>(packet),
         hop_limit: packet.load_u8(Layout::hop_limit(V6)),

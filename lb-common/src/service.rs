@@ -74,13 +74,7 @@ impl ServiceKey {
     #[inline(always)]
     #[must_use]
     pub const fn v6(seed: u64, address: &Address, port: u16, protocol: u8) -> Self {
-        Self::v6_from(hash::address_v6(seed, address), port, protocol)
-    }
-
-    /// As [`ServiceKey::v6`], from [`hash::address_v6`] of the address.
-    #[inline(always)]
-    #[must_use]
-    pub const fn v6_from(address_hash: u64, port: u16, protocol: u8) -> Self {
+        let address_hash = hash::vip_v6(seed, address);
         let tag = hash::word(address_hash, (port as u64) << 8 | protocol as u64);
         Self(tag & !0xff | Self::V6)
     }

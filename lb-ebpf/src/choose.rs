@@ -6,7 +6,6 @@
 use aya_ebpf::programs::XdpContext;
 use lb_common::{
     Address, TCP, UDP,
-    config::Config,
     packet::Packet as _,
     service::{LocalView, ServiceCold, ServiceValue},
     verdict::Verdict,

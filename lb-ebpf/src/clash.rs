@@ -3,7 +3,6 @@
 //! another port of the client's, whose address stays. What large CGNATs do daily is no reason to drop.
 
 use lb_common::{
-    config::Config,
     endpoint::{ENDPOINTS_PER_LINE, Endpoint},
     service::{ServiceCold, ServiceValue},
     verdict::Verdict,
@@ -99,15 +98,22 @@ const NONE: u32 = u32::MAX;
 extern "C" fn local_endpoint(first: u32, mask: u32, from: u32, node: u32) -> u32 {
     for step in 0..SLOTS_SCANNED {
         let index = first.wrapping_add(from.wrapping_add(step) & mask);
-        let Some(endpoint) = maps::ENDPOINTS.get_ptr(index) else {
-            return NONE;
-        };
-        let endpoint: &Endpoint = ptr::by_ref(endpoint);
-        let other =
-            u32::from(endpoint.node) ^ node | endpoint.flags & Endpoint::IN_USE ^ Endpoint::IN_USE;
-        if other == 0 {
+        if endpoint_is_on(index, node) != 0 {
             return index;
         }
     }
     NONE
+}
+
+/// 1 if there is an endpoint in the slot, on that node. Global, so that the verifier walks it once, not once a slot.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn endpoint_is_on(index: u32, node: u32) -> u32 {
+    let Some(endpoint) = maps::ENDPOINTS.get_ptr(index) else {
+        return 0;
+    };
+    let endpoint: &Endpoint = ptr::by_ref(endpoint);
+    let other =
+        u32::from(endpoint.node) ^ node | endpoint.flags & Endpoint::IN_USE ^ Endpoint::IN_USE;
+    u32::from(other == 0)
 }

@@ -69,6 +69,13 @@ pub(crate) fn drop_of(config: &Config, service_id: u16, reason: Verdict) -> u32 
     drop(reason)
 }
 
+/// As [`drop_of`], for a verdict as a number.
+#[inline(always)]
+pub(crate) fn drop_number_of(config: &Config, service_id: u16, reason: u32) -> u32 {
+    lost(config, service_id);
+    drop_number(reason)
+}
+
 /// Counts for the service that a packet of it goes nowhere.
 #[inline(always)]
 pub(crate) fn lost(config: &Config, service_id: u16) {

@@ -7,7 +7,6 @@ use aya_ebpf::{bindings::__sk_buff, programs::TcContext};
 use lb_common::{
     Address, TCP, UDP,
     checksum::Delta,
-    config::Config,
     flow::Flow,
     packet::{self, ETHERNET_BYTES, IPV6_BYTES, Layout},
     verdict::Verdict,
@@ -16,7 +15,7 @@ use lb_common::{
 use crate::{
     count,
     egress::NEXT,
-    flows, lookup, maps, ptr,
+    flows, lookup, maps,
     reverse::{self, Tuple},
     way_back,
 };

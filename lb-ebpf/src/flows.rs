@@ -23,35 +23,40 @@ const COLLISIONS: u32 = 2;
 /// path.
 mod scan {
     use super::{
-        Config, FLOWS_PER_LINE, Meta, State, Verdict, count, fraction, is_alive, is_taken, maps,
-        metas, ptr, word,
+        FLOWS_PER_LINE, Meta, State, Verdict, count, fraction, is_alive, is_taken, maps, metas,
+        ptr, word,
     };
 
-    /// Number of the first living flow with this tag, at the `from`th place of the pair or a later one; or [`NONE`].
+    /// Number of the first living flow with this tag in one line, at the `from`th place or a later one; or [`NONE`].
     #[unsafe(no_mangle)]
     #[inline(never)]
     extern "C" fn flow_find(line: u32, tag: u32, now: u32, from: u32) -> u32 {
-        let Some(config) = maps::config() else {
+        let (Some(config), Some(metas)) = (maps::config(), metas(line)) else {
             return NONE;
         };
-        for half in 0..2 {
-            let Some(metas) = metas(line ^ half) else {
-                return NONE;
-            };
-            for place in 0..FLOWS_PER_LINE {
-                let meta = Meta(ptr::load_word(word(metas, place)));
-                let step = half * FLOWS_PER_LINE + place;
-                if step >= from && meta.tag() == tag && is_alive(config, meta, now) {
-                    return (line ^ half) * FLOWS_PER_LINE + place;
-                }
+        for place in 0..FLOWS_PER_LINE {
+            let meta = Meta(ptr::load_word(word(metas, place)));
+            if place >= from && meta.tag() == tag && is_alive(config, meta, now) {
+                return line * FLOWS_PER_LINE + place;
             }
         }
         NONE
     }
 
-    /// Claims the first free or expired place. In a full embryonic line the flow that was silent for the longest time gives
-    /// way, if that is a sixteenth of a tick: so a handshake survives a flood as long as the table is large enough
-    /// for what comes in within a round trip. The number, or [`NONE`].
+    /// [`flow_find`] in a line and the neighbouring one; `from` counts the places of both.
+    #[unsafe(no_mangle)]
+    #[inline(never)]
+    extern "C" fn flow_find_in_pair(line: u32, tag: u32, now: u32, from: u32) -> u32 {
+        let number = flow_find(line, tag, now, from);
+        if number != NONE {
+            return number;
+        }
+        flow_find(line ^ 1, tag, now, from.saturating_sub(FLOWS_PER_LINE))
+    }
+
+    /// Claims the first free or expired place of a line and the neighbouring one. In a full embryonic line the flow that was
+    /// silent for the longest time gives way, if that is a sixteenth of a tick: so a handshake survives a flood as
+    /// long as the table is large enough for what comes in within a round trip. The number, or [`NONE`].
     #[unsafe(no_mangle)]
     #[inline(never)]
     extern "C" fn flow_claim(line: u32, tag: u32, now: u32) -> u32 {
@@ -59,38 +64,74 @@ mod scan {
             return NONE;
         };
         let claimed = Meta::new(State::Claimed as u32, tag, now).with_fraction(fraction(config));
-        let (mut longest, mut victim, mut victims) = (0, NONE, 0);
         for half in 0..2 {
-            let Some(metas) = metas(line ^ half) else {
-                return NONE;
-            };
-            for place in 0..FLOWS_PER_LINE {
-                let word = word(metas, place);
-                let meta = Meta(ptr::load_word(word));
-                let number = (line ^ half) * FLOWS_PER_LINE + place;
-                if !is_taken(config, meta, now) && ptr::swap_word(word, meta.0, claimed.0) {
-                    return number;
-                }
-                let silent = claimed
-                    .sixteenths()
-                    .wrapping_sub(meta.sixteenths())
-                    .cast_signed();
-                if silent > longest && meta.state() != State::Claimed as u32 {
-                    (longest, victim, victims) = (silent, number, meta.0);
-                }
+            let number = claim_in_line(line ^ half, claimed.0, now);
+            if number != NONE {
+                return number;
             }
         }
-        if victim == NONE || line > config.embryonic_mask {
+        if line > config.embryonic_mask {
             return NONE;
         }
+        take_oldest(line, claimed.0)
+    }
+
+    /// Claims the first free or expired place of one line.
+    #[unsafe(no_mangle)]
+    #[inline(never)]
+    extern "C" fn claim_in_line(line: u32, claimed: u64, now: u32) -> u32 {
+        let (Some(config), Some(metas)) = (maps::config(), metas(line)) else {
+            return NONE;
+        };
+        for place in 0..FLOWS_PER_LINE {
+            let word = word(metas, place);
+            let meta = Meta(ptr::load_word(word));
+            if !is_taken(config, meta, now) && ptr::swap_word(word, meta.0, claimed) {
+                return line * FLOWS_PER_LINE + place;
+            }
+        }
+        NONE
+    }
+
+    /// Claims the place of the flow that was silent for the longest time, in a line and the neighbouring one.
+    #[unsafe(no_mangle)]
+    #[inline(never)]
+    extern "C" fn take_oldest(line: u32, claimed: u64) -> u32 {
+        let mut oldest = 0;
+        for step in 0..2 * FLOWS_PER_LINE {
+            let number = (line ^ step / FLOWS_PER_LINE) * FLOWS_PER_LINE + step % FLOWS_PER_LINE;
+            let silent = u64::from(silent_sixteenths(number, claimed)) << 32 | u64::from(number);
+            if silent > oldest {
+                oldest = silent;
+            }
+        }
+        let victim = oldest as u32;
         let Some(metas) = metas(victim / FLOWS_PER_LINE) else {
             return NONE;
         };
-        if !ptr::swap_word(word(metas, ptr::opaque(victim)), victims, claimed.0) {
+        let word = word(metas, ptr::opaque(victim));
+        let meta = ptr::load_word(word);
+        // The flow itself, or another CPU, may have been quicker.
+        if silent_sixteenths(victim, claimed) == 0 || !ptr::swap_word(word, meta, claimed) {
             return NONE;
         }
         count::verdict(Verdict::FlowEvicted);
         victim
+    }
+
+    /// Sixteenths of a tick for which a flow was silent, that may give way; 0 for one that may not.
+    #[unsafe(no_mangle)]
+    #[inline(never)]
+    extern "C" fn silent_sixteenths(number: u32, now: u64) -> u32 {
+        let Some(metas) = metas(number / FLOWS_PER_LINE) else {
+            return 0;
+        };
+        let meta = Meta(ptr::load_word(word(metas, ptr::opaque(number))));
+        let silent = Meta(now).sixteenths().wrapping_sub(meta.sixteenths());
+        if meta.state() == State::Claimed as u32 || silent.cast_signed() < 0 {
+            return 0;
+        }
+        silent
     }
 
     /// No flow has this number.
@@ -99,7 +140,7 @@ mod scan {
     /// [`flow_find`] as an option.
     #[inline(always)]
     pub(super) fn find(line: u32, tag: u32, now: u32, from: u32) -> Option<u32> {
-        let number = flow_find(line, tag, now, from);
+        let number = flow_find_in_pair(line, tag, now, from);
         (number != NONE).then_some(number)
     }
 

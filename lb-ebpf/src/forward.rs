@@ -11,7 +11,10 @@ use lb_common::{
     interface::Interface,
     limits::{FRAGMENT_HOPS_MAX, HOPS_MAX},
     node::Node,
-    packet::{self, ETHERNET_BYTES, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Header, Layout, Packet as _},
+    packet::{
+        self, ETHERNET_BYTES, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Header, IPV4_BYTES, Layout,
+        Packet as _,
+    },
     service::ServiceValue,
     verdict::Verdict,
     walk::Walk,
@@ -279,14 +282,12 @@ fn decrement_hop_limit<const V6: bool>(frame: Frame) {
         return;
     }
     let at = Layout::hop_limit(V6);
-    if V6 {
-        frame.store_u8(at, frame.load_u8(at) - 1);
-        return;
+    frame.store_u8(at, frame.load_u8(at) - 1);
+    if !V6 {
+        // RFC 1141: the word that TTL is the upper byte of shrinks by 0x0100.
+        let sum = u32::from(frame.load_u16(ETHERNET_BYTES + 10)) + u32::from(0x0100_u16.to_be());
+        frame.store_u16(ETHERNET_BYTES + 10, (sum + (sum >> 16)) as u16);
     }
-    // TTL is the first byte of its word, the header's checksum the last two. RFC 1141: the pair of bytes that begins with
-    // TTL shrinks by 0x0100, so the checksum grows by as much, its carry goes round. Little endian, as the programs are.
-    let word = u64::from(frame.load_u32(at)) + (1 << 16) - 1;
-    frame.store_u32(at, (word + (word >> 32 << 16)) as u32);
 }
 
 #[inline(always)]
@@ -349,12 +350,12 @@ fn store_outer_v4(frame: Frame, node: &Node, udp_bytes: u16, service_class: u8) 
     let first = u16::from_ne_bytes([0x45, service_class]);
     let class = u16::from_ne_bytes([0, service_class]);
     frame.store_u16(at, first);
-    frame.store_u16(at + 2, total);
     // Identification 0 and "don't fragment" (RFC 6864: an atomic datagram needs no identification).
-    frame.store_u32(at + 4, u32::from_ne_bytes([0, 0, 0x40, 0]));
-    frame.store_u16(at + 8, u16::from_ne_bytes([gue::OUTER_TTL, UDP]));
-    let sum = u64::from(node.outer_sum) + u64::from(total) + u64::from(class);
-    frame.store_u16(at + 10, !checksum::fold(sum));
+    frame.store_u32(at + 2, u32::from(total.to_le()).to_le());
+    let rest = [0x40, 0, gue::OUTER_TTL, UDP];
+    frame.store_u32(at + 6, u32::from_ne_bytes(rest));
+    let sum = (node.outer_sum & 0xffff) + u32::from(total) + u32::from(class);
+    frame.store_u16(at + 10, !checksum::fold_few(sum));
     frame.store_u32(at + 12, node.outer_source[0]);
     frame.store_u32(at + 16, node.outer_destination[0]);
 }
@@ -404,42 +405,36 @@ fn udp_checksum<const V6: bool>(
     if header.protocol == UDP && frame.load_u16(transport + 6) == 0 {
         return 0;
     }
-    let ip_header = if V6 { 40 } else { 20 };
-    let inner_bytes = header.ip_bytes - ip_header;
     let protocol = u16::from(if header.protocol == TCP { TCP } else { UDP }).to_be();
-    let addresses = address_sum::<V6>(&header.source) + address_sum::<V6>(&header.destination);
-    // What a good checksum makes of segment and pseudo-header together is all ones.
-    let pseudo = checksum::fold(addresses + u64::from(inner_bytes.to_be()) + u64::from(protocol));
-    let segment = u64::from(!pseudo);
-    // An IPv4 header with a good checksum adds up to all ones: zero.
-    let ip = if V6 {
-        v6_header_sum(frame) + addresses
+    // A good checksum makes the segment what its pseudo-header lacks of all ones, which is zero; so what the pseudo-header
+    // shares with the IP header counts as nothing.
+    let inner = if V6 {
+        // Version, class and label; next header and hop limit.
+        let first = u64::from(frame.load_u32(ETHERNET_BYTES));
+        first + u64::from(frame.load_u16(ETHERNET_BYTES + 6)) + u64::from(!protocol)
     } else {
-        0
+        // A header with a good checksum adds up to all ones.
+        let bytes = (header.ip_bytes - IPV4_BYTES as u16).to_be();
+        u64::from(!header.source[0])
+            + u64::from(!header.destination[0])
+            + u64::from(!bytes)
+            + u64::from(!protocol)
     };
     let udp_bytes = header.ip_bytes + (8 + size_of::<GueHeader>()) as u16;
-    let outer = address_sum::<true>(&node.outer_source)
-        + address_sum::<true>(&node.outer_destination)
+    let outer = address_sum(&node.outer_source)
+        + address_sum(&node.outer_destination)
         + u64::from(u16::from(UDP).to_be())
         + 2 * u64::from(udp_bytes.to_be());
     let ports = u64::from(gue::source_port(hash)) + u64::from(config.gue_port);
-    match !checksum::fold(segment + ip + outer + ports + gue_sum(gue)) {
+    match !checksum::fold(inner + outer + ports + gue_sum(gue)) {
         0 => 0xffff,
         checksum => checksum,
     }
 }
 
 #[inline(always)]
-fn address_sum<const V6: bool>(address: &lb_common::Address) -> u64 {
-    if !V6 {
-        return u64::from(address[0]);
-    }
-    u64::from(address[0]) + u64::from(address[1]) + u64::from(address[2]) + u64::from(address[3])
-}
-
-#[inline(always)]
-fn v6_header_sum(frame: Frame) -> u64 {
-    u64::from(frame.load_u32(ETHERNET_BYTES)) + u64::from(frame.load_u32(ETHERNET_BYTES + 4))
+fn address_sum(address: &lb_common::Address) -> u64 {
+    address.iter().map(|&word| u64::from(word)).sum()
 }
 
 #[inline(always)]

@@ -36,8 +36,11 @@ fn try_walk(ctx: &XdpContext) -> Option<u32> {
             None
         };
     }
-    match frame.load_u16(12) {
-        ETHERTYPE_IPV4 => receive::<false>(ctx, frame, globals),
+    let ethertype = frame.load_u16(12);
+    if ethertype == ETHERTYPE_IPV4 {
+        return receive::<false>(ctx, frame, globals);
+    }
+    match ethertype {
         ETHERTYPE_IPV6 => receive::<true>(ctx, frame, globals),
         ETHERTYPE_VLAN | ETHERTYPE_SERVICE_VLAN => {
             begin::<false>(0)?;

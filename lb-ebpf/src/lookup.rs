@@ -140,7 +140,8 @@ fn is_whole_key(value: ServiceValue, address: &Address, port: u16, protocol: u8)
         return false;
     };
     let cold: &ServiceCold = ptr::by_ref(cold);
-    cold.port == port && cold.protocol == protocol && same_address::<true>(&cold.vip, address)
+    let vip = ptr::load_address(&raw const cold.vip);
+    cold.port == port && cold.protocol == protocol && same_address::<true>(&vip, address)
 }
 
 /// The keyed hash of a flow.
@@ -268,5 +269,8 @@ pub(crate) fn difference<const V6: bool>(a: &Address, b: &Address) -> u32 {
     if !V6 {
         return a[0] ^ b[0];
     }
-    (a[0] ^ b[0]) | (a[1] ^ b[1]) | (a[2] ^ b[2]) | (a[3] ^ b[3])
+    let half =
+        |address: &Address, at: usize| u64::from(address[at]) | u64::from(address[at + 1]) << 32;
+    let difference = (half(a, 0) ^ half(b, 0)) | (half(a, 2) ^ half(b, 2));
+    (difference >> 32 | difference) as u32
 }

@@ -25,35 +25,83 @@ pub(crate) fn enter(ctx: &XdpContext) -> u32 {
     let (Some(walk), Some(config)) = (rooms::walk(), maps::config()) else {
         return count::drop(Verdict::TableInconsistent);
     };
-    let delivered = if walk.has(Walk::V6) {
-        deliver::<true>(ctx, config, walk)
+    let reason = if walk.has(Walk::V6) {
+        deliver::<true>(ctx, walk, make::flow_v6(ctx.ctx))
     } else {
-        deliver::<false>(ctx, config, walk)
+        deliver::<false>(ctx, walk, make::flow_v4(ctx.ctx))
     };
-    match delivered {
-        Ok(number) if ServiceValue(walk.service).has(ServiceValue::AFFINITY) => {
-            walk.flow = number;
-            rooms::enter(ctx, Room::Keep)
+    if reason != 0 {
+        return count::drop_number_of(config, ServiceValue(walk.service).id(), reason - 1);
+    }
+    if ServiceValue(walk.service).has(ServiceValue::AFFINITY) {
+        return rooms::enter(ctx, Room::Keep);
+    }
+    count::pass(Verdict::Delivered)
+}
+
+/// Translates the packet for the flow that was made, [`Walk::flow`]. Why not, as [`make`] says it.
+#[inline(always)]
+fn deliver<const V6: bool>(ctx: &XdpContext, walk: &Walk, reason: u32) -> u32 {
+    if reason != 0 {
+        return reason;
+    }
+    let (Some(headers), Some(flow)) = (Headers::of::<V6>(ctx, walk), flows::record(walk.flow))
+    else {
+        return Verdict::TableInconsistent as u32 + 1;
+    };
+    headers.translate::<V6>(&Steered::of(walk), flow);
+    0
+}
+
+/// Makes or promotes the flow and notes its number. Global functions, after which all ways are one for the verifier.
+/// 0, or the number of the verdict that says why not plus one.
+mod make {
+    use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
+
+    use super::{Verdict, flow_of_packet, maps, rooms};
+
+    #[unsafe(no_mangle)]
+    #[inline(never)]
+    pub(super) extern "C" fn flow_v4(ctx: *mut xdp_md) -> u32 {
+        flow::<false>(&XdpContext::new(ctx))
+    }
+
+    #[unsafe(no_mangle)]
+    #[inline(never)]
+    pub(super) extern "C" fn flow_v6(ctx: *mut xdp_md) -> u32 {
+        flow::<true>(&XdpContext::new(ctx))
+    }
+
+    #[inline(always)]
+    fn flow<const V6: bool>(ctx: &XdpContext) -> u32 {
+        let (Some(walk), Some(config)) = (rooms::walk(), maps::config()) else {
+            return Verdict::TableInconsistent as u32 + 1;
+        };
+        match flow_of_packet::<V6>(ctx, config, walk) {
+            Ok(number) => {
+                walk.flow = number;
+                0
+            }
+            Err(reason) => reason as u32 + 1,
         }
-        Ok(_) => count::pass(Verdict::Delivered),
-        Err(reason) => count::drop_of(config, Steered::of(walk).service.id(), reason),
     }
 }
 
-/// The number of the flow.
+/// The number of the packet's flow.
 #[inline(always)]
-fn deliver<const V6: bool>(ctx: &XdpContext, config: &Config, walk: &Walk) -> Result<u32, Verdict> {
+fn flow_of_packet<const V6: bool>(
+    ctx: &XdpContext,
+    config: &Config,
+    walk: &Walk,
+) -> Result<u32, Verdict> {
     let headers = Headers::of::<V6>(ctx, walk).ok_or(Verdict::Malformed)?;
     let steered = &Steered::of(walk);
     let (flags, ..) = headers.tcp_fields(steered);
-    let number = if walk.has(Walk::PROVEN) {
-        promote::promote::<V6>(config, steered, walk.replaced.wrapping_sub(1), flags)
-    } else {
-        create::<V6>(config, headers, steered, flags, walk.replaced)?
-    };
-    let flow = flows::record(number).ok_or(Verdict::TableInconsistent)?;
-    headers.translate::<V6>(steered, flow);
-    Ok(number)
+    if walk.has(Walk::PROVEN) {
+        let number = walk.replaced.wrapping_sub(1);
+        return Ok(promote::promote::<V6>(config, steered, number, flags));
+    }
+    create::<V6>(config, headers, steered, flags, walk.replaced)
 }
 
 /// Makes a flow; its number. `replaced` is the number plus one of a flow of the same client that is over, or 0: it goes

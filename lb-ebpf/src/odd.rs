@@ -12,11 +12,7 @@ use lb_common::{
     walk::{Room, Walk},
 };
 
-use crate::{
-    count, lookup, maps,
-    ptr::{self, Frame},
-    rooms, steer, tunnel,
-};
+use crate::{count, lookup, maps, ptr::Frame, rooms, steer, tunnel};
 
 /// One step each over a list of headers. Global functions of numbers: the verifier walks a step once, not once for
 /// every way through the list.
@@ -38,6 +34,18 @@ mod steps {
         from_ip(ctx).map_or(0, |ip| {
             headers::beyond_extension(&ip, at as u16, protocol as u8).0
         })
+    }
+
+    #[unsafe(no_mangle)]
+    #[inline(never)]
+    pub(super) extern "C" fn parse_v4(ctx: *mut xdp_md) -> u32 {
+        super::parse::<false>(&XdpContext::new(ctx))
+    }
+
+    #[unsafe(no_mangle)]
+    #[inline(never)]
+    pub(super) extern "C" fn parse_v6(ctx: *mut xdp_md) -> u32 {
+        super::parse::<true>(&XdpContext::new(ctx))
     }
 
     #[inline(always)]
@@ -94,20 +102,50 @@ fn odd<const V6: bool>(ctx: &XdpContext, globals: &Globals, walk: &mut Walk) -> 
     if V6 && is_untagged && !walk.has(Walk::BY_GUE) && ndp::may_concern(&Frame::xdp(ctx)) {
         return Some(rooms::enter_or_pass(ctx, Room::Ndp));
     }
-    Some(match parse::<V6>(ctx, frame, walk) {
-        Ok(Some(header)) => steer::leave::<V6>(ctx, walk, &header),
-        Ok(None) => rooms::enter(ctx, Room::Fragment),
-        Err(reason) => rooms::answer::<V6>(ctx, walk, reason),
+    let outcome = if V6 {
+        steps::parse_v6(ctx.ctx)
+    } else {
+        steps::parse_v4(ctx.ctx)
+    };
+    Some(match outcome {
+        WHOLE => steer::leave_again::<V6>(ctx),
+        PART => rooms::enter(ctx, Room::Fragment),
+        reason => {
+            walk.reason = reason;
+            rooms::enter_by_family::<V6>(ctx, Room::AnswerV4, Room::AnswerV6)
+        }
     })
 }
 
-/// The flow that a packet belongs to, or that it is an ICMP error about; `None` for a part of a datagram.
+/// What [`parse`] comes to, where it is no verdict.
+const WHOLE: u32 = u32::MAX;
+const PART: u32 = u32::MAX - 1;
+
+/// Notes the flow that a packet belongs to, or that it is an ICMP error about. [`WHOLE`], [`PART`] of a datagram, or the
+/// number of the verdict that ends it.
 #[inline(always)]
-fn parse<const V6: bool>(
+fn parse<const V6: bool>(ctx: &XdpContext) -> u32 {
+    let Some(walk) = rooms::walk() else {
+        return Verdict::TableInconsistent as u32;
+    };
+    let frame = Frame::untagged(ctx, walk);
+    if !frame.has(Layout::transport(V6)) {
+        return Verdict::Malformed as u32;
+    }
+    match try_parse::<V6>(ctx, frame, walk) {
+        Ok(true) => WHOLE,
+        Ok(false) => PART,
+        Err(reason) => reason as u32,
+    }
+}
+
+/// Whether it is whole.
+#[inline(always)]
+fn try_parse<const V6: bool>(
     ctx: &XdpContext,
     frame: Frame,
     walk: &mut Walk,
-) -> Result<Option<Header>, Verdict> {
+) -> Result<bool, Verdict> {
     let from_ip = frame.past(ETHERNET_BYTES);
     let ip = if V6 {
         headers::ipv6(&from_ip, |at, protocol| {
@@ -125,14 +163,17 @@ fn parse<const V6: bool>(
         walk.fragment_id = fragment.id;
         walk.fragment_place = fragment.place;
         return if is_served {
-            Ok(None)
+            Ok(false)
         } else {
             Err(Verdict::Fragment)
         };
     }
     if !is_served {
         walk.flags |= Walk::IS_ERROR;
-        return quoted::<V6>(frame, &ip).map(Some);
+        let header = quoted::<V6>(frame, &ip)?;
+        walk.protocol = header.protocol;
+        walk.ports = header.ports;
+        return Ok(true);
     }
     let bytes = usize::from(ip.bytes - ip.transport_at);
     let transport = from_ip.beyond(usize::from(ip.transport_at));
@@ -141,17 +182,8 @@ fn parse<const V6: bool>(
     } else {
         headers::udp_ports(&transport, bytes, true)
     };
-    let Some(ports) = ports else {
-        return Err(Verdict::Malformed);
-    };
-    Ok(Some(Header {
-        source: frame.load_address::<V6>(Layout::source(V6)),
-        destination: frame.load_address::<V6>(Layout::destination(V6)),
-        ports,
-        protocol: ip.protocol,
-        hop_limit: 0,
-        ip_bytes: ip.bytes,
-    }))
+    walk.ports = ports.ok_or(Verdict::Malformed)?;
+    Ok(true)
 }
 
 /// An ICMP error behind options or extension headers is nobody's: no router puts any there.

@@ -85,6 +85,13 @@ impl Frame {
         unsafe { ((self.start + offset) as *mut u32).write(value) }
     }
 
+    /// Writes eight bytes; the frame must have them.
+    #[inline(always)]
+    pub(crate) fn store_u64(&self, offset: usize, value: u64) {
+        // SAFETY: as `store_u16`.
+        unsafe { ((self.start + offset) as *mut u64).write(value) }
+    }
+
     /// Writes one byte; the frame must have it.
     #[inline(always)]
     pub(crate) fn store_u8(&self, offset: usize, value: u8) {
@@ -99,12 +106,12 @@ impl Frame {
         offset: usize,
         address: &lb_common::Address,
     ) {
-        self.store_u32(offset, address[0]);
-        if V6 {
-            self.store_u32(offset + 4, address[1]);
-            self.store_u32(offset + 8, address[2]);
-            self.store_u32(offset + 12, address[3]);
+        if !V6 {
+            return self.store_u32(offset, address[0]);
         }
+        let [a, b, c, d] = address.map(u64::from);
+        self.store_u64(offset, a | b << 32);
+        self.store_u64(offset + 8, c | d << 32);
     }
 }
 
@@ -135,6 +142,12 @@ impl Packet for Frame {
     fn load_u32(&self, offset: usize) -> u32 {
         // SAFETY: as `load_u8`.
         unsafe { ((self.start + offset) as *const u32).read() }
+    }
+
+    #[inline(always)]
+    fn load_u64(&self, offset: usize) -> u64 {
+        // SAFETY: as `load_u8`.
+        unsafe { ((self.start + offset) as *const u64).read() }
     }
 }
 
@@ -233,6 +246,14 @@ pub(crate) fn load_word(word: *const u64) -> u64 {
 pub(crate) fn store_word(word: *mut u64, value: u64) {
     // SAFETY: as `load_word`.
     unsafe { word.write_volatile(value) }
+}
+
+/// An address of a map value, aligned to eight, by two loads.
+#[inline(always)]
+pub(crate) fn load_address(address: *const lb_common::Address) -> lb_common::Address {
+    let words = address.cast::<u64>();
+    let (low, high) = (load_word(words), load_word(words.wrapping_add(1)));
+    [low, low >> 32, high, high >> 32].map(|word| word as u32)
 }
 
 /// Copies an address from one map value to another, both aligned to eight; a plain assignment becomes a call to

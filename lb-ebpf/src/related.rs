@@ -6,18 +6,13 @@ use aya_ebpf::programs::XdpContext;
 use lb_common::{
     UDP,
     checksum::Delta,
-    config::Config,
     flow::Flow,
     packet::{self, ETHERNET_BYTES, IPV4_BYTES, IPV6_BYTES, Layout, Packet as _},
     verdict::Verdict,
     walk::{Room, Walk},
 };
 
-use crate::{
-    count, flows, maps,
-    ptr::{self, Frame},
-    rooms,
-};
+use crate::{count, flows, maps, ptr::Frame, rooms};
 
 /// The program of the room: delivers an error that was parsed by [`packet::quoted`]. One that another node has steered
 /// may be about a flow that is known here although its row leads elsewhere by now.

@@ -24,7 +24,7 @@ const COLLISIONS: u32 = 2;
 
 /// The scans of a line, as those of [`crate::flows`].
 mod scan {
-    use super::{Config, ENTRIES, entries, is_stale, maps, ptr, tag};
+    use super::{ENTRIES, entries, is_stale, maps, ptr, tag};
 
     /// First entry from `from` on with this tag; [`ENTRIES`] if there is none.
     #[unsafe(no_mangle)]

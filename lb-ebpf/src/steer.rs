@@ -12,11 +12,7 @@ use lb_common::{
     walk::{Room, Walk},
 };
 
-use crate::{
-    count, forward, lookup, maps,
-    ptr::{self, Frame},
-    rooms,
-};
+use crate::{count, forward, lookup, maps, ptr::Frame, rooms};
 
 /// The program of the room.
 #[inline(always)]
@@ -54,6 +50,12 @@ pub(crate) fn leave<const V6: bool>(ctx: &XdpContext, walk: &mut Walk, header: &
     walk.ip_bytes = header.ip_bytes;
     walk.protocol = header.protocol;
     walk.ports = header.ports;
+    leave_again::<V6>(ctx)
+}
+
+/// As [`leave`], for a packet whose record says all of it.
+#[inline(always)]
+pub(crate) fn leave_again<const V6: bool>(ctx: &XdpContext) -> u32 {
     rooms::enter_by_family::<V6>(ctx, Room::SteerV4, Room::SteerV6)
 }
 

@@ -44,6 +44,13 @@ impl Packet for Watched<'_> {
         );
         self.bytes.load_u32(offset)
     }
+    fn load_u64(&self, offset: usize) -> u64 {
+        assert!(
+            offset + 8 <= self.known.get(),
+            "bytes at {offset} were not asked for"
+        );
+        self.bytes.load_u64(offset)
+    }
 }
 
 fn parse_watched(bytes: &[u8]) {
