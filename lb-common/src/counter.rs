@@ -70,8 +70,8 @@ pub struct AnswerBuckets {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct TokenBucket {
-    /// Answers left.
-    pub tokens: u64,
+    /// Answers left, times the jiffies of a tick ([`crate::config::Config::tick_shift`]).
+    pub filling: u64,
     /// `jiffies64` when tokens were added last.
     pub filled_at: u64,
 }

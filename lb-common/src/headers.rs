@@ -241,6 +241,46 @@ pub fn ipv6<P: Nested>(
     })
 }
 
+/// Offset of the transport header, from where `ip` begins, and protocol of an IPv4 packet that an ICMP error quotes from
+/// `at` on; `None` of a later fragment. Of what is quoted, the end may be missing.
+#[inline(always)]
+pub fn quoted_v4<P: Nested>(ip: &P, at: u16) -> Option<(u16, u8)> {
+    let quoted = ip.beyond(usize::from(at));
+    if !quoted.has(IPV4_BYTES) {
+        return None;
+    }
+    let version_length = quoted.load_u8(0);
+    let header = u16::from(version_length & 15) * 4;
+    let offset = u16::from_be(quoted.load_u16(6)) & 0x1fff;
+    let is_first = version_length >> 4 == 4 && usize::from(header) >= IPV4_BYTES && offset == 0;
+    is_first.then(|| (at + header, quoted.load_u8(9)))
+}
+
+/// As [`quoted_v4`], of an IPv6 packet; `beyond_extension` as for [`ipv6`].
+#[inline(always)]
+pub fn quoted_v6<P: Nested>(
+    ip: &P,
+    at: u16,
+    beyond_extension: impl Fn(u16, u8) -> Extension,
+) -> Option<(u16, u8)> {
+    let quoted = ip.beyond(usize::from(at));
+    if !quoted.has(IPV6_BYTES) || quoted.load_u8(0) >> 4 != 6 {
+        return None;
+    }
+    let (mut at, mut protocol) = (at + IPV6_BYTES as u16, quoted.load_u8(6));
+    for _ in 0..EXTENSIONS_MAX {
+        if !is_extension(protocol) {
+            break;
+        }
+        let extension = beyond_extension(at, protocol);
+        if extension.next_at() == 0 || extension.place() >> 3 != 0 {
+            return None;
+        }
+        (at, protocol) = (extension.next_at(), extension.protocol());
+    }
+    Some((at, protocol))
+}
+
 /// A whole datagram may come as its only fragment (RFC 6946), which is none.
 #[inline(always)]
 fn fragment<P: Nested>(ip: &P, place: u16, at: u16) -> Option<Fragment> {

@@ -24,6 +24,7 @@ pub mod headers;
 pub mod image;
 pub mod interface;
 pub mod limits;
+pub mod martian;
 pub mod ndp;
 pub mod node;
 pub mod packet;

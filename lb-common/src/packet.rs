@@ -286,119 +286,43 @@ pub const fn quote(v6: bool) -> usize {
     Layout::transport(v6) + ICMP_BYTES
 }
 
-/// Whether a packet that [`header`] or [`quoted`] took is the latter's.
-#[inline(always)]
-#[must_use]
-pub fn is_error<const V6: bool, P: Packet + ?Sized>(packet: &P) -> bool {
-    !matches!(protocol::<V6, P>(packet), TCP | UDP)
-}
-
-/// The flow that an ICMP error is about: a packet from a VIP to a client, of which at least the IP header and eight
-/// bytes are quoted (RFC 792). The tuple is turned round, so that it is the client's.
+/// Checks an ICMP error that begins with `icmp`, and what it quotes: a packet from a VIP to a client, of which the IP
+/// header ([`crate::headers::quoted_v4`], [`crate::headers::quoted_v6`]) and the first eight bytes behind it are there.
 ///
 /// # Errors
 /// `UnsupportedProtocol` if it is no such error, `Malformed` if it is one that nobody honest sends.
 #[inline(always)]
-pub fn quoted<const V6: bool, P: Packet + ?Sized>(packet: &P) -> Result<Header, Verdict> {
-    let (protocol, ip_bytes) = fixed::<V6, P>(packet)?;
-    let icmp = Layout::transport(V6);
-    let inner = quote(V6);
-    let transport = inner + if V6 { IPV6_BYTES } else { IPV4_BYTES };
-    if protocol != icmp_protocol(V6) || !packet.has(transport + 8) {
+pub fn check_error<const V6: bool, P: Packet + ?Sized>(
+    icmp: &P,
+    vip: &Address,
+) -> Result<(), Verdict> {
+    if !icmp.has(quote(V6) - Layout::transport(V6) + if V6 { IPV6_BYTES } else { IPV4_BYTES }) {
         return Err(Verdict::UnsupportedProtocol);
     }
-    check_error::<V6, P>(packet, icmp)?;
-    let plain = if V6 {
-        packet.load_u8(inner) >> 4 == 6
-    } else {
-        packet.load_u8(inner) == 0x45
-    };
-    let inner_protocol = packet.load_u8(inner + if V6 { 6 } else { 9 });
-    if !plain || !matches!(inner_protocol, TCP | UDP) {
-        return Err(Verdict::UnsupportedProtocol);
-    }
-    let destination = packet.load_address::<V6>(Layout::destination(V6));
-    let vip = packet.load_address::<V6>(inner + if V6 { 8 } else { 12 });
-    if vip != destination {
-        return Err(Verdict::Malformed);
-    }
-    Ok(Header {
-        source: packet.load_address::<V6>(inner + if V6 { 24 } else { 16 }),
-        destination,
-        ports: packet.load_u32(transport).rotate_left(16),
-        protocol: inner_protocol,
-        hop_limit: packet.load_u8(Layout::hop_limit(V6)),
-        ip_bytes,
-    })
-}
-
-/// Only errors, and no "packet too big" below what every path must carry: 552 is what Linux takes at least
-/// (net.ipv4.route.min_pmtu), 1280 is IPv6's minimum (RFC 8200 section 5).
-#[inline(always)]
-fn check_error<const V6: bool, P: Packet + ?Sized>(packet: &P, icmp: usize) -> Result<(), Verdict> {
-    let kind = packet.load_u8(icmp);
+    let kind = icmp.load_u8(0);
     if !is_error_type(V6, kind) {
         return Err(Verdict::UnsupportedProtocol);
     }
-    let word = u32::from_be(packet.load_u32(icmp + 4));
-    let too_small = if V6 {
+    let word = u32::from_be(icmp.load_u32(4));
+    if is_too_small::<V6>(kind, icmp.load_u8(1), word) {
+        return Err(Verdict::Malformed);
+    }
+    let quoted_source = icmp.load_address::<V6>(ICMP_BYTES + if V6 { 8 } else { 12 });
+    if quoted_source == *vip {
+        Ok(())
+    } else {
+        Err(Verdict::Malformed)
+    }
+}
+
+/// "Packet too big" below what every path must carry: 552 is what Linux takes at least (net.ipv4.route.min_pmtu), 1280 is
+/// IPv6's minimum (RFC 8200 section 5).
+#[inline(always)]
+const fn is_too_small<const V6: bool>(kind: u8, code: u8, word: u32) -> bool {
+    if V6 {
         kind == 2 && word < 1280
     } else {
-        kind == 3 && packet.load_u8(icmp + 1) == 4 && word & 0xffff < 552
-    };
-    if too_small {
-        Err(Verdict::Malformed)
-    } else {
-        Ok(())
-    }
-}
-
-/// Protocol and length of a packet without options, extension headers or parts.
-#[inline(always)]
-fn fixed<const V6: bool, P: Packet + ?Sized>(packet: &P) -> Result<(u8, u16), Verdict> {
-    if V6 {
-        fixed_v6(packet)
-    } else {
-        fixed_v4(packet)
-    }
-}
-
-#[inline(always)]
-fn fixed_v4<P: Packet + ?Sized>(packet: &P) -> Result<(u8, u16), Verdict> {
-    let version_length = packet.load_u8(ETHERNET_BYTES);
-    if version_length != 0x45 {
-        let options = version_length >> 4 == 4 && version_length & 15 > 5;
-        return Err(if options {
-            Verdict::HeaderOptions
-        } else {
-            Verdict::Malformed
-        });
-    }
-    let total = u16::from_be(packet.load_u16(ETHERNET_BYTES + 2));
-    if !packet.is_as_long_as(ETHERNET_BYTES + usize::from(total)) {
-        return Err(Verdict::Malformed);
-    }
-    if packet.load_u16(ETHERNET_BYTES + 6) & FRAGMENT_MASK != 0 {
-        return Err(Verdict::Fragment);
-    }
-    Ok((packet.load_u8(ETHERNET_BYTES + 9), total))
-}
-
-#[inline(always)]
-fn fixed_v6<P: Packet + ?Sized>(packet: &P) -> Result<(u8, u16), Verdict> {
-    let payload = u16::from_be(packet.load_u16(ETHERNET_BYTES + 4));
-    let total = usize::from(payload) + IPV6_BYTES;
-    if packet.load_u8(ETHERNET_BYTES) >> 4 != 6
-        || !packet.is_as_long_as(ETHERNET_BYTES + total)
-        || total > 0xffff
-    {
-        return Err(Verdict::Malformed);
-    }
-    match packet.load_u8(ETHERNET_BYTES + 6) {
-        // Hop-by-hop, routing, ESP, AH, no next header, destination options, mobility (IANA).
-        0 | 43 | 50 | 51 | 59 | 60 | 135 => Err(Verdict::HeaderOptions),
-        44 => Err(Verdict::Fragment),
-        protocol => Ok((protocol, total as u16)),
+        kind == 3 && code == 4 && word & 0xffff < 552
     }
 }
 

@@ -111,6 +111,10 @@ verdicts! {
     FragmentTiny = 41, "fragment-tiny";
     /// A fragment that overlaps what has come of its datagram.
     FragmentOverlap = 42, "fragment-overlap";
+    /// Beside the reason why the packet went nowhere: an answer was due, but nobody can have sent it from there.
+    SourceMartian = 43, "source-martian";
+    /// Beside the verdict: the endpoint's node has no resolved MAC, so the packet goes to another node, which sends it on.
+    Detoured = 44, "detoured";
 }
 
 /// Counters there is room for.

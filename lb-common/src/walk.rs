@@ -122,8 +122,12 @@ pub struct Walk {
     pub flow: u32,
     /// Low half of the hash that chose the row, if that is another than the flow's ([`ServiceValue::AFFINITY`]).
     pub client_hash: u32,
+    /// Of an ICMP error: offset of the quoted transport header from the start of the frame.
+    pub quoted_at: u16,
+    /// Zero.
+    pub padding: [u16; 3],
     /// Zero, or whatever was there: nobody reads it.
-    pub reserved: [u64; 7],
+    pub reserved: [u64; 6],
 }
 
 impl Walk {
@@ -144,6 +148,8 @@ impl Walk {
     pub const PROVEN: u32 = 1 << 6;
     /// A part of a datagram.
     pub const FRAGMENT: u32 = 1 << 7;
+    /// [`Walk::node`] is not the endpoint's node but another, which is asked to send the packet on.
+    pub const DETOUR: u32 = 1 << 8;
 
     /// Whether a node has steered this packet already.
     #[inline(always)]

@@ -55,6 +55,12 @@ pub(crate) fn enter<const V6: bool>(ctx: &XdpContext) -> u32 {
     }
     let (endpoint, node) = match lookup::endpoint_of(service, view, row_hash) {
         Ok(chosen) => chosen,
+        Err(Verdict::NoEndpoint) => {
+            // But flows that began before may still be with a pod of this node.
+            walk.reason = Verdict::NoEndpoint as u32;
+            walk.endpoint = u32::MAX;
+            return ask_here::<V6>(ctx, walk);
+        }
         Err(reason) => return rooms::answer::<V6>(ctx, walk, reason),
     };
     walk.endpoint = endpoint;

@@ -155,6 +155,10 @@ pub(crate) fn enter<const V6: bool>(ctx: &XdpContext) -> u32 {
             walk.replaced = number + 1;
             rooms::enter(ctx, Room::NewFlow)
         }
+        // Its service has no endpoint, and now it is known that no flow goes on without one.
+        Ok(Next::Forward) if walk.reason != 0 => {
+            rooms::enter_by_family::<V6>(ctx, Room::AnswerV4, Room::AnswerV6)
+        }
         Ok(Next::Forward) => rooms::enter_by_family::<V6>(ctx, Room::ForwardV4, Room::ForwardV6),
         Err(reason) => count::drop_of(config, service, reason),
     }
@@ -217,23 +221,22 @@ fn opens_anew(found: Found, flags: u8) -> bool {
 }
 
 /// Whether the flow's endpoint is gone: for a TCP flow no endpoint of the service any more, so that the row's will reset
-/// what nobody answers; for a UDP flow one that gets no new flows. Asked only where the row leads elsewhere.
+/// what nobody answers; for a UDP flow one that gets no new flows, if there is another. Asked only where the row leads
+/// elsewhere, or nowhere.
 #[inline(always)]
 fn has_lost_its_endpoint<const V6: bool>(steered: &Steered, found: Found) -> bool {
-    let (Some(globals), Some(flow), Some(row)) = (
-        maps::globals(),
-        flows::record(found.number),
-        maps::ENDPOINTS.get_ptr(steered.endpoint),
-    ) else {
+    let (Some(globals), Some(flow)) = (maps::globals(), flows::record(found.number)) else {
         return false;
     };
-    let row: &Endpoint = ptr::by_ref(row);
-    let difference = u32::from(flow.endpoint_port ^ row.port)
-        | lookup::difference::<V6>(&flow.endpoint, &row.address);
-    let protocol = match flow.protocol {
-        UDP => UDP | filter::SERVES,
-        other => other,
-    };
+    let (mut difference, mut protocol) = (1, flow.protocol);
+    if let Some(row) = maps::ENDPOINTS.get_ptr(steered.endpoint) {
+        let row: &Endpoint = ptr::by_ref(row);
+        difference = u32::from(flow.endpoint_port ^ row.port)
+            | lookup::difference::<V6>(&flow.endpoint, &row.address);
+        if protocol == UDP {
+            protocol = UDP | filter::SERVES;
+        }
+    }
     difference != 0
         && !lookup::may_be_endpoint::<V6>(globals, &flow.endpoint, flow.endpoint_port, protocol)
 }

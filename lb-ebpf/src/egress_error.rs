@@ -22,6 +22,12 @@ use crate::{
 
 /// Fragment offset of the IPv4 header (RFC 791): the ports are in the first fragment alone.
 const OFFSET_MASK: u16 = 0x1fff_u16.to_be();
+/// Extension headers (IANA), and how many of them are looked at.
+const HOP_BY_HOP: u8 = 0;
+const ROUTING: u8 = 43;
+const FRAGMENT: u8 = 44;
+const DESTINATION_OPTIONS: u8 = 60;
+const EXTENSIONS_MAX: u32 = 6;
 /// Where a transport header has its checksum.
 const UDP_CHECKSUM_AT: usize = 6;
 const TCP_CHECKSUM_AT: usize = 16;
@@ -86,27 +92,53 @@ fn translate<const V6: bool>(ctx: &TcContext) -> Option<i32> {
 fn quoted<const V6: bool>(ctx: &TcContext) -> Option<Quoted> {
     let quote = packet::quote(V6);
     let first = ctx.load::<u8>(quote).ok()?;
-    let header_bytes = if V6 {
-        IPV6_BYTES
-    } else {
-        usize::from(first & 15) * 4
-    };
-    if first >> 4 != if V6 { 6 } else { 4 }
-        || !V6 && ctx.load::<u16>(quote + 6).ok()? & OFFSET_MASK != 0
-    {
+    let protocol = ctx.load::<u8>(quote + if V6 { 6 } else { 9 }).ok()?;
+    if first >> 4 != if V6 { 6 } else { 4 } {
         return None;
     }
-    let protocol = ctx.load::<u8>(quote + if V6 { 6 } else { 9 }).ok()?;
+    let (transport, protocol) = if V6 {
+        let found = beyond_extensions(ctx.skb.skb, (quote + IPV6_BYTES) as u32, protocol.into());
+        (found as u32 as usize, (found >> 32) as u8)
+    } else {
+        let is_later = ctx.load::<u16>(quote + 6).ok()? & OFFSET_MASK != 0;
+        let header_bytes = usize::from(first & 15) * 4;
+        (quote + header_bytes, if is_later { 0 } else { protocol })
+    };
     if protocol != TCP && protocol != UDP {
         return None;
     }
     Some(Quoted {
-        transport: quote + header_bytes,
+        transport,
         client: load_address::<V6>(ctx, quote + if V6 { 8 } else { 12 })?,
         endpoint: load_address::<V6>(ctx, quote + if V6 { 24 } else { 16 })?,
-        ports: ctx.load::<u32>(quote + header_bytes).ok()?,
+        ports: ctx.load::<u32>(transport).ok()?,
         protocol,
     })
+}
+
+/// Offset of the header behind an IPv6 packet's extension headers, and shifted left by 32 its protocol number, which is 0 of
+/// a later fragment, behind too many headers, and of what is cut short.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn beyond_extensions(skb: *mut __sk_buff, first: u32, protocol: u32) -> u64 {
+    let ctx = TcContext::new(skb);
+    let (mut at, mut protocol) = (first, protocol as u8);
+    for _ in 0..EXTENSIONS_MAX {
+        let length_unit = match protocol {
+            HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS => 8,
+            FRAGMENT => 0,
+            _ => return u64::from(at) | u64::from(protocol) << 32,
+        };
+        let Ok([next, length, high, low]) = ctx.load::<[u8; 4]>(at as usize) else {
+            return 0;
+        };
+        if protocol == FRAGMENT && u16::from_be_bytes([high, low]) >> 3 != 0 {
+            return 0;
+        }
+        at += 8 + u32::from(length) * length_unit;
+        protocol = next;
+    }
+    0
 }
 
 #[inline(always)]

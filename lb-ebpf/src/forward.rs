@@ -4,24 +4,22 @@
 
 use aya_ebpf::{bindings::xdp_action::XDP_TX, programs::XdpContext};
 use lb_common::{
-    TCP, UDP, checksum,
     config::{Config, Globals},
     filter,
-    gue::{self, GueHeader, OVERHEAD_V4_BYTES, OVERHEAD_V6_BYTES},
+    gue::{GueHeader, OVERHEAD_V4_BYTES, OVERHEAD_V6_BYTES},
     interface::Interface,
     limits::{FRAGMENT_HOPS_MAX, HOPS_MAX},
     node::Node,
-    packet::{
-        self, ETHERNET_BYTES, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Header, IPV4_BYTES, Layout,
-        Packet as _,
-    },
+    packet::{self, ETHERNET_BYTES, Header, Layout, Packet as _},
     service::ServiceValue,
     verdict::Verdict,
     walk::Walk,
 };
 
 use crate::{
-    count, ethernet, fragment, lookup, maps,
+    count,
+    encapsulate::{encapsulate, udp_checksum},
+    fragment, lookup, maps,
     ptr::{self, Frame},
     rooms,
 };
@@ -48,12 +46,11 @@ pub(crate) fn plain<const V6: bool>(
     frame: Frame,
     globals: &Globals,
     hash: u64,
-    node: u16,
+    node: &Node,
 ) -> Result<(u32, bool), Verdict> {
     let config = &globals.config;
     let interface = maps::interface_of(globals, maps::uplink_slot());
     let header = &packet::fields::<V6, _>(&frame);
-    let node = ready(globals, header, node)?;
     if node.flags & Node::DIRECT != 0 {
         direct::<V6>(frame, frame, header, node)?;
         return Ok((transmit(interface, node), false));
@@ -81,7 +78,7 @@ pub(crate) fn enter<const V6: bool>(ctx: &XdpContext) -> u32 {
 }
 
 #[inline(always)]
-fn onward<const V6: bool>(ctx: &XdpContext, walk: &Walk) -> Result<u32, Verdict> {
+fn onward<const V6: bool>(ctx: &XdpContext, walk: &mut Walk) -> Result<u32, Verdict> {
     let globals = maps::globals().ok_or(Verdict::TableInconsistent)?;
     let config = &globals.config;
     let interface = maps::interface_of(globals, walk.slot.into());
@@ -97,10 +94,11 @@ fn onward<const V6: bool>(ctx: &XdpContext, walk: &Walk) -> Result<u32, Verdict>
         hop_limit: frame.load_u8(Layout::hop_limit(V6)),
         ip_bytes: walk.ip_bytes,
     };
-    let node = ready(globals, &header, walk.node)?;
-    // Its next node would send a fragment that it gets by MAC to its home.
-    let by_mac =
-        !walk.steered_before() && !walk.has(Walk::FRAGMENT) && node.flags & Node::DIRECT != 0;
+    let node = match ready(globals, header.hop_limit, walk.node) {
+        Err(Verdict::NodeUnresolved) if !walk.steered_before() => detour(globals, walk)?,
+        ready => ready?,
+    };
+    let by_mac = goes_by_mac(walk, node);
     if by_mac {
         direct::<V6>(frame, Frame::xdp(ctx), &header, node)?;
     } else {
@@ -119,6 +117,71 @@ fn onward<const V6: bool>(ctx: &XdpContext, walk: &Walk) -> Result<u32, Verdict>
         count::forwarded(count::service(config, service.id()), !by_mac);
     }
     Ok(transmit(interface, node))
+}
+
+/// A frame that another node gets by MAC is sent on as if it came from outside; so what has been steered, or is for a node
+/// that is not the endpoint's, goes by GUE, and a fragment, which would be sent home again.
+#[inline(always)]
+fn goes_by_mac(walk: &Walk, node: &Node) -> bool {
+    let by_gue = Walk::FRAGMENT | Walk::DETOUR;
+    !walk.steered_before() && walk.flags & by_gue == 0 && node.flags & Node::DIRECT != 0
+}
+
+/// Length of the largest packet that can go the way of this one, to [`Walk::node`].
+#[inline(always)]
+pub(crate) fn most_bytes(globals: &Globals, walk: &Walk) -> u16 {
+    let node = maps::node_of(globals, walk.node);
+    if goes_by_mac(walk, node) {
+        return node.mtu_bytes;
+    }
+    node.mtu_bytes.saturating_sub(overhead(node) as u16)
+}
+
+/// What GUE adds to a packet for a node.
+#[inline(always)]
+fn overhead(node: &Node) -> usize {
+    if node.flags & Node::OUTER_V6 != 0 {
+        OVERHEAD_V6_BYTES
+    } else {
+        OVERHEAD_V4_BYTES
+    }
+}
+
+/// Nodes that are looked at for one that can be reached.
+const DETOURS_TRIED: u64 = 8;
+
+/// A node that may know a way to the one that has no resolved MAC here; it gets the packet by GUE, and drops it if it
+/// knows none. Which one, the flow decides.
+#[inline(always)]
+fn detour<'a>(globals: &'a Globals, walk: &mut Walk) -> Result<&'a Node, Verdict> {
+    let index = detour_of(walk.hash) as u16;
+    if index == globals.config.own_node {
+        return Err(Verdict::NodeUnresolved);
+    }
+    walk.node = index;
+    walk.flags |= Walk::DETOUR;
+    count::verdict(Verdict::Detoured);
+    Ok(maps::node_of(globals, index))
+}
+
+/// Index of the node for a detour; this node's own if there is none. Global, so that the verifier walks it once.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn detour_of(hash: u64) -> u32 {
+    let Some(globals) = maps::globals() else {
+        return 0;
+    };
+    for attempt in 0..DETOURS_TRIED {
+        let (word, shift) = lb_common::fragment::home(hash.wrapping_add(attempt << 32));
+        let index = maps::HOMES
+            .get(word)
+            .map_or(0, |homes| (*homes >> shift) as u16);
+        let node = maps::node_of(globals, index);
+        if index != globals.config.own_node && node.flags & READY == READY {
+            return index.into();
+        }
+    }
+    globals.config.own_node.into()
 }
 
 /// What a packet is sent on with by GUE, besides its flow.
@@ -163,11 +226,16 @@ impl Carried {
     }
 }
 
+/// Flags of a node that can be reached.
+const READY: u16 = Node::PRESENT | Node::RESOLVED;
+
 /// The way to a node, for a packet that has a hop left.
+///
+/// # Errors
+/// `TtlExpired`, `NodeUnresolved`.
 #[inline(always)]
-fn ready<'a>(globals: &'a Globals, header: &Header, node: u16) -> Result<&'a Node, Verdict> {
-    const READY: u16 = Node::PRESENT | Node::RESOLVED;
-    if header.hop_limit <= 1 {
+pub(crate) fn ready(globals: &Globals, hop_limit: u8, node: u16) -> Result<&Node, Verdict> {
+    if hop_limit <= 1 {
         return Err(Verdict::TtlExpired);
     }
     let node = maps::node_of(globals, node);
@@ -206,12 +274,7 @@ fn by_gue<const V6: bool>(
     carried: Carried,
 ) -> Result<(), Verdict> {
     let outer_v6 = node.flags & Node::OUTER_V6 != 0;
-    let overhead = if outer_v6 {
-        OVERHEAD_V6_BYTES
-    } else {
-        OVERHEAD_V4_BYTES
-    };
-    if u32::from(header.ip_bytes) + overhead as u32 > u32::from(node.mtu_bytes) {
+    if u32::from(header.ip_bytes) + overhead(node) as u32 > u32::from(node.mtu_bytes) {
         return Err(Verdict::TooBig);
     }
     decrement_hop_limit::<V6>(frame);
@@ -261,8 +324,9 @@ fn transmit(interface: &Interface, node: &Node) -> u32 {
     }
 }
 
+/// Writes the MACs of the way to a node; the frame must have an Ethernet header.
 #[inline(always)]
-fn store_macs(frame: Frame, node: &Node) {
+pub(crate) fn store_macs(frame: Frame, node: &Node) {
     let macs = (&raw const node.macs).cast::<u32>();
     // SAFETY: twelve bytes, aligned: `macs` is the first field of a 64-byte aligned row.
     let words = unsafe { [macs.read(), macs.add(1).read(), macs.add(2).read()] };
@@ -288,157 +352,4 @@ fn decrement_hop_limit<const V6: bool>(frame: Frame) {
         let sum = u32::from(frame.load_u16(ETHERNET_BYTES + 10)) + u32::from(0x0100_u16.to_be());
         frame.store_u16(ETHERNET_BYTES + 10, (sum + (sum >> 16)) as u16);
     }
-}
-
-#[inline(always)]
-#[expect(
-    clippy::too_many_arguments,
-    reason = "inlined; a struct would go through the stack"
-)]
-fn encapsulate<const OUTER_V6: bool>(
-    ctx: &XdpContext,
-    config: &Config,
-    node: &Node,
-    header: &Header,
-    hash: u64,
-    gue: &GueHeader,
-    service_class: u8,
-    checksum: u16,
-    tag_bytes: usize,
-) -> Result<(), Verdict> {
-    let overhead = if OUTER_V6 {
-        OVERHEAD_V6_BYTES
-    } else {
-        OVERHEAD_V4_BYTES
-    };
-    if !ptr::move_head(ctx, -(overhead as i32)) {
-        return Err(Verdict::NoHeadroom);
-    }
-    let whole = Frame::xdp(ctx);
-    let frame = ethernet::move_tags(whole, overhead, 0, tag_bytes);
-    if !whole.has(ETHERNET_BYTES) || !frame.has(ETHERNET_BYTES + overhead) {
-        return Err(Verdict::NoHeadroom);
-    }
-    store_macs(whole, node);
-    frame.store_u16(
-        12,
-        if OUTER_V6 {
-            ETHERTYPE_IPV6
-        } else {
-            ETHERTYPE_IPV4
-        },
-    );
-    let udp_bytes = header.ip_bytes + (8 + size_of::<GueHeader>()) as u16;
-    if OUTER_V6 {
-        store_outer_v6(frame, node, udp_bytes);
-    } else {
-        store_outer_v4(frame, node, udp_bytes, service_class);
-    }
-    let at = Layout::transport(OUTER_V6);
-    frame.store_u16(at, gue::source_port(hash));
-    frame.store_u16(at + 2, config.gue_port);
-    frame.store_u16(at + 4, udp_bytes.to_be());
-    frame.store_u16(at + 6, checksum);
-    store_gue(frame, at + 8, gue);
-    Ok(())
-}
-
-#[inline(always)]
-fn store_outer_v4(frame: Frame, node: &Node, udp_bytes: u16, service_class: u8) {
-    let at = ETHERNET_BYTES;
-    let total = (udp_bytes + 20).to_be();
-    let first = u16::from_ne_bytes([0x45, service_class]);
-    let class = u16::from_ne_bytes([0, service_class]);
-    frame.store_u16(at, first);
-    // Identification 0 and "don't fragment" (RFC 6864: an atomic datagram needs no identification).
-    frame.store_u32(at + 2, u32::from(total.to_le()).to_le());
-    let rest = [0x40, 0, gue::OUTER_TTL, UDP];
-    frame.store_u32(at + 6, u32::from_ne_bytes(rest));
-    let sum = (node.outer_sum & 0xffff) + u32::from(total) + u32::from(class);
-    frame.store_u16(at + 10, !checksum::fold_few(sum));
-    frame.store_u32(at + 12, node.outer_source[0]);
-    frame.store_u32(at + 16, node.outer_destination[0]);
-}
-
-#[inline(always)]
-fn store_outer_v6(frame: Frame, node: &Node, udp_bytes: u16) {
-    let at = ETHERNET_BYTES;
-    frame.store_u32(at, u32::from_ne_bytes([0x60, 0, 0, 0]));
-    frame.store_u16(at + 4, udp_bytes.to_be());
-    frame.store_u16(at + 6, u16::from_ne_bytes([UDP, gue::OUTER_TTL]));
-    frame.store_address::<true>(at + 8, &node.outer_source);
-    frame.store_address::<true>(at + 24, &node.outer_destination);
-}
-
-#[inline(always)]
-fn store_gue(frame: Frame, at: usize, gue: &GueHeader) {
-    let words = gue_words(gue);
-    frame.store_u32(at, words[0]);
-    frame.store_u32(at + 4, words[1]);
-    frame.store_u32(at + 8, words[2]);
-    frame.store_u32(at + 12, words[3]);
-}
-
-#[inline(always)]
-fn gue_words(gue: &GueHeader) -> [u32; 4] {
-    let flags = gue.flags.to_ne_bytes();
-    [
-        u32::from_ne_bytes([gue.variant_length, gue.protocol, flags[0], flags[1]]),
-        u32::from_ne_bytes([gue.version, gue.hop, gue.private_flags, gue.reserved]),
-        gue.ingress_node,
-        gue.tag,
-    ]
-}
-
-/// The outer UDP checksum over IPv6, without touching the payload: the inner transport's checksum already
-/// says what its bytes add up to. 0 (RFC 6936) where the inner packet has none, or is not plain.
-#[inline(always)]
-fn udp_checksum<const V6: bool>(
-    frame: Frame,
-    header: &Header,
-    node: &Node,
-    gue: &GueHeader,
-    hash: u64,
-    config: &Config,
-) -> u16 {
-    let transport = Layout::transport(V6);
-    if header.protocol == UDP && frame.load_u16(transport + 6) == 0 {
-        return 0;
-    }
-    let protocol = u16::from(if header.protocol == TCP { TCP } else { UDP }).to_be();
-    // A good checksum makes the segment what its pseudo-header lacks of all ones, which is zero; so what the pseudo-header
-    // shares with the IP header counts as nothing.
-    let inner = if V6 {
-        // Version, class and label; next header and hop limit.
-        let first = u64::from(frame.load_u32(ETHERNET_BYTES));
-        first + u64::from(frame.load_u16(ETHERNET_BYTES + 6)) + u64::from(!protocol)
-    } else {
-        // A header with a good checksum adds up to all ones.
-        let bytes = (header.ip_bytes - IPV4_BYTES as u16).to_be();
-        u64::from(!header.source[0])
-            + u64::from(!header.destination[0])
-            + u64::from(!bytes)
-            + u64::from(!protocol)
-    };
-    let udp_bytes = header.ip_bytes + (8 + size_of::<GueHeader>()) as u16;
-    let outer = address_sum(&node.outer_source)
-        + address_sum(&node.outer_destination)
-        + u64::from(u16::from(UDP).to_be())
-        + 2 * u64::from(udp_bytes.to_be());
-    let ports = u64::from(gue::source_port(hash)) + u64::from(config.gue_port);
-    match !checksum::fold(inner + outer + ports + gue_sum(gue)) {
-        0 => 0xffff,
-        checksum => checksum,
-    }
-}
-
-#[inline(always)]
-fn address_sum(address: &lb_common::Address) -> u64 {
-    address.iter().map(|&word| u64::from(word)).sum()
-}
-
-#[inline(always)]
-fn gue_sum(gue: &GueHeader) -> u64 {
-    let [a, b, c, d] = gue_words(gue);
-    u64::from(a) + u64::from(b) + u64::from(c) + u64::from(d)
 }

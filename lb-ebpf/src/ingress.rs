@@ -6,7 +6,9 @@ use aya_ebpf::{bindings::xdp_action::XDP_PASS, programs::XdpContext};
 use lb_common::{
     config::{Config, Globals},
     headers::{ETHERTYPE_SERVICE_VLAN, ETHERTYPE_VLAN},
-    packet::{self, ETHERNET_BYTES, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Layout, Packet as _, is_group},
+    packet::{
+        self, ETHERNET_BYTES, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Header, Layout, Packet as _, is_group,
+    },
     service::ServiceValue,
     verdict::Verdict,
     walk::{Room, Walk},
@@ -84,6 +86,7 @@ fn receive<const V6: bool>(ctx: &XdpContext, frame: Frame, globals: &Globals) ->
     let service = lookup::service::<V6>(globals, &header);
     if service.0 == 0 {
         let walk = begin::<V6>(Walk::MAY_BE_VIP)?;
+        note(walk, &packet::fields::<V6, _>(&frame));
         return Some(rooms::answer::<V6>(ctx, walk, Verdict::NoSuchPort));
     }
     choose::<V6>(ctx, frame, globals, service)
@@ -123,19 +126,44 @@ fn choose<const V6: bool>(
             Room::DeliverV6,
         ));
     }
+    let hop_limit = frame.load_u8(Layout::hop_limit(V6));
+    let way = match forward::ready(globals, hop_limit, node) {
+        Ok(way) => way,
+        Err(reason) => {
+            let walk = begin_steered::<V6>(config, frame, 0, service, hash)?;
+            walk.node = node;
+            return Some(if matches!(reason, Verdict::NodeUnresolved) {
+                rooms::enter_by_family::<V6>(ctx, Room::ForwardV4, Room::ForwardV6)
+            } else {
+                rooms::answer::<V6>(ctx, walk, reason)
+            });
+        }
+    };
     let bytes = frame.len();
-    match forward::plain::<V6>(ctx, frame, globals, hash, node) {
+    let header = packet::fields::<V6, _>(&frame);
+    match forward::plain::<V6>(ctx, frame, globals, hash, way) {
         Ok((action, by_gue)) => {
             count::sent_on(count::service(config, service.id()), bytes, by_gue);
             Some(action)
         }
         Err(reason) => {
+            // The frame may have been moved: what it said is known from before.
             count::received(count::service(config, service.id()), bytes);
             let walk = begin::<V6>(0)?;
             walk.service = service.0;
+            walk.node = node;
+            note(walk, &header);
             Some(rooms::answer::<V6>(ctx, walk, reason))
         }
     }
+}
+
+/// Writes what a plain packet says into its record.
+#[inline(always)]
+fn note(walk: &mut Walk, header: &Header) {
+    walk.ip_bytes = header.ip_bytes;
+    walk.protocol = header.protocol;
+    walk.ports = header.ports;
 }
 
 /// Counts a packet of a service that goes on in a room; its record.
@@ -152,9 +180,7 @@ fn begin_steered<const V6: bool>(
     let walk = begin::<V6>(flags)?;
     walk.hash = hash;
     walk.service = service.0;
-    walk.ip_bytes = header.ip_bytes;
-    walk.protocol = header.protocol;
-    walk.ports = header.ports;
+    note(walk, &header);
     Some(walk)
 }
 

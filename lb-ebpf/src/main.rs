@@ -29,6 +29,8 @@ mod egress;
 #[cfg(target_arch = "bpf")]
 mod egress_error;
 #[cfg(target_arch = "bpf")]
+mod encapsulate;
+#[cfg(target_arch = "bpf")]
 mod ethernet;
 #[cfg(target_arch = "bpf")]
 mod flow_limit;
@@ -58,6 +60,8 @@ mod promote;
 mod ptr;
 #[cfg(target_arch = "bpf")]
 mod related;
+#[cfg(target_arch = "bpf")]
+mod reply;
 #[cfg(target_arch = "bpf")]
 mod reply_fragments;
 #[cfg(target_arch = "bpf")]

@@ -19,9 +19,9 @@ use lb_common::{
 };
 
 use crate::{
-    answer, count, lookup, maps,
+    count, lookup, maps,
     ptr::{self, Frame},
-    rooms, tokens,
+    reply, rooms, tokens,
 };
 
 /// The room of a frame that is for a group of stations, or ARP for this one; `None`: it has none.
@@ -88,7 +88,7 @@ fn try_ndp(ctx: &XdpContext) -> Option<u32> {
     if is_short && !ptr::move_head(ctx, -(ndp::OPTION_BYTES as i32)) {
         return None;
     }
-    answer::trim(ctx, Frame::xdp(ctx), ndp::FRAME_BYTES)?;
+    reply::trim(ctx, Frame::xdp(ctx), ndp::FRAME_BYTES)?;
     let mut frame = Frame::xdp(ctx);
     if !frame.has(ndp::FRAME_BYTES) {
         return None;

@@ -5,9 +5,9 @@ use aya_ebpf::{bindings::xdp_action::XDP_PASS, programs::XdpContext};
 use lb_common::{
     TCP, UDP,
     config::Globals,
-    headers::{self, Extension, Ip, Nested as _},
+    headers::{self, Extension, Fragment, Ip, Nested as _},
     ndp,
-    packet::{self, ETHERNET_BYTES, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Header, Layout, Packet as _},
+    packet::{self, ETHERNET_BYTES, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Layout, Packet as _},
     verdict::Verdict,
     walk::{Room, Walk},
 };
@@ -158,10 +158,11 @@ fn try_parse<const V6: bool>(
     walk.protocol = ip.protocol;
     walk.transport_at = walk.ip_at + ip.transport_at;
     let is_served = matches!(ip.protocol, TCP | UDP);
-    if let Some(fragment) = ip.fragment {
+    let part = ip.fragment.unwrap_or(Fragment { id: 0, place: 0 });
+    walk.fragment_id = part.id;
+    walk.fragment_place = part.place;
+    if part.place != 0 {
         walk.flags |= Walk::FRAGMENT;
-        walk.fragment_id = fragment.id;
-        walk.fragment_place = fragment.place;
         return if is_served {
             Ok(false)
         } else {
@@ -170,10 +171,7 @@ fn try_parse<const V6: bool>(
     }
     if !is_served {
         walk.flags |= Walk::IS_ERROR;
-        let header = quoted::<V6>(frame, &ip)?;
-        walk.protocol = header.protocol;
-        walk.ports = header.ports;
-        return Ok(true);
+        return quoted::<V6>(ctx, frame, walk, &ip).map(|()| true);
     }
     let bytes = usize::from(ip.bytes - ip.transport_at);
     let transport = from_ip.beyond(usize::from(ip.transport_at));
@@ -186,11 +184,42 @@ fn try_parse<const V6: bool>(
     Ok(true)
 }
 
-/// An ICMP error behind options or extension headers is nobody's: no router puts any there.
+/// Notes the flow that an ICMP error is about, turned round so that it is the client's. One behind options or extension
+/// headers is nobody's: no router puts any there.
 #[inline(always)]
-fn quoted<const V6: bool>(frame: Frame, ip: &Ip) -> Result<Header, Verdict> {
-    if usize::from(ip.transport_at) + ETHERNET_BYTES != Layout::transport(V6) {
+fn quoted<const V6: bool>(
+    ctx: &XdpContext,
+    frame: Frame,
+    walk: &mut Walk,
+    ip: &Ip,
+) -> Result<(), Verdict> {
+    if ip.protocol != packet::icmp_protocol(V6) {
+        return Err(Verdict::UnsupportedProtocol);
+    }
+    let from_ip = frame.past(ETHERNET_BYTES);
+    let vip = frame.load_address::<V6>(Layout::destination(V6));
+    packet::check_error::<V6, _>(&from_ip.beyond(usize::from(ip.transport_at)), &vip)?;
+    let fixed = Layout::transport(V6) - ETHERNET_BYTES;
+    if usize::from(ip.transport_at) != fixed {
         return Err(Verdict::HeaderOptions);
     }
-    packet::quoted::<V6, _>(&frame)
+    let at = (packet::quote(V6) - ETHERNET_BYTES) as u16;
+    let found = if V6 {
+        headers::quoted_v6(&from_ip, at, |at, protocol| {
+            Extension(steps::ipv6_extension(ctx.ctx, at.into(), protocol.into()))
+        })
+    } else {
+        headers::quoted_v4(&from_ip, at)
+    };
+    let Some((at, protocol @ (TCP | UDP))) = found else {
+        return Err(Verdict::UnsupportedProtocol);
+    };
+    let transport = from_ip.beyond(usize::from(at));
+    if !transport.has(8) {
+        return Err(Verdict::UnsupportedProtocol);
+    }
+    walk.protocol = protocol;
+    walk.ports = transport.load_u32(0).rotate_left(16);
+    walk.quoted_at = walk.ip_at + at;
+    Ok(())
 }

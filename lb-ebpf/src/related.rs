@@ -7,6 +7,7 @@ use lb_common::{
     UDP,
     checksum::Delta,
     flow::Flow,
+    headers::Nested as _,
     packet::{self, ETHERNET_BYTES, IPV4_BYTES, IPV6_BYTES, Layout, Packet as _},
     verdict::Verdict,
     walk::{Room, Walk},
@@ -23,6 +24,9 @@ pub(crate) fn enter<const V6: bool>(ctx: &XdpContext) -> u32 {
     };
     match deliver::<V6>(ctx, walk) {
         Some(action) => action,
+        None if walk.reason != 0 => {
+            rooms::enter_by_family::<V6>(ctx, Room::AnswerV4, Room::AnswerV6)
+        }
         None if walk.has(Walk::IS_LOCAL) => count::drop(Verdict::ErrorOfNoFlow),
         None => rooms::enter_by_family::<V6>(ctx, Room::ForwardV4, Room::ForwardV6),
     }
@@ -32,8 +36,9 @@ pub(crate) fn enter<const V6: bool>(ctx: &XdpContext) -> u32 {
 fn deliver<const V6: bool>(ctx: &XdpContext, walk: &Walk) -> Option<u32> {
     let frame = Frame::untagged(ctx, walk);
     let config = maps::config()?;
-    let transport = packet::quote(V6) + if V6 { IPV6_BYTES } else { IPV4_BYTES };
-    if !frame.has(transport + 8) {
+    let transport = Frame::xdp(ctx).beyond(usize::from(walk.quoted_at));
+    let quoted = packet::quote(V6) + if V6 { IPV6_BYTES } else { IPV4_BYTES };
+    if !frame.has(quoted) || !transport.has(8) {
         return None;
     }
     let found = flows::find::<V6, true>(config, frame, walk, flows::now(config))?;
@@ -43,12 +48,12 @@ fn deliver<const V6: bool>(ctx: &XdpContext, walk: &Walk) -> Option<u32> {
 
 /// Every byte that changes under the ICMP checksum, and under the IPv4 headers' own.
 #[inline(always)]
-fn translate<const V6: bool>(frame: Frame, flow: &Flow, transport: usize) {
+fn translate<const V6: bool>(frame: Frame, flow: &Flow, transport: Frame) {
     let destination = Layout::destination(V6);
     let inner = packet::quote(V6);
     let inner_source = inner + if V6 { 8 } else { 12 };
     let ports = packet::ports(flow.endpoint_port, flow.mapped_port);
-    let mut delta = Delta::new().word(frame.load_u32(transport), ports);
+    let mut delta = Delta::new().word(transport.load_u32(0), ports);
     if V6 {
         let vip = frame.load_address::<true>(destination);
         // Once as part of the pseudo-header (RFC 4443 section 2.3), once in the quote.
@@ -67,16 +72,16 @@ fn translate<const V6: bool>(frame: Frame, flow: &Flow, transport: usize) {
     }
     if flow.protocol == UDP {
         // In the quote even if that has eight bytes; TCP's is beyond them, and nobody verifies a quote.
-        let pod = Delta::new().word(frame.load_u32(transport), ports);
+        let pod = Delta::new().word(transport.load_u32(0), ports);
         let pod = pod.address(&frame.load_address::<V6>(destination), &flow.endpoint);
-        let old = frame.load_u16(transport + 6);
+        let old = transport.load_u16(6);
         let new = pod.apply_udp(old);
-        frame.store_u16(transport + 6, new);
+        transport.store_u16(6, new);
         delta = delta.half(old, new);
     }
     frame.store_address::<V6>(destination, &flow.endpoint);
     frame.store_address::<V6>(inner_source, &flow.endpoint);
-    frame.store_u32(transport, ports);
+    transport.store_u32(0, ports);
     let checksum = Layout::transport(V6) + 2;
     frame.store_u16(checksum, delta.apply(frame.load_u16(checksum)));
 }

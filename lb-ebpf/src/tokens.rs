@@ -38,21 +38,20 @@ fn both() -> Option<(&'static Config, &'static mut AnswerBuckets)> {
     Some((maps::config()?, buckets))
 }
 
-/// A bucket gets `rate` tokens a second and holds as many.
+/// A bucket gets `rate` tokens a second and holds as many. What is kept are tokens times jiffies, so that no fraction of
+/// one is lost however often somebody asks.
 #[inline(always)]
 fn take(bucket: &mut TokenBucket, rate: u32, config: &Config) -> bool {
     let rate = u64::from(rate);
     let now = ptr::jiffies();
-    let second = 1 << (config.tick_shift & 31);
-    let passed = now.wrapping_sub(bucket.filled_at).min(second);
-    let tokens = bucket.tokens + ((passed * rate) >> (config.tick_shift & 31));
-    let tokens = tokens.min(rate);
-    if tokens != bucket.tokens {
-        bucket.filled_at = now;
-    }
-    bucket.tokens = tokens.saturating_sub(1);
-    if tokens == 0 {
+    let token = 1_u64 << (config.tick_shift & 31);
+    let passed = now.wrapping_sub(bucket.filled_at).min(token);
+    let filled = (bucket.filling + passed * rate).min(token * rate);
+    bucket.filled_at = now;
+    let is_there = filled >= token;
+    bucket.filling = filled - if is_there { token } else { 0 };
+    if !is_there {
         count::verdict(Verdict::AnswerLimited);
     }
-    tokens != 0
+    is_there
 }

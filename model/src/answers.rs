@@ -16,35 +16,80 @@ const HOP_LIMIT: u8 = 64;
 /// Shortest frame on Ethernet.
 const FRAME_MIN: usize = 60;
 
+/// Most that an error quotes: the longest IPv4 header, or an IPv6 header with 64 bytes of extension headers, and eight bytes.
+const QUOTE_MAX: [usize; 2] = [60 + 8, 40 + 64 + 8];
+/// No IPv6 host makes its packets smaller.
+const IPV6_MTU_MIN: u16 = 1280;
+
 /// What becomes of a packet that goes nowhere, from outside: the answer that is due, and that it was one too many.
+/// `mtu_bytes` is what the way would carry.
 pub(crate) fn answered(frame: &[u8], reason: &'static str, mtu_bytes: u16) -> Vec<Expected> {
-    let Some(answer) = answer(frame, reason, mtu_bytes) else {
+    let Some((v6, outline)) = parse::is_v6(frame).zip(parse::outline(frame)) else {
+        return vec![Expected::drop(reason)];
+    };
+    if is_due(v6, outline.protocol, reason) && is_martian(frame, v6) {
+        return vec![Expected::drop(reason).also("source-martian")];
+    }
+    let Some(answer) = answer(frame, v6, outline, reason, mtu_bytes) else {
         return vec![Expected::drop(reason)];
     };
     let limited = Expected::new(Action::Drop, None, &[reason, "answer-limited"]);
     vec![answer.with(Effect::Answer), limited]
 }
 
-fn answer(frame: &[u8], reason: &'static str, mtu_bytes: u16) -> Option<Expected> {
-    let v6 = parse::is_v6(frame)?;
-    let at = ETHERNET + if v6 { 40 } else { 20 };
-    frame.get(..at + 8)?;
-    // Nothing is said about packets with options; extension headers are no transport protocol.
-    if !v6 && frame[14] != 0x45 {
-        return None;
-    }
-    let protocol = frame[if v6 { 20 } else { 23 }];
+/// Whether somebody who can have sent it would want an answer.
+fn is_due(v6: bool, protocol: u8, reason: &str) -> bool {
     match (reason, protocol) {
+        ("no-such-port" | "no-endpoint" | "ttl-expired" | "too-big", 6 | 17) => true,
+        ("unsupported-protocol", 1) => !v6,
+        ("unsupported-protocol", 58) => v6,
+        _ => false,
+    }
+}
+
+/// RFC 1122 section 3.2.1.3, RFC 4443 section 2.4, RFC 6890.
+fn is_martian(frame: &[u8], v6: bool) -> bool {
+    let at = |offset| parse::address_at(frame, v6, ETHERNET + offset);
+    let (from, to) = if v6 { (8, 24) } else { (12, 16) };
+    let special = match at(from) {
+        IpAddr::V4(v4) => v4.octets()[0] == 0 || v4.is_loopback() || v4.octets()[0] >= 224,
+        IpAddr::V6(v6) => {
+            v6.is_unspecified()
+                || v6.is_loopback()
+                || v6.is_multicast()
+                || v6.to_ipv4_mapped().is_some()
+        }
+    };
+    special || at(from) == at(to)
+}
+
+fn answer(
+    frame: &[u8],
+    v6: bool,
+    outline: parse::Outline,
+    reason: &'static str,
+    mtu_bytes: u16,
+) -> Option<Expected> {
+    let at = outline.payload_at;
+    frame.get(..at + 8)?;
+    match (reason, outline.protocol) {
         ("no-such-port" | "no-endpoint", 6) => reset(frame, v6, at, reason),
         ("no-such-port" | "no-endpoint", 17) => {
-            error(frame, v6, if v6 { (1, 4) } else { (3, 3) }, 0, reason)
+            error(frame, v6, at, if v6 { (1, 4) } else { (3, 3) }, 0, reason)
         }
-        ("ttl-expired", 6 | 17) => error(frame, v6, if v6 { (3, 0) } else { (11, 0) }, 0, reason),
+        ("ttl-expired", 6 | 17) => {
+            error(frame, v6, at, if v6 { (3, 0) } else { (11, 0) }, 0, reason)
+        }
         ("too-big", 6 | 17) => error(
             frame,
             v6,
+            at,
             if v6 { (2, 0) } else { (3, 4) },
-            mtu_bytes,
+            if v6 {
+                mtu_bytes.max(IPV6_MTU_MIN)
+            } else {
+                mtu_bytes
+            },
             reason,
         ),
         ("unsupported-protocol", 1) if !v6 => echo(frame, v6, at, reason),
@@ -104,19 +149,25 @@ fn reset(frame: &[u8], v6: bool, at: usize, reason: &'static str) -> Option<Expe
     // Padding.
     let padded = expected.frame.as_ref().map_or(end, Vec::len);
     expected.free.push(end..padded);
-    expected.checksums.push(at + 16);
+    expected
+        .checksums
+        .push(ETHERNET + if v6 { 40 } else { 20 } + 16);
     Some(expected)
 }
 
-/// RFC 792, RFC 4443, RFC 1191: the IP header and eight bytes of what cannot go on.
+/// RFC 792, RFC 4443, RFC 1191: the IP header with all that belongs to it, and eight bytes of what cannot go on.
 fn error(
     frame: &[u8],
     v6: bool,
+    at: usize,
     kind: (u8, u8),
     mtu_bytes: u16,
     reason: &'static str,
 ) -> Option<Expected> {
-    let quote = frame.get(ETHERNET..ETHERNET + if v6 { 48 } else { 28 })?;
+    let quote = frame.get(ETHERNET..at + 8)?;
+    if quote.len() > QUOTE_MAX[usize::from(v6)] {
+        return None;
+    }
     let [high, low] = mtu_bytes.to_be_bytes();
     let rest = [0, 0, high, low];
     let mut out = Vec::new();

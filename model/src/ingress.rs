@@ -1,5 +1,7 @@
 //! The walk of a packet that comes in, as the design tells it, and the model's memory.
 
+mod forward;
+
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     net::IpAddr,
@@ -8,16 +10,16 @@ use std::{
 
 use crate::{
     answers,
-    cluster::{Cluster, Endpoint, Way},
+    cluster::{Cluster, Endpoint},
     compare::{Action, Effect, Expected, Observed, hex},
     flows::{Flow, FlowView, Flows, Tuple},
     learned::{Row, Secret},
     parse::{self, Parsed},
     replies::{Datagram, Sending},
     tags,
-    translate::{Visit, age, deliver, related},
+    translate::{Visit, deliver, related},
     tunnel::{self, Arrival},
-    wire::{self, ETHERNET, put},
+    wire,
 };
 
 /// Answers a second that a data path may surely give, and surely not exceed, on one CPU.
@@ -392,105 +394,11 @@ impl Model {
         })
     }
 
-    fn forward(&self, visit: &Visit<'_>, parsed: &Parsed, to: usize) -> Vec<Expected> {
-        if parsed.hop_limit <= 1 {
-            return self.refuse(visit, "ttl-expired");
-        }
-        let Some(way) = &self.cluster.nodes[visit.own].ways[to] else {
-            return Vec::new();
-        };
-        let Some(mac) = way.mac else {
-            return self.refuse(visit, "node-unresolved");
-        };
-        let own = self.cluster.nodes[visit.own].mac;
-        let mut aged = visit.frame.to_vec();
-        put(&mut aged, 0, &mac);
-        put(&mut aged, 6, &own);
-        age(&mut aged, visit.frame[12] != 8, parsed.hop_limit);
-        let mtu_bytes = usize::from(way.mtu_bytes);
-        if way.on_link && !visit.steered {
-            if parsed.ip_bytes > mtu_bytes {
-                return self.refuse(visit, "too-big");
-            }
-            let mut direct = Expected::new(Action::Transmit, Some(aged), &["forwarded-direct"]);
-            if visit.frame[12] == 8 {
-                direct.checksums.push(24);
-            }
-            return vec![direct];
-        }
-        let hop = match visit.arrival {
-            Arrival::Gue { hop, .. } if hop >= tunnel::HOPS_MAX => {
-                return self.refuse(visit, "hop-limit");
-            }
-            Arrival::Gue { hop, .. } => hop + 1,
-            Arrival::Plain => u8::from(visit.steered),
-        };
-        if parsed.ip_bytes + tunnel::overhead(way) > mtu_bytes {
-            return self.refuse(visit, "too-big");
-        }
-        self.by_gue(visit, parsed, way, &aged, hop)
-    }
-
-    fn by_gue(
-        &self,
-        visit: &Visit<'_>,
-        parsed: &Parsed,
-        way: &Way,
-        aged: &[u8],
-        hop: u8,
-    ) -> Vec<Expected> {
-        let Some(mut secrets) = tunnel::read_secrets(way, visit.observed) else {
-            return Vec::new();
-        };
-        if let Arrival::Gue { ingress, .. } = visit.arrival {
-            secrets.ingress = ingress;
-        }
-        let gue_port = self.cluster.gue_port;
-        let made = tunnel::encapsulate(gue_port, way, aged, parsed.ip_bytes, hop, secrets);
-        let Some((frame, over_v6)) = made else {
-            return Vec::new();
-        };
-        let tuple = parsed.tuple;
-        let mut expected = Expected::new(Action::Transmit, Some(frame), &["forwarded-gue"])
-            .with(Effect::Learn(
-                Secret::Tag(tuple, hop, 0, secrets.ingress),
-                secrets.tag.into(),
-            ))
-            .with(Effect::Learn(
-                Secret::Entropy(tuple),
-                secrets.source_port.into(),
-            ));
-        if matches!(visit.arrival, Arrival::Plain) {
-            expected = expected.with(Effect::Learn(
-                Secret::NodeId(visit.own),
-                secrets.ingress.into(),
-            ));
-        }
-        if over_v6 {
-            tunnel::outer_checksum(
-                &mut expected,
-                aged,
-                !parsed.is_plain(),
-                parsed.transport,
-                self.cluster.gue_port,
-            );
-        }
-        let inner = ETHERNET + tunnel::overhead(way);
-        if visit.frame[12] == 8 {
-            expected.checksums.push(inner + 10);
-        }
-        if !over_v6 {
-            expected.checksums.push(24);
-        }
-        vec![expected]
-    }
-
     /// It goes nowhere: nothing that a node has steered draws an answer.
     fn refuse(&self, visit: &Visit<'_>, reason: &'static str) -> Vec<Expected> {
         if visit.steered {
             return vec![Expected::drop(reason)];
         }
-        let mtu_bytes = self.cluster.nodes[visit.own].inner_mtu_bytes;
-        answers::answered(visit.frame, reason, mtu_bytes)
+        answers::answered(visit.frame, reason, 0)
     }
 }

@@ -68,6 +68,27 @@ pub(crate) fn address(frame: &[u8], v6: bool, at: usize) -> Option<IpAddr> {
     }
 }
 
+/// What an answer must know of a packet that is no part of a datagram.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Outline {
+    pub(crate) protocol: u8,
+    /// Offset of what follows the IP header and all that belongs to it.
+    pub(crate) payload_at: usize,
+}
+
+/// The outline of a packet, if it has one.
+pub(crate) fn outline(frame: &[u8]) -> Option<Outline> {
+    let network = match is_v6(frame)? {
+        true => network_v6(frame),
+        false => network_v4(frame),
+    };
+    let network = network.ok().filter(|network| !network.is_fragment)?;
+    Some(Outline {
+        protocol: network.protocol,
+        payload_at: network.payload_at,
+    })
+}
+
 /// Protocol, IP bytes, offset of what follows the header.
 struct Network {
     protocol: u8,
@@ -96,9 +117,6 @@ pub(crate) fn parse(frame: &[u8]) -> Result<Option<Parsed>, &'static str> {
     }
     let transport = network.payload_at;
     if !is_served {
-        if transport != ETHERNET + if v6 { 40 } else { 20 } {
-            return Err("header-options");
-        }
         return match network.protocol {
             1 if !v6 => quoted(frame, &network, v6).map(Some),
             58 if v6 => quoted(frame, &network, v6).map(Some),
@@ -241,8 +259,7 @@ fn network_v6(frame: &[u8]) -> Result<Network, &'static str> {
 fn quoted(frame: &[u8], network: &Network, v6: bool) -> Result<Parsed, &'static str> {
     let icmp = network.payload_at;
     let inner = icmp + 8;
-    let transport = inner + if v6 { 40 } else { 20 };
-    let (kind, code) = match frame.get(icmp..transport + 8) {
+    let (kind, code) = match frame.get(icmp..inner + if v6 { 40 } else { 20 }) {
         Some(bytes) => (bytes[0], bytes[1]),
         None => return Err("unsupported-protocol"),
     };
@@ -252,23 +269,23 @@ fn quoted(frame: &[u8], network: &Network, v6: bool) -> Result<Parsed, &'static 
         (false, 3 | 11 | 12, _) | (true, 1..=4, _) => false,
         _ => return Err("unsupported-protocol"),
     };
-    if too_small {
-        return Err("malformed");
-    }
-    let plain = if v6 {
-        frame[inner] >> 4 == 6
-    } else {
-        frame[inner] == 0x45
-    };
-    let protocol = frame[inner + if v6 { 6 } else { 9 }];
-    if !plain || (protocol != TCP && protocol != UDP) {
-        return Err("unsupported-protocol");
-    }
     let (from, to) = if v6 { (8, 24) } else { (12, 16) };
     let vip = address_at(frame, v6, inner + from);
-    if vip != network.destination {
+    if too_small || vip != network.destination {
         return Err("malformed");
     }
+    if icmp != ETHERNET + if v6 { 40 } else { 20 } {
+        return Err("header-options");
+    }
+    let found = if v6 {
+        quoted_v6(frame, inner)
+    } else {
+        quoted_v4(frame, inner)
+    };
+    let found = found.filter(|(transport, _)| frame.len() >= transport + 8);
+    let Some((transport, protocol @ (TCP | UDP))) = found else {
+        return Err("unsupported-protocol");
+    };
     Ok(Parsed {
         tuple: Tuple {
             client: address_at(frame, v6, inner + to),
@@ -282,6 +299,41 @@ fn quoted(frame: &[u8], network: &Network, v6: bool) -> Result<Parsed, &'static 
         transport,
         is_error: true,
     })
+}
+
+/// Transport header and protocol of a quoted packet, of which the fixed header is there.
+fn quoted_v4(frame: &[u8], inner: usize) -> Option<(usize, u8)> {
+    let header = usize::from(frame[inner] & 15) * 4;
+    let is_first = half(frame, inner + 6) & 0x1fff == 0;
+    let is_header = frame[inner] >> 4 == 4 && header >= 20 && is_first;
+    is_header.then(|| (inner + header, frame[inner + 9]))
+}
+
+/// As [`quoted_v4`], behind extension headers.
+pub(crate) fn quoted_v6(frame: &[u8], inner: usize) -> Option<(usize, u8)> {
+    let (mut at, mut protocol) = (inner + 40, frame[inner + 6]);
+    for _ in 0..EXTENSIONS_MAX {
+        if !matches!(protocol, 0 | 43 | 44 | 51 | 60) {
+            break;
+        }
+        let extension = frame.get(at..at + 8)?;
+        let length = usize::from(extension[1]);
+        let is_refused = match protocol {
+            43 => extension[3] != 0,
+            44 => half(extension, 2) >> 3 != 0,
+            _ => false,
+        };
+        at += match protocol {
+            44 => 8,
+            51 => (length + 2) * 4,
+            _ => (length + 1) * 8,
+        };
+        if is_refused || at - ETHERNET > TRANSPORT_MAX {
+            return None;
+        }
+        protocol = extension[0];
+    }
+    (frame[inner] >> 4 == 6).then_some((at, protocol))
 }
 
 /// The address at an offset that the frame is known to reach.

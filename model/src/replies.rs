@@ -172,18 +172,16 @@ impl Quoted {
         if !is_error || version != if v6 { 6 } else { 4 } {
             return None;
         }
-        let header = if v6 {
-            40
-        } else {
-            usize::from(frame[quote] & 15) * 4
-        };
-        let transport = quote + header;
         frame.get(quote..(quote + if v6 { 40 } else { 20 }))?;
-        let ports = frame.get(transport..transport + 4)?;
-        if !v6 && half(frame, quote + 6) & 0x1fff != 0 {
+        let (transport, protocol) = if v6 {
+            beyond_extensions(frame, quote + 40, frame[quote + 6])?
+        } else if half(frame, quote + 6) & 0x1fff != 0 {
             return None;
-        }
-        let protocol = frame[quote + if v6 { 6 } else { 9 }];
+        } else {
+            let header = usize::from(frame[quote] & 15) * 4;
+            (quote + header, frame[quote + 9])
+        };
+        let ports = frame.get(transport..transport + 4)?;
         let (from, to) = if v6 { (8, 24) } else { (12, 16) };
         let address = |at| parse::address_at(frame, v6, at);
         let (client, pod) = (address(quote + from), address(quote + to));
@@ -324,4 +322,26 @@ pub(crate) fn octets(address: IpAddr) -> Vec<u8> {
         IpAddr::V4(address) => address.octets().to_vec(),
         IpAddr::V6(address) => address.octets().to_vec(),
     }
+}
+
+/// Extension headers of a quoted packet that are looked at.
+const EXTENSIONS_MAX: usize = 6;
+
+/// Offset and protocol of what follows the extension headers (RFC 8200 section 4), unless that is in another fragment.
+fn beyond_extensions(frame: &[u8], mut at: usize, mut protocol: u8) -> Option<(usize, u8)> {
+    for _ in 0..EXTENSIONS_MAX {
+        let start = match protocol {
+            0 | 43 | 44 | 60 => frame.get(at..at + 4)?,
+            _ => return Some((at, protocol)),
+        };
+        if protocol == 44 && half(start, 2) >> 3 != 0 {
+            return None;
+        }
+        at += match protocol {
+            44 => 8,
+            _ => 8 + usize::from(start[1]) * 8,
+        };
+        protocol = start[0];
+    }
+    None
 }

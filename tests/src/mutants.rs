@@ -51,25 +51,25 @@ use Killer::{Case, Model};
 
 mutants! {
     "lb-ebpf/src/forward.rs": "a hop limit of one goes on",
-        "if header.hop_limit <= 1 {" => "if header.hop_limit < 1 {",
+        "if hop_limit <= 1 {" => "if hop_limit < 1 {",
         Case("a hop limit that would reach zero");
     "lb-ebpf/src/forward.rs": "the outer header needs no room",
-        "u32::from(header.ip_bytes) + overhead as u32 >" => "u32::from(header.ip_bytes) >",
+        "u32::from(header.ip_bytes) + overhead(node) as u32 >" => "u32::from(header.ip_bytes) >",
         Case("no room for an outer header");
     "lb-ebpf/src/forward.rs": "a packet that just fits is too big",
-        "overhead as u32 > u32::from(node.mtu_bytes)" => "overhead as u32 >= u32::from(node.mtu_bytes)",
+        "overhead(node) as u32 > u32::from(node.mtu_bytes)" => "overhead(node) as u32 >= u32::from(node.mtu_bytes)",
         Case("just room for an outer header");
     "lb-ebpf/src/forward.rs": "the header's checksum forgets the hop",
         "u32::from(0x0100_u16.to_be())" => "u32::from(0x0000_u16.to_be())",
         Case("an on-link node gets it by its MAC");
     "lb-ebpf/src/forward.rs": "two hops instead of one",
-        "frame.store_u8(at, hop_limit - 1);" => "frame.store_u8(at, hop_limit - 2);",
+        "frame.load_u8(at) - 1);" => "frame.load_u8(at) - 2);",
         Case("an on-link node gets it by its MAC");
     "lb-ebpf/src/forward.rs": "the outer header has the inner one's ECN",
         "& 0xfc" => "& 0xff",
         Model;
-    "lb-ebpf/src/forward.rs": "the outer checksum leaves out the ports",
-        "segment + ip + outer + ports +" => "segment + ip + outer +",
+    "lb-ebpf/src/encapsulate.rs": "the outer checksum leaves out the ports",
+        "inner + outer + ports +" => "inner + outer +",
         Case("a node behind a router gets it by GUE");
     "lb-ebpf/src/forward.rs": "one hop too many between nodes",
         "walk.hop >= most" => "walk.hop > most",
@@ -81,7 +81,7 @@ mutants! {
         "&& self.version == VERSION" => "&& self.version != 0",
         Case("version");
     "lb-common/src/packet.rs": "a transport header may be longer than its packet",
-        "|| said > end - transport {" => "|| said > end {",
+        "ETHERNET_BYTES + said <= bytes" => "ETHERNET_BYTES + said <= bytes + transport",
         Model;
     "lb-common/src/packet.rs": "an MTU below IPv6's minimum is believed",
         "word < 1280" => "word < 1279",
@@ -90,12 +90,12 @@ mutants! {
         "word & 0xffff < 552" => "word & 0xffff < 551",
         Case("packet too big for what every path must carry");
     "lb-ebpf/src/answer.rs": "the other family's ICMP is answered",
-        "protocol == packet::icmp_protocol(V6) =>" => "protocol == packet::icmp_protocol(V6) || protocol == packet::icmp_protocol(!V6) =>",
+        "walk.protocol == packet::icmp_protocol(V6);" => "matches!(walk.protocol, 1 | 58);",
         Case("an echo request of the other family");
-    "lb-ebpf/src/answer.rs": "a reset acknowledges no SYN",
+    "lb-ebpf/src/reply.rs": "a reset acknowledges no SYN",
         "+ u32::from(flags & tcp::SYN != 0)" => "+ u32::from(flags & tcp::SYN != tcp::SYN)",
         Case("a SYN where nobody listens");
-    "lb-ebpf/src/answer.rs": "a reset draws a reset",
+    "lb-ebpf/src/reply.rs": "a reset draws a reset",
         "if flags & tcp::RST != 0 ||" => "if flags & tcp::RST == 0xff ||",
         Case("a reset draws none");
     "lb-ebpf/src/deliver.rs": "a SYN does not begin anew what is over",

@@ -142,9 +142,25 @@ pub fn without_checksum(frame: &[u8]) -> Vec<u8> {
 #[must_use]
 pub fn home_of(packet: &Packet) -> u8 {
     let keys = keys();
-    let (word, shift) = fragment::home(pair_hash(&keys, &see(&packet.frame())));
+    home(&keys, pair_hash(&keys, &see(&packet.frame())))
+}
+
+/// Number of the node that `node1` sends a packet to whose own node has no MAC: neither is `node1` nor `node5` asked.
+///
+/// # Panics
+/// If it is no TCP or UDP packet.
+#[must_use]
+pub fn detour_of(packet: &Packet) -> Option<u8> {
+    let keys = keys();
+    let hash = flow_hash(&keys, &see(&packet.frame()));
+    let tried = (0..8_u64).map(|attempt| home(&keys, hash.wrapping_add(attempt << 32)));
+    tried.into_iter().find(|node| (2..=4).contains(node))
+}
+
+fn home(keys: &ClusterKeys, hash: u64) -> u8 {
+    let (word, shift) = fragment::home(hash);
     let place = word * fragment::HOMES_PER_WORD + shift / 16;
-    let score = |node: &u8| fragment::home_score(keys.seed[0], place, id(&keys, *node));
+    let score = |node: &u8| fragment::home_score(keys.seed[0], place, id(keys, *node));
     (1..=5).max_by_key(score).expect("five nodes")
 }
 

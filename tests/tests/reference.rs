@@ -15,7 +15,7 @@ const SCENES: u64 = 1400;
 const SCENES_BETWEEN_FLOWS: u64 = 100;
 
 /// Outcomes without which a run has shown little.
-const OUTCOMES: [&[&str]; 29] = [
+const OUTCOMES: [&[&str]; 31] = [
     &[],
     &["delivered"],
     &["forwarded-direct"],
@@ -28,6 +28,8 @@ const OUTCOMES: [&[&str]; 29] = [
     &["error-sent", "ttl-expired"],
     &["ttl-expired"],
     &["node-unresolved"],
+    &["detoured", "forwarded-gue"],
+    &["no-such-port", "source-martian"],
     &["error-sent", "too-big"],
     &["malformed"],
     &["fragment"],

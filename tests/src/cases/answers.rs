@@ -11,6 +11,7 @@ use crate::{
     case::{Case, Run},
     frame::{Packet, client, echo_request},
     icmp_error::{quoted, too_big},
+    odd::with_headers,
     world::{ROUTER_MAC, XDP_DROP, XDP_TX, node_mac},
 };
 
@@ -58,6 +59,7 @@ pub(super) fn cases(clients: &mut Clients) -> Vec<Case> {
             counted: &[Verdict::NoSuchPort, Verdict::ErrorSent],
             ..ingress("a datagram where nobody listens", &query)
         });
+        cases.push(behind_headers(clients, vip));
         cases.push(echo(clients, vip));
         cases.push(echo_of_the_other_family(clients, vip));
     }
@@ -77,16 +79,66 @@ pub(super) fn cases(clients: &mut Clients) -> Vec<Case> {
             payload: vec![0; 1440],
             ..clients.packet(vip, port_of(3, udp), udp)
         };
-        // 1500 less the largest outer header, 64.
-        let (kind, rest) = too_big(vip, 1436);
+        // 1500 less the outer header over IPv4, 44.
+        let (kind, rest) = too_big(vip, 1456);
         cases.push(Case {
             action: XDP_TX,
             out: error(&big, kind, rest),
             counted: &[Verdict::TooBig, Verdict::ErrorSent],
             ..ingress("no room for an outer header", &big)
         });
+        cases.extend(martian(clients, vip, udp));
     }
     cases
+}
+
+/// An error quotes the whole header.
+fn behind_headers(clients: &mut Clients, vip: IpAddr) -> Case {
+    let query = Packet {
+        payload: vec![9; 40],
+        ..clients.packet(vip, 9999, true)
+    };
+    let odd = with_headers(&query.frame());
+    let kind = if vip.is_ipv4() { (3, 3) } else { (1, 4) };
+    let bytes = quoted(vip) + odd.len() - query.frame().len();
+    Case {
+        packet: Run::Ingress(odd.clone()),
+        action: XDP_TX,
+        out: error_quoting(&query, kind, [0; 4], &odd[14..14 + bytes]),
+        counted: &[Verdict::NoSuchPort, Verdict::ErrorSent],
+        ..ingress(
+            "a datagram behind options or extension headers where nobody listens",
+            &query,
+        )
+    }
+}
+
+/// Nobody is at these addresses.
+fn martian(clients: &mut Clients, vip: IpAddr, udp: bool) -> Vec<Case> {
+    let martians = if vip.is_ipv4() {
+        [
+            "0.1.2.3",
+            "127.0.0.1",
+            "224.0.0.1",
+            "255.255.255.255",
+            "10.99.0.1",
+        ]
+    } else {
+        ["::", "::1", "ff02::1", "::ffff:192.0.2.1", "fd99::1"]
+    };
+    let case = |martian: &str| {
+        let packet = clients.packet(vip, 9999, udp);
+        let packet = Packet {
+            source: (martian.parse().expect("an address"), packet.source.1),
+            ..packet
+        };
+        Case {
+            action: XDP_DROP,
+            counted: &[Verdict::NoSuchPort, Verdict::SourceMartian],
+            ..ingress("a source that nobody can have", &packet)
+        }
+    };
+    martians.map(case).into()
 }
 
 fn echo(clients: &mut Clients, vip: IpAddr) -> Case {
@@ -151,8 +203,12 @@ fn reset(to: &Packet, sequence: u32, acknowledges: Option<u32>) -> Vec<u8> {
 
 /// The ICMP error that a VIP sends about a packet to it.
 fn error(about: &Packet, kind: (u8, u8), rest: [u8; 4]) -> Vec<u8> {
+    let bytes = quoted(about.destination.0);
+    error_quoting(about, kind, rest, &about.frame()[14..14 + bytes])
+}
+
+fn error_quoting(about: &Packet, kind: (u8, u8), rest: [u8; 4], quote: &[u8]) -> Vec<u8> {
     let vip = about.destination.0;
-    let quote = &about.frame()[14..14 + quoted(vip)];
     let ethernet = PacketBuilder::ethernet2(about.to_mac, about.from_mac);
     let mut out = Vec::new();
     match (vip, about.source.0) {

@@ -28,15 +28,32 @@ struct Story {
     owner: u8,
 }
 
+/// A host of the client's network.
+fn nearby(like: IpAddr, host: u8) -> IpAddr {
+    match like {
+        IpAddr::V4(_) => [198, 51, 100, host].into(),
+        IpAddr::V6(_) => [0x2001, 0xdb8, 0x100, 0, 0, 0, 0, host.into()].into(),
+    }
+}
+
 impl Story {
     fn new(clients: &mut Clients, vip: IpAddr, udp: bool) -> Self {
-        let home = home_of(&clients.packet(vip, 1, udp));
+        let from = |host: u8| Packet {
+            source: (nearby(vip, host), 1),
+            ..Packet::to(vip, 1, udp)
+        };
+        // `node5` cannot be reached.
+        let mut dialled = (2..=u8::MAX).map(from);
+        let found = dialled.find(|packet| home_of(packet) <= 3);
+        let found = found.expect("one client of many");
+        let home = home_of(&found);
         let others: Vec<u8> = (1..=3).filter(|&node| node != home).collect();
         let (ingress, owner) = (others[0], others[1]);
-        let packet = Packet {
+        let mut packet = Packet {
             payload: (0..60).collect(),
             ..clients.packet(vip, port_of(owner, udp), udp)
         };
+        packet.source.0 = found.source.0;
         let id = packet.source.1;
         Self {
             packet,

@@ -7,7 +7,7 @@ use crate::{
     addresses::{kinds, port_of},
     case::{Case, Ground, Run},
     frame::Packet,
-    outer::{Outer, arrives_at},
+    outer::{Outer, arrives_at, detour_of},
     world::{XDP_DROP, XDP_TX, node_mac},
 };
 
@@ -42,10 +42,27 @@ pub(super) fn cases(clients: &mut Clients) -> Vec<Case> {
             ..ingress("just room for an outer header", &packet)
         });
         let packet = clients.packet(vip, port_of(5, udp), udp);
+        cases.push(match detour_of(&packet) {
+            Some(node) => Case {
+                action: XDP_TX,
+                out: Outer::first(1, node).around(&aged(&packet), &packet.frame()),
+                counted: &[Verdict::ForwardedGue, Verdict::Detoured],
+                ..ingress("a node without a MAC, by way of another", &packet)
+            },
+            None => Case {
+                action: XDP_DROP,
+                counted: &[Verdict::NodeUnresolved],
+                ..ingress("a node without a MAC", &packet)
+            },
+        });
+        let packet = Packet {
+            from_mac: node_mac(2),
+            ..clients.packet(vip, port_of(5, udp), udp)
+        };
         cases.push(Case {
             action: XDP_DROP,
             counted: &[Verdict::NodeUnresolved],
-            ..ingress("a node without a MAC", &packet)
+            ..ingress("steered already, for a node without a MAC", &packet)
         });
         cases.extend(steered(clients, vip, udp));
     }
