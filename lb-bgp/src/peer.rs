@@ -271,7 +271,8 @@ impl Peer {
     }
 
     fn next_delay(&mut self) -> Duration {
-        let at_most = match self.is_refused {
+        // Who has spoken with us before may be about to do so again: some hang up for a while after a reset.
+        let at_most = match self.is_refused && !self.was_up {
             true => self.config.connect_retry.max(REFUSED_RETRY),
             false => self.config.connect_retry,
         };

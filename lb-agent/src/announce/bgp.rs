@@ -37,7 +37,7 @@ use self::{
     listener::{Listener, Next},
     password::Passwords,
     router_advertisement::{Heard, Routers},
-    session::{Command, Report},
+    session::Report,
     sessions::{Sessions, Wanted},
     socket::Callers,
 };
@@ -288,7 +288,7 @@ impl Speaker {
             self.listener.count_stranger(remote);
             return;
         }
-        self.sessions.tell(&name, Command::Accepted(stream));
+        self.sessions.accept(&name, stream);
     }
 
     /// Begins a session with a router of a range, if it is of one.

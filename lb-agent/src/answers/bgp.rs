@@ -1,6 +1,6 @@
 //! Rows about BGP: from the plan what each peer shall have, from the sessions whether it has.
 
-use std::{fs, net::IpAddr};
+use std::{fs, net::IpAddr, time::Instant};
 
 use lb_bgp::Family;
 use lb_core::{
@@ -141,6 +141,9 @@ fn row(view: &View, peer: &Peer, session: Option<&PeerSession>) -> BgpRow {
     let agreed = session.and_then(|session| session.agreed.as_ref());
     let seconds = |time: std::time::Duration| Some(time.as_secs()).filter(|secs| *secs > 0);
     let speaker = view.desired.bgp.as_ref().map_or(0, |plan| plan.asn);
+    let timers = session.map(|session| session.timers).unwrap_or_default();
+    let now = Instant::now();
+    let left = |at: Option<Instant>| at.map(|at| at.saturating_duration_since(now).as_secs());
     let name = session.map_or(&peer.remote, |session| &session.peer);
     let signed = peer.transport.authentication.as_ref().map(|by| match by {
         Authentication::Md5(_) => "MD5".to_owned(),
@@ -158,6 +161,9 @@ fn row(view: &View, peer: &Peer, session: Option<&PeerSession>) -> BgpRow {
         since: session.map(|session| unix_seconds(session.since)),
         hold_time_seconds: agreed.and_then(|agreed| seconds(agreed.hold_time)),
         keepalive_seconds: agreed.and_then(|agreed| seconds(agreed.keepalive)),
+        hold_left_seconds: left(timers.hold),
+        keepalive_left_seconds: left(timers.keepalive),
+        retry_left_seconds: left(timers.retry),
         restart_seconds: agreed.and_then(|agreed| seconds(agreed.restart_time)),
         stale_seconds: agreed.and_then(|agreed| seconds(agreed.stale_time)),
         identifier: agreed.map(|agreed| agreed.identifier.clone()),

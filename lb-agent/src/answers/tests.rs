@@ -18,7 +18,7 @@ use super::{Counters, bgp, endpoints, nodes, services, verdicts};
 use crate::{
     api::rows::{Answer, Health, Mode, ServiceRow},
     engine::{
-        feedback::{Agreed, Applied, Feedback, Figures, PeerSession, SessionState},
+        feedback::{Agreed, Applied, Feedback, Figures, PeerSession, SessionState, Timers},
         state::{State, View},
     },
     sources::Change,
@@ -133,6 +133,7 @@ pub(super) fn session() -> PeerSession {
             restart_time: Duration::from_secs(120),
             ..Agreed::default()
         }),
+        timers: Timers::default(),
         figures: Figures {
             routes_sent: 1,
             ..Figures::default()

@@ -7,7 +7,7 @@ use std::{
     collections::BTreeSet,
     net::IpAddr,
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use lb_bgp::{HeldBack, Negotiated, PerFamily, State};
@@ -75,6 +75,8 @@ pub struct PeerSession {
     pub agreed: Option<Agreed>,
     /// What was counted.
     pub figures: Figures,
+    /// When what is next.
+    pub timers: Timers,
     /// Why this peer is told no route of a family, if so.
     pub held_back: PerFamily<Option<HeldBack>>,
     /// Why the last attempt or session ended.
@@ -132,6 +134,17 @@ impl Agreed {
     }
 }
 
+/// When timers of a session expire; none: they do not run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timers {
+    /// The peer must have been heard by then.
+    pub hold: Option<Instant>,
+    /// Our next KEEPALIVE.
+    pub keepalive: Option<Instant>,
+    /// The next attempt to dial.
+    pub retry: Option<Instant>,
+}
+
 /// What a session has counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Figures {
@@ -167,6 +180,7 @@ impl PeerSession {
             since: SystemTime::now(),
             agreed: None,
             figures: Figures::default(),
+            timers: Timers::default(),
             held_back: PerFamily::from_fn(|_| Some(HeldBack::NotEstablished)),
             last_error: Some(why),
         }

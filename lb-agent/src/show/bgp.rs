@@ -15,6 +15,7 @@ pub fn sessions(answer: &Answer<BgpRow>, now: SystemTime) -> String {
         "STATE",
         "SINCE",
         "HOLD",
+        "TIMERS",
         "RESTART",
         "SENT",
         "RECEIVED",
@@ -28,6 +29,7 @@ pub fn sessions(answer: &Answer<BgpRow>, now: SystemTime) -> String {
             state(row),
             or_dash(row.since.map(|since| ago(since, now)).unwrap_or_default()),
             or_dash(row.hold_time_seconds.map(in_seconds).unwrap_or_default()),
+            timers(row),
             or_dash(row.restart_seconds.map(in_seconds).unwrap_or_default()),
             row.figures.routes_sent.to_string(),
             row.figures.routes_received.to_string(),
@@ -94,6 +96,19 @@ fn peer(row: &BgpRow) -> String {
         }
         _ => row.peer.clone(),
     }
+}
+
+/// What runs, in the order in which it matters.
+fn timers(row: &BgpRow) -> String {
+    let named = [
+        ("hold", row.hold_left_seconds),
+        ("keepalive", row.keepalive_left_seconds),
+        ("retry", row.retry_left_seconds),
+    ];
+    let running = named
+        .into_iter()
+        .filter_map(|(name, left)| Some(format!("{name} {}", in_seconds(left?))));
+    list(&running.collect::<Vec<_>>())
 }
 
 fn state(row: &BgpRow) -> String {

@@ -116,6 +116,7 @@ fn a_session_shows_its_state_and_its_last_error() {
         signed: Some("MD5".to_owned()),
         state: Some(SessionState::Active),
         since: Some(10),
+        retry_left_seconds: Some(4),
         restart_seconds: Some(120),
         last_error: Some("connection refused".to_owned()),
         ..BgpRow::default()
@@ -123,7 +124,7 @@ fn a_session_shows_its_state_and_its_last_error() {
     let text = bgp::sessions(&answer(vec![row]), at(15));
     assert!(
         text.ends_with(
-            "10.0.0.1  65001  MD5     Active  5s     -     120s     0     0         connection refused\n"
+            "10.0.0.1  65001  MD5     Active  5s     -     retry 4s  120s     0     0         connection refused\n"
         ),
         "{text}"
     );

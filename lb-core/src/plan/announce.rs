@@ -349,11 +349,18 @@ impl Own {
         let mut nodes = snapshot.nodes.iter();
         let own = nodes.find(|node| node.name == snapshot.own_node);
         let has_v6 = own.is_some_and(|node| node.ipv6().is_some());
-        // Peers on an interface take IPv6 next hops for IPv4 (RFC 8950), the link-local one if there is no other.
-        let mut peers = snapshot.bgp.iter().flat_map(|bgp| &bgp.peers);
-        let is_unnumbered = peers.any(|peer| matches!(peer.remote, Remote::Interface(_)));
+        // Peers on an interface take IPv6 next hops for IPv4 (RFC 8950), the link-local one if there is no other; those
+        // with an IPv6 address may.
+        let peers = || snapshot.bgp.iter().flat_map(|bgp| &bgp.peers);
+        let is_unnumbered = peers().any(|peer| matches!(peer.remote, Remote::Interface(_)));
+        let speaks_v6 = peers().any(|peer| match &peer.remote {
+            Remote::Address(address) => address.is_ipv6(),
+            Remote::Range(network) => network.address().is_ipv6(),
+            Remote::Interface(_) => true,
+        });
+        let has_v4 = own.is_some_and(|node| node.ipv4().is_some());
         Self {
-            has_v4: is_unnumbered || own.is_some_and(|node| node.ipv4().is_some()),
+            has_v4: is_unnumbered || has_v4 || has_v6 && speaks_v6,
             has_v6: is_unnumbered || has_v6,
             withdraws,
             unfit: own

@@ -1,7 +1,8 @@
 //! Finds routers by interface, for sessions without configured addresses (unnumbered): router advertisements are
 //! sent and heard (RFC 4861 section 4.2), as FRR and others do for it. Ours have lifetime zero: nobody takes this
 //! node for a default router. One heard says where the router is: its link-local address, which no router forwards
-//! packets of (RFC 4291 section 2.5.6), so it is on this link. The kernel lets through nothing else.
+//! packets of (RFC 4291 section 2.5.6), and it was sent with the highest hop limit, so it is on this link. The kernel
+//! lets through nothing else.
 
 use std::{
     collections::BTreeMap,
@@ -11,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 use tokio::{
     net::UdpSocket,
     sync::mpsc,
@@ -55,6 +56,20 @@ const ADVERTISEMENT: [u8; 16] = [
 ];
 /// Of include/uapi/linux/icmpv6.h: which types a raw socket does not get, one bit each.
 const ICMPV6_FILTER: libc::c_int = 1;
+
+/// Where classic BPF finds the network header (`SKF_NET_OFF` of include/uapi/linux/filter.h), and in it the hop limit of
+/// IPv6 (RFC 8200 section 3).
+const HOP_LIMIT_AT: u32 = (-0x10_0000_i32 + 7) as u32;
+/// Takes what no router has forwarded, and drops the rest (RFC 4861 section 6.1.2).
+const UNFORWARDED: [SockFilter; 4] = [
+    // BPF_LD | BPF_B | BPF_ABS
+    SockFilter::new(0x30, 0, 0, HOP_LIMIT_AT),
+    // BPF_JMP | BPF_JEQ | BPF_K
+    SockFilter::new(0x15, 0, 1, HOP_LIMIT),
+    // BPF_RET | BPF_K: all of it, none of it
+    SockFilter::new(0x06, 0, 0, u32::MAX),
+    SockFilter::new(0x06, 0, 0, 0),
+];
 
 /// What was heard on an interface.
 #[derive(Debug)]
@@ -191,6 +206,7 @@ fn open(interface: &str) -> io::Result<(UdpSocket, u32)> {
     socket.set_unicast_hops_v6(HOP_LIMIT)?;
     socket.set_multicast_loop_v6(false)?;
     socket.set_multicast_if_v6(ifindex)?;
+    socket.attach_filter(&UNFORWARDED)?;
     socket.set_nonblocking(true)?;
     Ok((UdpSocket::from_std(socket.into())?, ifindex))
 }

@@ -14,7 +14,10 @@ use lb_bgp::{ConnId, Input, Output, Peer, PeerConfig, RouteSet, Shutdown};
 use lb_core::model::Remote;
 use tokio::{
     net::TcpStream,
-    sync::mpsc::{self, Receiver, Sender, UnboundedReceiver, UnboundedSender},
+    sync::{
+        mpsc::{self, Receiver, Sender, UnboundedSender},
+        watch,
+    },
     task::{AbortHandle, JoinSet},
 };
 
@@ -28,6 +31,12 @@ use crate::engine::feedback::PeerSession;
 /// What happened and waits to be told to the machine; connections wait when it is full.
 const HAPPENINGS_WAITING_MAX: usize = 64;
 
+/// After a limit of the distance: when to look first whether the peer is heard, how often, and when to give it up. TCP
+/// repeats what was lost well within that (RFC 6298 section 2).
+const PROOF_AFTER: Duration = Duration::from_millis(200);
+const PROOF_POLL: Duration = Duration::from_millis(50);
+const PROOF_WITHIN: Duration = Duration::from_secs(3);
+
 /// Whom a session is with.
 #[derive(Debug)]
 pub(super) struct Counterpart {
@@ -35,27 +44,30 @@ pub(super) struct Counterpart {
     pub(super) name: Remote,
     /// The range that it was found in: the session ends with its connection.
     pub(super) range: Option<Remote>,
-    /// How connections are made.
-    pub(super) transport: Transport,
 }
 
-/// What the speaker tells a session.
-#[derive(Debug)]
-pub(super) enum Command {
+/// What the speaker wants a session to be.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Asked {
     /// All that shall be announced.
-    Routes(Arc<RouteSet>),
-    /// Another configuration for the same peer.
-    Configure(PeerConfig),
-    /// Connections are made in another way; those that are up in the old way end if they must.
-    Transport(Transport),
+    pub(super) routes: Arc<RouteSet>,
+    /// How the session is configured.
+    pub(super) config: PeerConfig,
+    /// How connections are made; those that are up in another way end if they must.
+    pub(super) transport: Transport,
     /// Why the peer is not dialled, if it could be.
-    NotDialled(Option<Arc<str>>),
-    /// The peer has dialled us.
-    Accepted(TcpStream),
-    /// End the session and the task.
+    pub(super) not_dialled: Option<Arc<str>>,
+    /// The session and its task are to end.
+    pub(super) end: Option<End>,
+}
+
+/// How a session ends.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum End {
+    /// With a NOTIFICATION.
     Stop(Shutdown),
-    /// End the task; the connections close without a NOTIFICATION.
-    Abandon,
+    /// The connections close without one.
+    Silent,
 }
 
 /// What a session tells the speaker.
@@ -77,31 +89,32 @@ pub(super) enum Report {
 /// Runs the session with one peer until it is stopped and its last words are written.
 pub(super) async fn run(
     counterpart: Counterpart,
-    config: PeerConfig,
-    mut commands: UnboundedReceiver<Command>,
+    mut asked: watch::Receiver<Asked>,
+    mut accepted: Receiver<TcpStream>,
     reports: UnboundedSender<Report>,
 ) {
     let (happenings, mut happened) = mpsc::channel(HAPPENINGS_WAITING_MAX);
-    let hold_time = proposed_hold_time(&config);
+    let is = asked.borrow_and_update().clone();
     let name = counterpart.name.clone();
-    match Peer::new(config, Instant::now()) {
+    match Peer::new(is.config.clone(), Instant::now()) {
         Ok(machine) => {
-            let news = News::new(&counterpart, reports.clone());
+            let news = News::new(&counterpart, is.transport.peer.ip(), reports.clone());
             let mut session = Session {
                 is_dynamic: counterpart.range.is_some(),
-                transport: counterpart.transport,
                 machine,
                 news,
-                routes: Arc::default(),
-                proposed_hold_time: hold_time,
+                is,
+                proof_of_distance: None,
                 dialling: None,
                 connections: BTreeMap::new(),
                 accepted_count: 0,
                 happenings,
                 tasks: JoinSet::new(),
             };
-            session.machine.handle(Instant::now(), Input::Start);
-            session.follow(&mut commands, &mut happened).await;
+            session.start();
+            session
+                .follow(&mut asked, &mut accepted, &mut happened)
+                .await;
             drop(happened);
             session.finish().await;
         }
@@ -109,10 +122,8 @@ pub(super) async fn run(
             tracing::error!(peer = %name, %error, "there can be no BGP session");
             let session = PeerSession::impossible(name.clone(), error.to_string());
             let _ = reports.send(Report::Session(Box::new(session)));
-            while !matches!(
-                commands.recv().await,
-                None | Some(Command::Stop(_) | Command::Abandon)
-            ) {}
+            // Nothing to wait for but the end.
+            let _ = asked.wait_for(|asked| asked.end.is_some()).await;
         }
     }
     let _ = reports.send(Report::Ended(name));
@@ -121,11 +132,12 @@ pub(super) async fn run(
 struct Session {
     /// The peer found us: without a connection nothing is left of it.
     is_dynamic: bool,
-    transport: Transport,
     machine: Peer,
     news: News,
-    routes: Arc<RouteSet>,
-    proposed_hold_time: Duration,
+    /// What was asked for last.
+    is: Asked,
+    /// Until when the peer may prove that it is as near as it now must be.
+    proof_of_distance: Option<ProofOfDistance>,
     dialling: Option<(ConnId, AbortHandle)>,
     connections: BTreeMap<ConnId, Connection>,
     accepted_count: u64,
@@ -134,23 +146,36 @@ struct Session {
 }
 
 impl Session {
+    fn start(&mut self) {
+        let now = Instant::now();
+        self.machine.handle(now, Input::Start);
+        self.set_routes(now);
+        self.news.not_dialled(self.is.not_dialled.clone());
+    }
+
     async fn follow(
         &mut self,
-        commands: &mut UnboundedReceiver<Command>,
+        asked: &mut watch::Receiver<Asked>,
+        accepted: &mut Receiver<TcpStream>,
         happened: &mut Receiver<Happening>,
     ) {
         loop {
+            self.judge_distance();
             let wake = self.carry_out();
             if self.is_dynamic && self.is_forgotten() {
                 return;
             }
             tokio::select! {
-                command = commands.recv() => {
-                    let command = command.unwrap_or(Command::Stop(Shutdown::Deconfigured));
-                    if !self.obey(command) {
+                changed = asked.changed() => {
+                    let mut next = asked.borrow_and_update().clone();
+                    if changed.is_err() {
+                        next.end = Some(End::Stop(Shutdown::Deconfigured));
+                    }
+                    if !self.obey(next) {
                         return;
                     }
                 }
+                Some(stream) = accepted.recv() => self.accept(Instant::now(), stream),
                 Some(happening) = happened.recv() => self.pass_on(happening),
                 () = sleep_until(wake), if wake.is_some() => {}
                 Some(_) = self.tasks.join_next() => {}
@@ -159,55 +184,98 @@ impl Session {
     }
 
     /// False if it was the last.
-    fn obey(&mut self, command: Command) -> bool {
+    fn obey(&mut self, next: Asked) -> bool {
         let now = Instant::now();
-        match command {
-            Command::Routes(routes) => {
-                self.routes = Arc::clone(&routes);
-                self.machine.handle(now, Input::Routes(routes));
-                self.news.want(&self.machine, &self.routes);
-            }
-            Command::Configure(config) => {
-                self.proposed_hold_time = proposed_hold_time(&config);
-                if let Err(error) = self.machine.reconfigure(now, config) {
-                    let peer = self.transport.peer;
-                    tracing::error!(%peer, %error, "the BGP session stays as it was configured");
-                }
-                self.news.want(&self.machine, &self.routes);
-            }
-            Command::Transport(transport) => self.change_transport(now, transport),
-            Command::NotDialled(why) => self.news.not_dialled(why),
-            Command::Accepted(stream) => self.accept(now, stream),
-            Command::Stop(shutdown) => {
-                self.machine.handle(now, Input::Stop(shutdown));
+        let was = std::mem::replace(&mut self.is, next);
+        match &self.is.end {
+            Some(End::Stop(shutdown)) => {
+                self.machine.handle(now, Input::Stop(shutdown.clone()));
                 self.carry_out();
                 return false;
             }
-            Command::Abandon => return false,
+            Some(End::Silent) => return false,
+            None => {}
+        }
+        if was.not_dialled != self.is.not_dialled {
+            self.news.not_dialled(self.is.not_dialled.clone());
+        }
+        if !Arc::ptr_eq(&was.routes, &self.is.routes) {
+            self.set_routes(now);
+        }
+        if was.transport != self.is.transport {
+            self.change_transport(now, &was.transport);
+        }
+        if was.config != self.is.config {
+            self.configure(now);
         }
         true
     }
 
+    fn set_routes(&mut self, now: Instant) {
+        let routes = Arc::clone(&self.is.routes);
+        self.machine.handle(now, Input::Routes(routes));
+        self.news.want(&self.machine, &self.is.routes);
+    }
+
+    fn configure(&mut self, now: Instant) {
+        if let Err(error) = self.machine.reconfigure(now, self.is.config.clone()) {
+            let peer = self.is.transport.peer;
+            tracing::error!(%peer, %error, "the BGP session stays as it was configured");
+        }
+        self.news.want(&self.machine, &self.is.routes);
+    }
+
     /// The port counts for the next dialling; distances are for the kernel to check from now on; the rest is what the
     /// peer knows a connection by.
-    fn change_transport(&mut self, now: Instant, transport: Transport) {
+    fn change_transport(&mut self, now: Instant, was: &Transport) {
+        let is = &self.is.transport;
         let needs_connection = Transport {
-            peer: SocketAddr::new(transport.peer.ip(), self.transport.peer.port()),
-            distance: self.transport.distance,
-            ..transport.clone()
+            peer: SocketAddr::new(is.peer.ip(), was.peer.port()),
+            distance: was.distance,
+            ..is.clone()
         };
-        let reconnect = needs_connection != self.transport;
-        self.transport = transport;
-        if reconnect {
+        if needs_connection != *was {
             self.machine.handle(now, Input::Reconnect);
             return;
         }
         for connection in self.connections.values() {
-            let (ip, distance) = (self.transport.peer.ip(), self.transport.distance);
-            if let Err(error) = connection.prepare(ip, self.proposed_hold_time, distance) {
+            let (ip, distance) = (is.peer.ip(), is.distance);
+            if let Err(error) = connection.prepare(ip, self.proposed_hold_time(), distance) {
                 tracing::warn!(peer = %ip, %error, "the distance to the BGP peer cannot be limited");
             }
         }
+        if is.distance.is_nearer_than(was.distance) {
+            // Its acknowledgement comes with the TTL that the peer sends with, or never.
+            self.machine.handle(now, Input::Keepalive);
+            self.proof_of_distance = Some(ProofOfDistance {
+                from: now + PROOF_AFTER,
+                until: now + PROOF_WITHIN,
+            });
+        }
+    }
+
+    /// A peer whose segments the kernel now drops is not waited for until the hold timer expires: the session begins
+    /// anew, and the peer is told.
+    fn judge_distance(&mut self) {
+        let now = Instant::now();
+        let Some(proof) = self.proof_of_distance.filter(|proof| proof.from <= now) else {
+            return;
+        };
+        if self.connections.values().all(Connection::is_acknowledged) {
+            self.proof_of_distance = None;
+        } else if proof.until <= now {
+            self.proof_of_distance = None;
+            let peer = self.is.transport.peer.ip();
+            tracing::warn!(
+                %peer,
+                "the BGP peer's segments come from farther away than `gtsm` allows now; the session begins anew"
+            );
+            self.machine.handle(now, Input::Reconnect);
+        }
+    }
+
+    fn proposed_hold_time(&self) -> Duration {
+        Duration::from_secs(self.is.config.hold_time_secs.into())
     }
 
     /// Whether a peer that found us is gone, and its routes of ours with it.
@@ -315,8 +383,8 @@ impl Session {
         id: ConnId,
         stream: TcpStream,
     ) -> std::io::Result<(SocketAddr, SocketAddr)> {
-        let (ip, distance) = (self.transport.peer.ip(), self.transport.distance);
-        socket::prepare(&stream, ip, self.proposed_hold_time, distance)?;
+        let (ip, distance) = (self.is.transport.peer.ip(), self.is.transport.distance);
+        socket::prepare(&stream, ip, self.proposed_hold_time(), distance)?;
         let ends = (stream.local_addr()?, stream.peer_addr()?);
         let connection = Connection::start(id, stream, self.happenings.clone(), &mut self.tasks);
         self.connections.insert(id, connection);
@@ -338,18 +406,23 @@ impl Session {
                     }
                 }
                 Output::Close(id) => self.close(id),
-                Output::Event(event) => self.news.hear(&event, &self.machine, &self.routes),
+                Output::Event(event) => self.news.hear(&event, &self.machine, &self.is.routes),
                 Output::Wait(wake) => break wake,
             }
         };
-        let signed = self.transport.signature.is_some();
         let connections = self.connections.values();
-        let told = self.news.tell(&self.machine, connections, signed);
-        [machine_wake, told].into_iter().flatten().min()
+        let told = self
+            .news
+            .tell(&self.machine, connections, &self.is.transport);
+        let proof = self.proof_of_distance.map(|proof| {
+            let now = Instant::now();
+            proof.from.max(now + PROOF_POLL)
+        });
+        [machine_wake, told, proof].into_iter().flatten().min()
     }
 
     fn dial(&mut self, id: ConnId) {
-        let (transport, happenings) = (self.transport.clone(), self.happenings.clone());
+        let (transport, happenings) = (self.is.transport.clone(), self.happenings.clone());
         let dial = async move {
             let happening = match socket::dial(&transport).await {
                 Ok(stream) => Happening::Connected(id, stream),
@@ -375,8 +448,12 @@ impl Session {
     }
 }
 
-fn proposed_hold_time(config: &PeerConfig) -> Duration {
-    Duration::from_secs(config.hold_time_secs.into())
+/// When a peer must have acknowledged something that was sent over a connection whose distance is limited now.
+#[derive(Clone, Copy, Debug)]
+struct ProofOfDistance {
+    /// When what was sent is written.
+    from: Instant,
+    until: Instant,
 }
 
 async fn sleep_until(wake: Option<Instant>) {

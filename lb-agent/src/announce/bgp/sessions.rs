@@ -5,13 +5,20 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use lb_bgp::{PeerConfig, RouteSet, Shutdown};
 use lb_core::{desired::PeerRoutes, model::Remote};
-use tokio::{sync::mpsc, task::JoinSet};
+use tokio::{
+    net::TcpStream,
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
 
 use super::{
     configure,
-    session::{self, Command, Counterpart, Report},
+    session::{self, Asked, Counterpart, End, Report},
     socket::Transport,
 };
+
+/// Connections that a peer has dialled and its session has not taken up; more are closed.
+const ACCEPTED_WAITING_MAX: usize = 4;
 
 /// A session that there shall be.
 pub(super) struct Wanted {
@@ -39,8 +46,11 @@ pub(super) struct Sessions {
 /// The task of a peer, seen from outside.
 struct Running {
     is: Wanted,
-    /// Closing it ends the task as well. Unbounded, as the task never waits for anything but its next command.
-    commands: mpsc::UnboundedSender<Command>,
+    /// What the session shall be: the newest, so that what waits for a slow task is one value. Closing it ends the
+    /// task as well.
+    asked: watch::Sender<Asked>,
+    /// Connections that the peer has dialled.
+    accepted: mpsc::Sender<TcpStream>,
 }
 
 /// A set of routes, as planned and as `lb-bgp` takes it.
@@ -96,23 +106,22 @@ impl Sessions {
 
     /// Begins a session.
     pub(super) fn begin(&mut self, wanted: Wanted) {
-        let (commands, commanded) = mpsc::unbounded_channel();
         let counterpart = Counterpart {
             name: wanted.name.clone(),
             range: wanted.range.clone(),
-            transport: wanted.transport.clone(),
         };
         let routes = self.convert(&wanted.routes, wanted.asn);
-        let (config, reports) = (wanted.config.clone(), self.reports.clone());
+        let (asked, seen) = watch::channel(wanted.asks(routes));
+        let (accepted, hearing) = mpsc::channel(ACCEPTED_WAITING_MAX);
         let running = Running {
             is: wanted,
-            commands,
+            asked,
+            accepted,
         };
-        running.tell(Command::Routes(routes));
-        running.tell(Command::NotDialled(running.is.not_dialled.clone()));
         self.running.insert(running.is.name.clone(), running);
+        let reports = self.reports.clone();
         self.tasks
-            .spawn(session::run(counterpart, config, commanded, reports));
+            .spawn(session::run(counterpart, seen, hearing, reports));
     }
 
     /// Tells a session what is another way now.
@@ -121,34 +130,27 @@ impl Sessions {
         let Some(running) = self.running.get_mut(&wanted.name) else {
             return;
         };
-        let is = &running.is;
-        let other_routes = !Arc::ptr_eq(&is.routes, &wanted.routes) || is.asn != wanted.asn;
-        let other_transport = is.transport != wanted.transport;
-        let other_config = is.config != wanted.config;
-        let other_reason = is.not_dialled != wanted.not_dialled;
+        if let Some(why) = &wanted.not_dialled
+            && running.is.not_dialled != wanted.not_dialled
+        {
+            tracing::warn!(peer = %wanted.name, "{why}");
+        }
+        let asks = wanted.asks(routes);
         running.is = wanted;
-        let is = &running.is;
-        if other_reason {
-            if let Some(why) = &is.not_dialled {
-                tracing::warn!(peer = %is.name, "{why}");
-            }
-            running.tell(Command::NotDialled(is.not_dialled.clone()));
-        }
-        if other_routes {
-            running.tell(Command::Routes(routes));
-        }
-        if other_transport {
-            running.tell(Command::Transport(is.transport.clone()));
-        }
-        if other_config {
-            running.tell(Command::Configure(is.config.clone()));
-        }
+        running.asked.send_if_modified(|asked| {
+            let is_news = *asked != asks;
+            *asked = asks;
+            is_news
+        });
     }
 
-    /// Gives a session a command.
-    pub(super) fn tell(&self, name: &Remote, command: Command) {
-        if let Some(running) = self.running.get(name) {
-            running.tell(command);
+    /// Gives a session a connection that its peer has dialled.
+    pub(super) fn accept(&self, name: &Remote, stream: TcpStream) {
+        let Some(running) = self.running.get(name) else {
+            return;
+        };
+        if running.accepted.try_send(stream).is_err() {
+            tracing::debug!(peer = %name, "closed a connection: the peer dials faster than it is answered");
         }
     }
 
@@ -165,12 +167,12 @@ impl Sessions {
     pub(super) fn abandon(&self) {
         self.running
             .values()
-            .for_each(|running| running.tell(Command::Abandon));
+            .for_each(|running| running.end(End::Silent));
     }
 
     /// A task says that it has ended: one that found us, and is gone.
     pub(super) fn ended(&mut self, name: &Remote) {
-        let is_gone = |running: &Running| running.commands.is_closed();
+        let is_gone = |running: &Running| running.asked.is_closed();
         if self.running.get(name).is_some_and(is_gone) {
             self.running.remove(name);
         }
@@ -190,7 +192,7 @@ impl Sessions {
 
     fn end(&mut self, name: &Remote, shutdown: &Shutdown) {
         if let Some(running) = self.running.remove(name) {
-            running.tell(Command::Stop(shutdown.clone()));
+            running.end(End::Stop(shutdown.clone()));
         }
     }
 
@@ -209,9 +211,20 @@ impl Sessions {
     }
 }
 
+impl Wanted {
+    fn asks(&self, routes: Arc<RouteSet>) -> Asked {
+        Asked {
+            routes,
+            config: self.config.clone(),
+            transport: self.transport.clone(),
+            not_dialled: self.not_dialled.clone(),
+            end: None,
+        }
+    }
+}
+
 impl Running {
-    /// A task that has ended needs nothing any more.
-    fn tell(&self, command: Command) {
-        let _ = self.commands.send(command);
+    fn end(&self, end: End) {
+        self.asked.send_modify(|asked| asked.end = Some(end));
     }
 }

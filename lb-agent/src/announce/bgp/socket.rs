@@ -54,6 +54,14 @@ pub(super) struct Distance {
     pub(super) gtsm: bool,
 }
 
+impl Distance {
+    /// Whether packets that were taken before may be dropped now.
+    pub(super) fn is_nearer_than(self, before: Self) -> bool {
+        let hops = |of: Self| of.hops.unwrap_or(1);
+        self.gtsm && (!before.gtsm || hops(self) < hops(before))
+    }
+}
+
 /// Whom a listener is for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Callers {

@@ -31,6 +31,12 @@ pub struct BgpRow {
     pub hold_time_seconds: Option<u64>,
     /// Time between our keepalives.
     pub keepalive_seconds: Option<u64>,
+    /// When the session expires unless the peer is heard; none: never, or there is no session.
+    pub hold_left_seconds: Option<u64>,
+    /// When our next KEEPALIVE is due.
+    pub keepalive_left_seconds: Option<u64>,
+    /// When the peer is dialled again; none: it is not to be dialled.
+    pub retry_left_seconds: Option<u64>,
     /// How long the peer keeps the routes of an agent that is away (graceful restart); none: not agreed.
     pub restart_seconds: Option<u64>,
     /// How much longer it keeps them as a last resort (long-lived graceful restart); none: not agreed.

@@ -18,7 +18,7 @@ use lb_core::{
 
 use super::{Effect, State};
 use crate::{
-    engine::feedback::{Applied, Feedback, Figures, PeerSession, SessionState},
+    engine::feedback::{Applied, Feedback, Figures, PeerSession, SessionState, Timers},
     sources::Change,
 };
 
@@ -314,12 +314,14 @@ fn sessions_come_and_go_as_their_peers_do() {
         not_dialled: None,
         since: SystemTime::UNIX_EPOCH,
         agreed: None,
+        timers: Timers::default(),
         figures: Figures::default(),
         held_back: PerFamily::default(),
         last_error: None,
     };
     assert!(state.hear(Feedback::Session(Box::new(session.clone()))));
     let more = PeerSession {
+        timers: Timers::default(),
         figures: Figures {
             routes_sent: 1,
             ..Figures::default()

@@ -18,8 +18,8 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::{Counterpart, Report};
 use crate::{
-    announce::bgp::{connection::Connection, held::Held, journal::Journal},
-    engine::feedback::{Agreed, Figures, PeerSession},
+    announce::bgp::{connection::Connection, held::Held, journal::Journal, socket::Transport},
+    engine::feedback::{Agreed, Figures, PeerSession, Timers},
 };
 
 /// Time between two looks at the send queue while a withdraw waits for its acknowledgement.
@@ -47,11 +47,15 @@ pub(super) struct News {
 
 impl News {
     /// Nothing is told yet.
-    pub(super) fn new(counterpart: &Counterpart, reports: UnboundedSender<Report>) -> Self {
+    pub(super) fn new(
+        counterpart: &Counterpart,
+        address: IpAddr,
+        reports: UnboundedSender<Report>,
+    ) -> Self {
         Self {
             name: counterpart.name.clone(),
             range: counterpart.range.clone(),
-            address: counterpart.transport.peer.ip(),
+            address,
             journal: Journal::new(counterpart.name.clone()),
             held: Held::default(),
             negotiated: None,
@@ -112,7 +116,7 @@ impl News {
         &mut self,
         machine: &Peer,
         mut connections: impl Iterator<Item = &'a Connection>,
-        signed: bool,
+        transport: &Transport,
     ) -> Option<Instant> {
         let now = Instant::now();
         if self.held.awaits_acknowledgement() && connections.all(Connection::is_acknowledged) {
@@ -124,7 +128,7 @@ impl News {
         if self.is_urgent || figures_at <= now {
             self.is_urgent = false;
             self.told_at = Some(now);
-            self.tell_session(machine.status(), signed);
+            self.tell_session(machine.status(), transport);
         }
         let look_again = self
             .held
@@ -167,7 +171,7 @@ impl News {
         }
     }
 
-    fn tell_session(&mut self, status: PeerStatus, signed: bool) {
+    fn tell_session(&mut self, status: PeerStatus, transport: &Transport) {
         let is_up = status.state == State::Established;
         let connection = status.connection.as_ref();
         let agreed = connection
@@ -197,10 +201,15 @@ impl News {
                 sessions_lost: counters.sessions_lost,
                 unsent_octets: connection.map_or(0, |c| c.unsent_octets),
             },
+            timers: Timers {
+                hold: connection.and_then(|c| c.hold_deadline),
+                keepalive: connection.and_then(|c| c.keepalive_deadline),
+                retry: status.next_dial,
+            },
             held_back: PerFamily::from_fn(|family| status.families[family].held_back),
             last_error: status
                 .last_error
-                .map(|error| in_words(&error.reason, signed)),
+                .map(|error| in_words(&error.reason, transport)),
         };
         if self.told_session.as_ref() != Some(&session) {
             self.told_session = Some(session.clone());
@@ -228,11 +237,15 @@ fn sendable(machine: &Peer, routes: &RouteSet) -> BTreeSet<IpAddr> {
         .collect()
 }
 
-/// A wrong password looks like a peer that is not there: the kernels drop what is not signed as it should be.
-fn in_words(reason: &Reason, signed: bool) -> String {
+/// A wrong password looks like a peer that is not there, and so does a peer too far away: the kernels drop what is not
+/// signed as it should be, or comes with too low a TTL.
+fn in_words(reason: &Reason, transport: &Transport) -> String {
     match reason {
-        Reason::ConnectTimedOut if signed => {
+        Reason::ConnectTimedOut if transport.signature.is_some() => {
             format!("{reason}; is the password the same at both ends?")
+        }
+        Reason::ConnectTimedOut if transport.distance.gtsm => {
+            format!("{reason}; is TTL security on at both ends?")
         }
         _ => reason.to_string(),
     }
