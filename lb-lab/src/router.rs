@@ -19,6 +19,7 @@ pub(crate) mod bird1;
 pub(crate) mod exabgp;
 pub(crate) mod frr;
 pub(crate) mod gobgp;
+pub(crate) mod openbgpd;
 
 /// The router's AS number.
 pub const ROUTER_ASN: u32 = 65_001;
@@ -116,6 +117,11 @@ pub trait Router {
     fn updates_received(&self, neighbour: &Neighbour) -> Result<u64>;
     /// Asks a neighbour to send everything again (RFC 2918).
     fn refresh(&self, neighbour: &Neighbour) -> Result<()>;
+    /// How often a neighbour has marked the end of what it sent again (RFC 7313), by the daemon's log; `None`: the daemon
+    /// knows no marks.
+    fn marked_refreshes(&self) -> Result<Option<usize>> {
+        Ok(None)
+    }
     /// The process that speaks BGP.
     fn process(&mut self) -> &mut Process;
 }

@@ -183,6 +183,11 @@ impl Router for Bird {
             .map(drop)
     }
 
+    fn marked_refreshes(&self) -> Result<Option<usize>> {
+        let log = fs::read_to_string(self.process.log())?;
+        Ok(Some(log.matches("Got END-OF-RR").count()))
+    }
+
     fn process(&mut self) -> &mut Process {
         &mut self.process
     }
@@ -235,6 +240,7 @@ protocol bgp {name} {{
     connect delay time 1;
     connect retry time 2;
     error wait time 1, 2;
+    debug {{ packets }};
 ",
         local = source.like(*address),
     );
@@ -248,10 +254,11 @@ protocol bgp {name} {{
         text += "    passive on;\n";
     }
     let add_paths = if neighbour.add_paths { "on" } else { "off" };
+    let extended = if address.is_ipv6() { "on" } else { "off" };
     writeln!(
         text,
         "    {options}
-    ipv4 {{ import all; export all; add paths {add_paths}; next hop address {v4}; }};
+    ipv4 {{ import all; export all; add paths {add_paths}; extended next hop {extended}; next hop address {v4}; }};
     ipv6 {{ import all; export all; add paths {add_paths}; next hop address {v6}; }};
 }}",
         v4 = source.v4,

@@ -44,7 +44,10 @@ impl Lab {
         let namespace = Arc::clone(self.router_namespace());
         namespace.run(make_run_folder)?;
         let config = self.folder().join("bgpd.conf");
-        fs::write(&config, format!("log stdout informational\n{commands}"))?;
+        fs::write(
+            &config,
+            format!("log stdout debugging\ndebug bgp neighbor-events\n{commands}"),
+        )?;
 
         // zebra gives up root and wants the user and the folder that Debian's package has made for it; bgpd goes on as
         // root, which may bind port 179 and read the file in the lab's folder.
@@ -160,6 +163,11 @@ impl Router for Frr {
             .map(drop)
     }
 
+    fn marked_refreshes(&self) -> Result<Option<usize>> {
+        let log = fs::read_to_string(self.bgpd.log())?;
+        Ok(Some(log.matches("rcvd route-refresh (EoRR)").count()))
+    }
+
     fn process(&mut self) -> &mut Process {
         &mut self.bgpd
     }
@@ -196,6 +204,7 @@ fn global_commands() -> String {
  no bgp ebgp-requires-policy
  no bgp default ipv4-unicast
  bgp graceful-restart stalepath-time 120
+ bgp long-lived-graceful-restart stale-time 120
 "
     )
 }
@@ -217,6 +226,9 @@ fn commands(neighbour: &Neighbour) -> String {
     line(&format!("update-source {}", source.like(*address)));
     line(&format!("timers {} {hold_time_s}", hold_time_s / 3));
     line("timers connect 2");
+    if address.is_ipv6() {
+        line("capability extended-nexthop");
+    }
     if let Some(password) = &neighbour.password {
         line(&format!("password {password}"));
     }

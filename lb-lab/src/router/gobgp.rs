@@ -167,6 +167,7 @@ idle-hold-time-after-reset = 1
 [neighbors.graceful-restart.config]
 enabled = true
 notification-enabled = true
+long-lived-enabled = true
 restart-time = 120
 ",
         local = source.like(*address),
@@ -187,6 +188,9 @@ afi-safi-name = \"{family}\"
 receive = {add_paths}
 [neighbors.afi-safis.mp-graceful-restart.config]
 enabled = true
+[neighbors.afi-safis.long-lived-graceful-restart.config]
+enabled = true
+restart-time = 120
 ",
             add_paths = neighbour.add_paths,
         )?;

@@ -3,7 +3,11 @@
 //! protocol of a connection by the remote address alone, so an agent that dialled it would take the CNI's session. Neither
 //! speaker's sessions may notice the other's restarts.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, ensure};
 use lb_lab::{Agent, AgentOptions, Bird, Bird1, Lab, NODE_BGP_PORT, Profile, wait_until};
@@ -67,6 +71,58 @@ fn neither_speaker_notices_the_others_restarts() -> Result<()> {
         "ours noticed Calico's restart"
     );
     Ok(())
+}
+
+/// Where no CNI's speaker is up yet, the agents' connections are the first that the router sees from a node; and both may be
+/// away and come back in either order.
+#[test]
+fn the_agents_may_come_first() -> Result<()> {
+    let lab = Lab::build(&Profile::default())?;
+    let reflector = lab.start_bird1(&reflector_configuration()?)?;
+    let mut agents = start_agents(&lab)?;
+    applied(&mut agents)?;
+    wait_up(&reflector, &FAIRLEAD)?;
+    let mut calico: Vec<Bird> = (1..=3)
+        .map(|node| start_calico(&lab, node))
+        .collect::<Result<_>>()?;
+    all_up(&lab, &reflector)?;
+
+    for agent_first in [true, false] {
+        for bird in &mut calico {
+            bird.process().kill()?;
+        }
+        for agent in &mut agents {
+            agent.process().kill()?;
+        }
+        if agent_first {
+            agents.iter_mut().try_for_each(Agent::restart)?;
+            wait_up(&reflector, &FAIRLEAD)?;
+        }
+        for (node, bird) in (1..=3).zip(&mut calico) {
+            *bird = start_calico(&lab, node)?;
+        }
+        if !agent_first {
+            wait_up(&reflector, &CALICO)?;
+            agents.iter_mut().try_for_each(Agent::restart)?;
+        }
+        all_up(&lab, &reflector).with_context(|| format!("agents first: {agent_first}"))?;
+    }
+    Ok(())
+}
+
+/// The sessions of both are up, and stay.
+fn all_up(lab: &Lab, reflector: &Bird1) -> Result<()> {
+    wait_up(reflector, &CALICO)?;
+    wait_up(reflector, &FAIRLEAD)?;
+    wait_gateways(lab, &[1, 2, 3])?;
+    let before = (since(reflector, &CALICO)?, since(reflector, &FAIRLEAD)?);
+    // Longer than an agent needs to find another speaker.
+    let until = Instant::now() + Duration::from_secs(4);
+    wait_until(Duration::from_secs(5), "a while has passed", || {
+        let now = (since(reflector, &CALICO)?, since(reflector, &FAIRLEAD)?);
+        ensure!(now == before, "a session was begun anew");
+        Ok((Instant::now() > until).then_some(()))
+    })
 }
 
 fn reflector_configuration() -> Result<String> {

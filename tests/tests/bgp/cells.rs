@@ -122,7 +122,7 @@ impl Cells {
     }
 
     /// How often an agent has logged these words.
-    fn logged(&mut self, node: u8, words: &str) -> Result<usize> {
+    pub(crate) fn logged(&mut self, node: u8, words: &str) -> Result<usize> {
         let text = fs::read_to_string(self.agent(node).process().log())?;
         Ok(text.matches(words).count())
     }
@@ -286,7 +286,7 @@ impl Speaker {
             "  asn: {asn}
   listenPort: {NODE_BGP_PORT}
 {global}  peers:
-    - {{{router}, asn: {ROUTER_ASN}, holdTime: 9s{peer}}}
+    - {{{router}, asn: {ROUTER_ASN}, holdTime: 9s, connectRetry: 1s{peer}}}
 "
         );
         let services: String = self

@@ -3,10 +3,10 @@
 use std::fs;
 
 use anyhow::{Context as _, Result, ensure};
-use lb_lab::{NODE_ASN, wait_until};
+use lb_lab::{NODE_ASN, ReceivedRoute, wait_until};
 
 use crate::{
-    cells::{Cells, LARGE_ASN, SESSION_LIMIT, SOON},
+    cells::{Cells, LARGE_ASN, SESSION_LIMIT, SOON, prefixes},
     policy,
 };
 
@@ -45,14 +45,31 @@ fn gobgp() -> Result<()> {
 
 #[test]
 fn exabgp() -> Result<()> {
-    let cannot = &[(REFRESH, "ExaBGP 4.2 asks no peer to send again")];
+    let cannot = &[
+        (REFRESH, "ExaBGP 4.2 asks no peer to send again"),
+        (LONG_LIVED, "ExaBGP keeps no routes"),
+    ];
     all_cells(Cells::start(
         |lab, neighbours| Ok(Box::new(lab.start_exabgp(neighbours)?)),
         cannot,
     )?)
 }
 
+#[test]
+#[ignore = "soak: one more implementation"]
+fn openbgpd() -> Result<()> {
+    let cannot = &[
+        (LONG_LIVED, "OpenBGPD 7.7 does not know RFC 9494"),
+        (HOLD_TIME_ZERO, "OpenBGPD 7.7 cannot be configured so"),
+    ];
+    all_cells(Cells::start(
+        |lab, neighbours| Ok(Box::new(lab.start_openbgpd(neighbours)?)),
+        cannot,
+    )?)
+}
+
 const REFRESH: &str = "refresh";
+const LONG_LIVED: &str = "long-lived graceful restart";
 const HOLD_TIME_ZERO: &str = "hold time 0";
 const TTL_SECURITY: &str = "TTL security";
 const TTL_SECURITY_ONE_SIDED: &str = "TTL security at the agent only";
@@ -73,6 +90,7 @@ fn all_cells(mut cells: Cells) -> Result<()> {
     cells.step("the agent only listens", agent_listens)?;
     cells.step("dynamic neighbours", dynamic_neighbours)?;
     cells.step(HOLD_TIME_ZERO, hold_time_zero)?;
+    cells.step(LONG_LIVED, long_lived)?;
     // At last, because ExaBGP does not dial again what it has once listened for.
     cells.step("the router only listens", router_listens)
 }
@@ -121,14 +139,29 @@ fn withdraw(cells: &mut Cells) -> Result<()> {
 fn refresh(cells: &mut Cells) -> Result<()> {
     let (neighbour, _) = cells.ends[0].clone();
     let before = cells.router.updates_received(&neighbour)?;
+    let marked = cells.router.marked_refreshes()?;
     cells.router.refresh(&neighbour)?;
     cells
         .router
         .wait_for(SOON, "everything is sent again", |router| {
             let more = router.updates_received(&neighbour)? - before;
             ensure!(more >= 2, "{more} UPDATEs since");
+            // Begin and end of either family (RFC 7313).
+            let marks = router.marked_refreshes()?;
+            ensure!(
+                marks
+                    .zip(marked)
+                    .is_none_or(|(now, before)| now >= before + 2),
+                "the end of the routes was marked {marked:?}, then {marks:?} times"
+            );
             Ok(Some(()))
         })?;
+    let shown = cells.agent(1).show("bgp")?;
+    let agreed = shown["rows"][0]["agreed"].to_string();
+    ensure!(
+        agreed.contains("enhanced route refresh") == marked.is_some(),
+        "{shown}"
+    );
     cells.wait_route(1, 1, "still there", |_| true)
 }
 
@@ -186,11 +219,16 @@ fn password_file(cells: &Cells, password: &str) -> Result<String> {
     Ok(format!(", passwordFile: {}", file.display()))
 }
 
-/// RFC 5082: both ends send TTL 255 and take nothing less. The router goes first: an agent that has gone ahead does not
-/// hear how the old session ends, and waits for its hold timer.
+/// RFC 5082: both ends send TTL 255 and take nothing less. The agent goes first: it hears nothing more in the old session,
+/// finds that out, and does not wait for the hold timer.
 fn ttl_security(cells: &mut Cells) -> Result<()> {
-    let up = cells.end(1, |neighbour, _| neighbour.ttl_security = true)?;
     cells.edit(1, |speaker| speaker.peer = ", gtsm: true".to_owned())?;
+    wait_until(SOON, "the agent gives the old session up", || {
+        let words = "come from farther away than `gtsm` allows now";
+        Ok((cells.logged(1, words)? > 0).then_some(()))
+    })?;
+    cells.wait_sessions(&[2, 3])?;
+    let up = cells.end(1, |neighbour, _| neighbour.ttl_security = true)?;
     cells.wait_up(1, up)
 }
 
@@ -239,4 +277,33 @@ fn hold_time_zero(cells: &mut Cells) -> Result<()> {
     ensure!(row["state"] == "Established", "{shown}");
     ensure!(row["hold_time_seconds"].is_null(), "{shown}");
     Ok(())
+}
+
+/// RFC 9494: kept beyond the restart time, as a last resort, and fresh again when the agent is back.
+fn long_lived(cells: &mut Cells) -> Result<()> {
+    cells.renew(3, |_, speaker| {
+        speaker.peer = ", gracefulRestart: {restartTime: 1s, longLivedStaleTime: 60s}".to_owned();
+    })?;
+    cells.agent(3).process().kill()?;
+    let neighbour = cells.address(3);
+    for prefix in prefixes(1) {
+        let is_last_resort =
+            |routes: &[ReceivedRoute]| matches!(routes, [route] if is_long_lived(route));
+        cells.router.wait_routes(
+            SESSION_LIMIT,
+            (neighbour, prefix),
+            "LLGR_STALE",
+            is_last_resort,
+        )?;
+    }
+    cells.agent(3).restart()?;
+    cells.wait_sessions(&[1, 2, 3])?;
+    cells.wait_route(3, 1, "fresh", |route| !is_long_lived(route))
+}
+
+fn is_long_lived(route: &ReceivedRoute) -> bool {
+    let words = ["65535:6", "llgr-stale", "llgrStale"];
+    words
+        .into_iter()
+        .any(|word| route.communities.contains(word))
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use fairlead_tests::hitless::Stream;
 use lb_lab::{
-    Agent, AgentOptions, Lab, NODE_ASN, Neighbour, Profile, Router, Segments, VIP_PORT, vip,
+    Agent, AgentOptions, Lab, NODE_ASN, Neighbour, Node, Profile, Router, Segments, VIP_PORT, vip,
     wait_until,
 };
 
@@ -28,6 +28,13 @@ fn behind_frr() -> Result<()> {
     nothing_is_lost(|lab, neighbours| Ok(Box::new(lab.start_frr(neighbours)?)))
 }
 
+/// It has no part in the kernel's routes, and its way of handing them to FRR's zebra ends in a panic with the version here;
+/// the lab does it instead.
+#[test]
+fn behind_gobgp() -> Result<()> {
+    nothing_is_lost(|lab, neighbours| Ok(Box::new(lab.start_gobgp(neighbours)?)))
+}
+
 fn nothing_is_lost(
     start: impl FnOnce(&Lab, &[Neighbour]) -> Result<Box<dyn Router>>,
 ) -> Result<()> {
@@ -41,6 +48,7 @@ fn nothing_is_lost(
         }
         // Nobody speaks BGP: the router keeps the routes, the data path goes on.
         stream.wait_sent(&served.lab, AWAY)?;
+        served.wait_gateways(3)?;
         served.agents.iter_mut().try_for_each(Agent::restart)?;
         served.wait_announced()
     })?;
@@ -120,8 +128,26 @@ impl Served {
         self.wait_gateways(3)
     }
 
+    /// Gives the router's kernel the next hops that GoBGP has, once they are this many.
+    fn follow_gobgp(&mut self, nodes: usize) -> Result<()> {
+        let prefix = (vip(1).v4.into(), 32);
+        let hops = self.router.wait_for(SESSION_LIMIT, "next hops", |router| {
+            let mut routes = router.routes()?;
+            routes.retain(|route| route.prefix == Some(prefix));
+            let hops: Vec<_> = routes.iter().filter_map(|route| route.next_hop).collect();
+            ensure!(hops.len() == nodes, "{routes:?}");
+            Ok(Some(hops))
+        })?;
+        let has = |node: &Node<'_>| hops.contains(&node.addresses().v4.into());
+        let numbers: Vec<_> = self.lab.nodes().filter(has).map(Node::number).collect();
+        self.lab.route_by_nodes(prefix, &numbers)
+    }
+
     /// Waits until the router's kernel spreads over this many nodes.
-    fn wait_gateways(&self, nodes: usize) -> Result<()> {
+    fn wait_gateways(&mut self, nodes: usize) -> Result<()> {
+        if self.router.name() == "GoBGP" {
+            self.follow_gobgp(nodes)?;
+        }
         wait_until(Duration::from_secs(5), "routes in the kernel", || {
             let gateways = self.lab.router_gateways((vip(1).v4.into(), 32))?;
             ensure!(gateways.len() == nodes, "{gateways:?}");

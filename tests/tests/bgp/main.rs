@@ -3,13 +3,17 @@
 
 mod calico;
 mod cells;
+mod collision;
 mod drain;
+mod dynamic;
 mod flood;
 mod graceful_restart;
 mod interop;
 mod loss;
 mod manuals;
+mod next_hops;
 mod policy;
+mod scale;
 mod scripted;
 mod sessions;
 mod unnumbered;

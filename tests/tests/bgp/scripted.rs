@@ -14,10 +14,10 @@ use anyhow::{Context as _, Result, bail, ensure};
 use lb_lab::Namespace;
 
 /// Message types of RFC 4271 section 4.1.
-const OPEN: u8 = 1;
-const UPDATE: u8 = 2;
-const NOTIFICATION: u8 = 3;
-const KEEPALIVE: u8 = 4;
+pub(crate) const OPEN: u8 = 1;
+pub(crate) const UPDATE: u8 = 2;
+pub(crate) const NOTIFICATION: u8 = 3;
+pub(crate) const KEEPALIVE: u8 = 4;
 /// RFC 4271 section 10. Not 0: GoBGP 3.10 cannot write to a session without timers.
 const HOLD_TIME_S: u16 = 90;
 /// How long the other end may take to answer.
@@ -75,14 +75,17 @@ impl Script {
 
     /// Opens a session on a connection.
     pub(crate) fn open(&self, stream: TcpStream) -> Result<Session> {
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(ANSWER))?;
-        let mut session = Session { stream };
-        session.send(OPEN, &self.open_body())?;
+        let mut session = Session::on(stream)?;
+        self.say_open(&mut session)?;
         session.expect(OPEN)?;
         session.send(KEEPALIVE, &[])?;
         session.expect(KEEPALIVE)?;
         Ok(session)
+    }
+
+    /// Sends the OPEN, and nothing more.
+    pub(crate) fn say_open(&self, session: &mut Session) -> Result<()> {
+        session.send(OPEN, &self.open_body())
     }
 
     fn open_body(&self) -> Vec<u8> {
@@ -129,6 +132,13 @@ impl Script {
 const HOSTS_PER_UPDATE: usize = 800;
 
 impl Session {
+    /// A connection on which nothing was said yet.
+    pub(crate) fn on(stream: TcpStream) -> Result<Self> {
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(ANSWER))?;
+        Ok(Self { stream })
+    }
+
     /// All routes have been sent (RFC 4724 section 2); GoBGP waits for that of every family that it is configured with.
     pub(crate) fn end_of_rib(&mut self) -> Result<()> {
         self.send(UPDATE, &[0; 4])?;
@@ -163,7 +173,8 @@ impl Session {
         Ok(())
     }
 
-    fn send(&mut self, kind: u8, body: &[u8]) -> Result<()> {
+    /// Sends a message of this type.
+    pub(crate) fn send(&mut self, kind: u8, body: &[u8]) -> Result<()> {
         let length = u16::try_from(19 + body.len())?;
         let mut message = vec![0xff; 16];
         message.extend(length.to_be_bytes());
@@ -174,14 +185,20 @@ impl Session {
 
     /// The next message, which must be of this type.
     fn expect(&mut self, kind: u8) -> Result<()> {
+        let (is, body) = self.receive()?;
+        if is != kind {
+            bail!("got a message of type {is} with {body:?}");
+        }
+        Ok(())
+    }
+
+    /// The next message: its type and body.
+    pub(crate) fn receive(&mut self) -> Result<(u8, Vec<u8>)> {
         let mut header = [0; 19];
         self.stream.read_exact(&mut header)?;
         let length = u16::from_be_bytes([header[16], header[17]]);
         let mut body = vec![0; usize::from(length).saturating_sub(19)];
         self.stream.read_exact(&mut body)?;
-        if header[18] != kind {
-            bail!("got a message of type {} with {body:?}", header[18]);
-        }
-        Ok(())
+        Ok((header[18], body))
     }
 }

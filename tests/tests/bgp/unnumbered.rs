@@ -1,9 +1,13 @@
 //! Unnumbered sessions: both ends know the interface only, find each other by router advertisements, and IPv4 routes have
 //! IPv6 next hops (RFC 8950). Of the daemons only FRR does this.
 
+use std::net::Ipv6Addr;
+
 use anyhow::{Result, ensure};
+use etherparse::PacketBuilder;
 use lb_lab::{
-    AgentOptions, Lab, NODE_ASN, NODE_BGP_PORT, Profile, ROUTER_ASN, Segments, vip, wait_until,
+    AgentOptions, FrameSocket, Lab, NODE_ASN, NODE_BGP_PORT, Profile, ROUTER_ASN, Segments,
+    router_link, vip, wait_until,
 };
 
 use crate::cells::SESSION_LIMIT;
@@ -56,4 +60,44 @@ fn frr_without_any_address() -> Result<()> {
         })?;
     }
     Ok(())
+}
+
+/// RFC 4861 section 6.1.2: a hop limit below 255 means that a router has forwarded it, from anywhere.
+#[test]
+fn an_advertisement_from_afar_is_not_believed() -> Result<()> {
+    let lab = Lab::build(&Profile::default())?;
+    let bgp = format!(
+        "  asn: {NODE_ASN}
+  listenPort: {NODE_BGP_PORT}
+  peers:
+    - {{interface: eth0, asn: {ROUTER_ASN}}}
+"
+    );
+    let yaml = lab.agent_configuration_with(1, &bgp, &lab.web_service("web", 1));
+    let agent = lab.start_agent(1, &yaml, &AgentOptions::default())?;
+    let link = FrameSocket::open(lab.router_namespace(), &router_link(0))?;
+    let (afar, near) = ("fe80::bad".parse()?, "fe80::600d".parse()?);
+    let shown = wait_until(SESSION_LIMIT, "a router is found", || {
+        // The first router that is believed stays for a minute.
+        link.send(&advertisement(afar, 64))?;
+        link.send(&advertisement(near, 255))?;
+        let shown = agent.show("bgp")?;
+        let address = shown["rows"][0]["address"].as_str().map(str::to_owned);
+        Ok(address)
+    })?;
+    ensure!(shown == near.to_string(), "{shown} is believed");
+    Ok(())
+}
+
+/// To all nodes, from a link-local address, with a lifetime of zero (RFC 4861 section 4.2).
+fn advertisement(from: Ipv6Addr, hop_limit: u8) -> Vec<u8> {
+    let all_nodes: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+    let builder = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 0x99], [0x33, 0x33, 0, 0, 0, 1])
+        .ipv6(from.octets(), all_nodes.octets(), hop_limit)
+        .icmpv6_raw(134, 0, [0; 4]);
+    let mut frame = Vec::new();
+    builder
+        .write(&mut frame, &[0; 8])
+        .expect("a vector takes everything");
+    frame
 }
