@@ -3,7 +3,7 @@
 //! When the engine ends, what it publishes ends, and with that the executors: first the speaker says goodbye,
 //! then the data path's thread stops, and maps, links and programs stay where they are pinned.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use lb_core::{DesiredState, config::Config, snapshot::Neighbours};
 use lb_kube::reflect::source::{Request, Source};
@@ -18,7 +18,10 @@ use tokio::{
 use crate::{
     announce::{self, Goodbye},
     answers::live::Live,
-    api::server::{self, Socket},
+    api::{
+        http,
+        server::{self, Socket},
+    },
     apply::{self, Executor, Maps},
     cli::OnTerm,
     configuration,
@@ -50,6 +53,8 @@ pub struct Setup<M> {
     pub executor: Executor<M>,
     /// Where to answer.
     pub socket: Socket,
+    /// Where to answer for kubelet and Prometheus.
+    pub http: Option<SocketAddr>,
     /// Whether this node is out of service.
     pub drain_mark: DrainMark,
     /// What SIGTERM and SIGINT mean.
@@ -108,6 +113,10 @@ pub async fn run<M: Maps + Send + 'static>(setup: Setup<M>) -> Result<(), Failur
         requests,
     };
     tasks.spawn(quiet(probes::run(wanted_seen, changes)));
+    let live = Arc::new(live);
+    if let Some(address) = setup.http {
+        tasks.spawn(quiet(http::serve(address, Arc::clone(&live))));
+    }
     tasks.spawn(answer(setup.socket, live));
     let goodbye = match setup.on_term {
         OnTerm::Withdraw => Goodbye::Shutdown,
@@ -217,8 +226,8 @@ async fn quiet(task: impl Future<Output = ()>) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn answer(socket: Socket, live: Live) -> Result<(), Failure> {
-    let served = server::serve(socket, Arc::new(live)).await;
+async fn answer(socket: Socket, live: Arc<Live>) -> Result<(), Failure> {
+    let served = server::serve(socket, live).await;
     served.map_err(|error| Failure::from_error(&error))
 }
 

@@ -3,7 +3,9 @@
 
 pub mod bgp;
 pub mod drain;
+pub mod explain;
 pub mod live;
+pub mod ready;
 
 use std::{
     collections::BTreeMap,
@@ -124,6 +126,7 @@ fn warnings(view: &View) -> Vec<String> {
     refused
         .into_iter()
         .chain(drain::warning(view))
+        .chain(view.told.alarms.iter().cloned())
         .chain(view.told.listen_problem.clone())
         .chain(left_out)
         .collect()

@@ -47,6 +47,10 @@ pub enum Command {
     /// Say where a packet would go from this node, by the real programs; sends nothing, changes nothing
     #[command(after_help = TRACE_EXAMPLES)]
     Trace(TraceArgs),
+    /// Say why a Service or a VIP is, or is not, served and announced by this node
+    Explain(ExplainArgs),
+    /// Let removals take effect that are held because the API server went back or forgot half of what it knew
+    Accept(AcceptArgs),
     /// Take this node out of service, or back; forwarding goes on
     #[command(after_help = DRAIN_STEPS)]
     Drain(DrainArgs),
@@ -74,6 +78,9 @@ pub struct RunArgs {
     /// Unix socket that `show` asks
     #[arg(long, value_name = "PATH", default_value = DEFAULT_SOCKET)]
     pub socket: PathBuf,
+    /// Answer /healthz, /readyz and /metrics here by HTTP
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub http: Option<SocketAddr>,
     /// How log lines look
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
@@ -371,6 +378,28 @@ pub struct DrainArgs {
     pub socket: PathBuf,
 }
 
+/// Arguments of `explain`.
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// A Service as namespace/name, or a VIP
+    #[arg(value_name = "SERVICE|VIP")]
+    pub subject: String,
+    /// Output: lines for people, JSON for programs
+    #[arg(short, long, value_enum, default_value_t = OutputFormat::Table)]
+    pub output: OutputFormat,
+    /// Unix socket of the agent
+    #[arg(long, value_name = "PATH", default_value = DEFAULT_SOCKET)]
+    pub socket: PathBuf,
+}
+
+/// Arguments of `accept`.
+#[derive(Debug, Args)]
+pub struct AcceptArgs {
+    /// Unix socket of the agent
+    #[arg(long, value_name = "PATH", default_value = DEFAULT_SOCKET)]
+    pub socket: PathBuf,
+}
+
 /// Arguments of `cleanup`.
 #[derive(Debug, Args)]
 pub struct CleanupArgs {
@@ -394,6 +423,8 @@ pub fn main() -> ExitCode {
         Command::Check(args) => commands::check::check(&args),
         Command::Show(args) => commands::show::show(&args),
         Command::Trace(args) => commands::trace::trace(&args),
+        Command::Explain(args) => commands::explain::explain(&args),
+        Command::Accept(args) => commands::accept::accept(&args),
         Command::Drain(args) => commands::drain::drain(&args),
         Command::Cleanup(args) => commands::cleanup::cleanup(&args),
     };

@@ -1,8 +1,10 @@
 //! One file a command: what `lb-agent COMMAND` does, from its arguments to what it prints.
 
+pub mod accept;
 pub mod check;
 pub mod cleanup;
 pub mod drain;
+pub mod explain;
 pub mod run;
 pub mod show;
 pub mod trace;

@@ -4,6 +4,7 @@
 //! nothing before every source has spoken: half a snapshot would take down what runs.
 
 pub mod feedback;
+pub mod latency;
 pub mod state;
 
 use std::{

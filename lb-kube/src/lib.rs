@@ -9,3 +9,4 @@ pub mod client;
 pub mod crd;
 pub mod project;
 pub mod reflect;
+pub mod status;

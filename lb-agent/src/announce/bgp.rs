@@ -11,7 +11,7 @@ mod held;
 mod journal;
 mod listener;
 mod password;
-mod port_holder;
+pub(crate) mod port_holder;
 mod router_advertisement;
 mod session;
 mod sessions;

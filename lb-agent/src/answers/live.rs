@@ -14,8 +14,8 @@ use crate::{
     api::{
         metrics::Scrape,
         rows::{
-            Answer, BgpRow, DrainRow, EndpointRow, NodeRow, RouteRow, ServiceRow, TcpRow,
-            UplinkRow, VerdictRow,
+            Answer, BgpRow, DrainRow, EndpointRow, ExplainRow, NodeRow, RouteRow, ServiceRow,
+            TcpRow, UplinkRow, VerdictRow,
         },
         server::Tell,
     },
@@ -62,6 +62,7 @@ impl Tell for Live {
                 verdicts: answers::verdicts(&view, &counters),
                 nodes: answers::nodes(&view),
                 bgp: answers::bgp::sessions(&view),
+                cluster: answers::ready::cluster(&view),
             }
         };
         spawn_blocking(scrape).await.ok()
@@ -107,6 +108,19 @@ impl Tell for Live {
         mark.map_err(|error| format!("cannot write {}: {error}", self.mark.path().display()))?;
         let set = self.changes.send(Change::Drain(drain)).await;
         set.map_err(|_| "the agent is leaving".to_owned())
+    }
+
+    async fn explain(&self, subject: &str) -> Option<Answer<ExplainRow>> {
+        Some(answers::explain::explain(&self.view().await?, subject))
+    }
+
+    async fn accept(&self) -> Result<(), String> {
+        let accepted = self.requests.send(Request::Accept).await;
+        accepted.map_err(|_| "this agent does not read an API server".to_owned())
+    }
+
+    async fn unready(&self) -> Option<Vec<String>> {
+        Some(answers::ready::unready(&self.view().await?))
     }
 
     async fn bgp_tcp(&self) -> Option<Answer<TcpRow>> {

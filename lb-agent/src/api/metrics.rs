@@ -4,7 +4,10 @@
 use std::fmt::Write;
 
 use super::rows::{Answer, BgpRow, Mode, NodeRow, ServiceRow, VerdictRow};
-use crate::engine::feedback::SessionState;
+use crate::engine::{
+    feedback::SessionState,
+    latency::{BOUNDS_MILLIS, Histogram},
+};
 
 /// Content type of the text.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4";
@@ -20,6 +23,23 @@ pub struct Scrape {
     pub nodes: Answer<NodeRow>,
     /// BGP sessions.
     pub bgp: Answer<BgpRow>,
+    /// The cluster.
+    pub cluster: ClusterFigures,
+}
+
+/// What is counted of the cluster as a whole.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ClusterFigures {
+    /// Every kind was listed by the API server; true as well where a file tells the cluster.
+    pub is_listed: bool,
+    /// What of the API server somebody should look at.
+    pub alarms: usize,
+    /// Services that are served.
+    pub services: usize,
+    /// VIPs that this node announces.
+    pub announced_vips: usize,
+    /// From a change of the cluster to the data path.
+    pub latency: Histogram,
 }
 
 /// Name, type, help and value of a metric of each service port.
@@ -156,7 +176,52 @@ pub fn text(scrape: &Scrape) -> String {
             u64::from(established),
         );
     }
+    cluster(&mut text, &scrape.cluster);
     text
+}
+
+fn cluster(text: &mut String, figures: &ClusterFigures) {
+    let gauges = [
+        (
+            "fairlead_cluster_listed",
+            "Whether every kind was listed.",
+            usize::from(figures.is_listed),
+        ),
+        (
+            "fairlead_cluster_alarms",
+            "What somebody should look at.",
+            figures.alarms,
+        ),
+        (
+            "fairlead_services",
+            "Services that are served.",
+            figures.services,
+        ),
+        (
+            "fairlead_announced_vips",
+            "VIPs that this node announces.",
+            figures.announced_vips,
+        ),
+    ];
+    for (name, help, value) in gauges {
+        head(text, name, "gauge", help);
+        let _ = writeln!(text, "{name} {value}");
+    }
+    let name = "fairlead_event_to_datapath_seconds";
+    let help = "From when a change of the cluster was heard to when the maps had it.";
+    head(text, name, "histogram", help);
+    let mut count = 0;
+    for (bound, of_bucket) in BOUNDS_MILLIS.iter().zip(figures.latency.counts) {
+        count += of_bucket;
+        let seconds = *bound as f64 / 1000.0;
+        let _ = writeln!(text, "{name}_bucket{{le=\"{seconds}\"}} {count}");
+    }
+    count += figures.latency.counts[BOUNDS_MILLIS.len()];
+    let sum = figures.latency.sum.as_secs_f64();
+    let _ = writeln!(
+        text,
+        "{name}_bucket{{le=\"+Inf\"}} {count}\n{name}_sum {sum}\n{name}_count {count}"
+    );
 }
 
 fn service_labels(row: &ServiceRow) -> String {

@@ -3,6 +3,7 @@
 
 mod bgp;
 mod drain;
+mod explain;
 
 use std::net::IpAddr;
 
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 pub use bgp::{BgpRow, RouteRow, TcpRow};
 pub use drain::{DrainPhase, DrainRow};
+pub use explain::{ExplainRow, Step};
 
 /// An answer: which agent speaks, about what, and the rows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

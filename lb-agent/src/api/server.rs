@@ -22,8 +22,8 @@ use super::{
     client,
     metrics::{self, Scrape},
     rows::{
-        Answer, BgpRow, DrainRow, EndpointRow, NodeRow, RouteRow, ServiceRow, TcpRow, UplinkRow,
-        VerdictRow,
+        Answer, BgpRow, DrainRow, EndpointRow, ExplainRow, NodeRow, RouteRow, ServiceRow, TcpRow,
+        UplinkRow, VerdictRow,
     },
 };
 
@@ -49,6 +49,12 @@ pub trait Tell: Send + Sync + 'static {
     fn drain(&self) -> impl Future<Output = Option<Answer<DrainRow>>> + Send;
     /// Takes this node out of service, or back; the error is a sentence.
     fn set_drain(&self, drain: Option<Drain>) -> impl Future<Output = Result<(), String>> + Send;
+    /// Why a Service or a VIP is, or is not, served and announced.
+    fn explain(&self, subject: &str) -> impl Future<Output = Option<Answer<ExplainRow>>> + Send;
+    /// Lets removals take effect that are held; the error is a sentence.
+    fn accept(&self) -> impl Future<Output = Result<(), String>> + Send;
+    /// Why this agent is not ready; nothing: it is.
+    fn unready(&self) -> impl Future<Output = Option<Vec<String>>> + Send;
     /// What the kernel dropped of BGP's segments.
     fn bgp_tcp(&self) -> impl Future<Output = Option<Answer<TcpRow>>> + Send;
 }
@@ -139,7 +145,13 @@ fn router<T: Tell>(tell: Arc<T>) -> Router {
         done(tell.set_drain(Some(Drain { flows_wait })).await)
     };
     let end_drain = |State(tell): Told<T>| async move { done(tell.set_drain(None).await) };
+    let explain = |State(tell): Told<T>, UrlPath(subject): UrlPath<String>| async move {
+        reply(tell.explain(&subject).await)
+    };
+    let accept = |State(tell): Told<T>| async move { done(tell.accept().await) };
     Router::new()
+        .route("/v1/explain/{*subject}", get(explain))
+        .route("/v1/accept", put(accept))
         .route("/metrics", get(metrics))
         .route("/v1/services", get(services))
         .route("/v1/verdicts", get(verdicts))

@@ -4,10 +4,10 @@ use lb_core::snapshot::Drain;
 
 use super::{
     client,
-    metrics::Scrape,
+    metrics::{ClusterFigures, Scrape},
     rows::{
-        Answer, BgpRow, DrainPhase, DrainRow, EndpointRow, NodeRow, RouteRow, ServiceRow, TcpRow,
-        UplinkRow, VerdictRow,
+        Answer, BgpRow, DrainPhase, DrainRow, EndpointRow, ExplainRow, NodeRow, RouteRow,
+        ServiceRow, TcpRow, UplinkRow, VerdictRow,
     },
     server::{Error, Socket, Tell, serve},
 };
@@ -34,7 +34,7 @@ impl Drop for Folder {
     }
 }
 
-struct Fixed;
+pub(super) struct Fixed;
 
 fn answer<Row>(rows: Vec<Row>) -> Answer<Row> {
     Answer {
@@ -68,6 +68,7 @@ impl Tell for Fixed {
             verdicts: answer(vec![]),
             nodes: answer(vec![]),
             bgp: answer(vec![session()]),
+            cluster: ClusterFigures::default(),
         })
     }
     async fn services(&self) -> Option<Answer<ServiceRow>> {
@@ -84,6 +85,17 @@ impl Tell for Fixed {
     }
     async fn uplinks(&self) -> Option<Answer<UplinkRow>> {
         Some(answer(vec![]))
+    }
+    async fn explain(&self, subject: &str) -> Option<Answer<ExplainRow>> {
+        let steps = Vec::new();
+        let subject = subject.to_owned();
+        Some(answer(vec![ExplainRow { subject, steps }]))
+    }
+    async fn accept(&self) -> Result<(), String> {
+        Err("nothing is held".to_owned())
+    }
+    async fn unready(&self) -> Option<Vec<String>> {
+        Some(vec!["the lists are not complete".to_owned()])
     }
     async fn bgp(&self) -> Option<Answer<BgpRow>> {
         Some(answer(vec![session()]))
@@ -196,4 +208,23 @@ fn without_an_agent_one_sentence_says_so() {
         error.to_string().starts_with("no agent runs here"),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn a_subject_with_a_slash_is_explained_and_a_refusal_is_a_sentence() {
+    let folder = Folder::new("explain");
+    let socket = Socket::bind(&folder.socket()).unwrap();
+    let server = tokio::spawn(serve(socket, Arc::new(Fixed)));
+    let path = folder.socket();
+    let asked = tokio::task::spawn_blocking(move || {
+        let explained: Answer<ExplainRow> = client::get(&path, "/v1/explain/default/web").unwrap();
+        (
+            explained,
+            client::put(&path, "/v1/accept").unwrap_err().to_string(),
+        )
+    });
+    let (explained, refusal) = asked.await.unwrap();
+    assert_eq!(explained.rows[0].subject, "default/web");
+    assert!(refusal.contains("/v1/accept"), "{refusal}");
+    server.abort();
 }

@@ -77,6 +77,7 @@ fn set_up(args: &RunArgs, runtime: &Runtime) -> Result<Setup<Kernel>, Failure> {
         state,
         executor,
         socket,
+        http: args.http,
         drain_mark,
         on_term: args.on_term,
     })

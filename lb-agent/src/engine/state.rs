@@ -6,7 +6,7 @@ mod kubernetes;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use lb_core::{
@@ -17,7 +17,10 @@ use lb_core::{
     snapshot::{Drain, Neighbours},
 };
 
-use super::feedback::{Feedback, PeerSession, SessionState};
+use super::{
+    feedback::{Feedback, PeerSession, SessionState},
+    latency::{Histogram, Latency},
+};
 use crate::sources::Change;
 
 /// The engine's memory.
@@ -37,6 +40,7 @@ pub struct State {
     leaves_for_restart: bool,
     /// Networks that the configuration takes VIPs from.
     own_pools: BTreeSet<Prefix>,
+    latency: Latency,
     told: Told,
 }
 
@@ -55,8 +59,10 @@ pub struct Told {
     pub notes: BTreeMap<Arc<str>, Vec<String>>,
     /// What of the API server somebody should look at.
     pub alarms: Vec<String>,
-    /// Every kind was listed by the API server.
+    /// Every kind was listed by the API server, or a file tells the cluster.
     pub is_listed: bool,
+    /// From a change of the cluster to the data path.
+    pub latency: Histogram,
 }
 
 /// Everything that can be shown.
@@ -104,7 +110,11 @@ impl State {
             heard_cluster: true,
             leaves_for_restart: false,
             own_pools,
-            told: Told::default(),
+            latency: Latency::default(),
+            told: Told {
+                is_listed: true,
+                ..Told::default()
+            },
         };
         state.snapshot.down.clone_from(state.probes.down());
         state
@@ -113,8 +123,13 @@ impl State {
     /// The cluster is not known by the configuration: nothing is planned before the API server has told it.
     #[must_use]
     pub fn without_cluster(self) -> Self {
+        let told = Told {
+            is_listed: false,
+            ..self.told
+        };
         Self {
             heard_cluster: false,
+            told,
             ..self
         }
     }
@@ -185,6 +200,7 @@ impl State {
     pub fn hear(&mut self, feedback: Feedback) -> bool {
         match feedback {
             Feedback::Applied(applied) => {
+                self.latency.applied(applied.generation, Instant::now());
                 let news = self.snapshot.applied != applied.ports
                     || self.snapshot.takeover != applied.takeover;
                 self.snapshot.applied = applied.ports;
@@ -227,6 +243,8 @@ impl State {
     pub fn plan(&mut self, now: Duration) -> bool {
         self.snapshot.now = now;
         let next = Arc::new(plan(&self.snapshot, &self.desired));
+        let is_new = next.generation != self.desired.generation;
+        self.latency.planned(next.generation, is_new);
         let drain_begins = next.drain.is_some() && self.desired.drain.is_none();
         self.desired = next;
         drain_begins
@@ -268,7 +286,10 @@ impl State {
         View {
             snapshot: self.snapshot.clone(),
             desired: self.desired(),
-            told: self.told.clone(),
+            told: Told {
+                latency: self.latency.histogram,
+                ..self.told.clone()
+            },
         }
     }
 

@@ -3,4 +3,5 @@
 //! or needs an object of which a cluster has one, starts another.
 
 mod fixture;
+mod reflect;
 mod server;

@@ -39,7 +39,7 @@ pub(super) fn rows() -> Vec<Row> {
 }
 
 /// The holder of an address or of its wildcard, as "bird (process 123)".
-pub(super) fn find(address: SocketAddr) -> Option<String> {
+pub(crate) fn find(address: SocketAddr) -> Option<String> {
     let rows = rows().into_iter().filter(|row| {
         let ip = row.local.ip();
         row.state == TcpState::Listen

@@ -12,6 +12,9 @@ use super::{Effect, State};
 
 impl State {
     pub(super) fn kubernetes(&mut self, update: Update) -> Effect {
+        if let Some(heard_at) = update.heard_at {
+            self.latency.heard(heard_at);
+        }
         let is_first = !std::mem::replace(&mut self.heard_cluster, true);
         let mut plan = is_first | self.services(update.services);
         if let Some(nodes) = update.nodes {

@@ -1,0 +1,361 @@
+//! What the agent's source makes of a real API server: lists, watches, a server that is killed, frozen or goes back, and
+//! kinds that are not served, or no longer.
+
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use lb_core::model::Service;
+use lb_kube::reflect::{
+    cluster::Settings,
+    source::{self, Request, Source, Update},
+};
+use lb_lab::{ADMIN, ApiServer, SYSTEM_NAMESPACE};
+use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
+
+use crate::fixture::{block_on, client, start};
+
+/// Anything that a server does on request.
+const SOON: Duration = Duration::from_secs(15);
+/// How long nothing may happen.
+const QUIET: Duration = Duration::from_secs(2);
+
+const NODE: &str = "
+apiVersion: v1
+kind: Node
+metadata: {name: node1}
+";
+
+const KEY: &str = "
+apiVersion: v1
+kind: Namespace
+metadata: {name: fairlead-system}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: fairlead-cluster, namespace: fairlead-system}
+stringData: {key: 0123456789abcdef0123456789abcdef}
+";
+
+const POOL: &str = "
+apiVersion: network.kubesphere.io/v1alpha2
+kind: Eip
+metadata: {name: pool}
+spec: {address: 10.99.0.0/24}
+";
+
+/// A Service with the last octet of its VIP and of its endpoints.
+fn web(name: &str, vip: u8, endpoints: &[u8]) -> String {
+    let endpoints: Vec<_> = endpoints
+        .iter()
+        .map(|last| format!("{{addresses: [10.1.0.{last}], nodeName: node1}}"))
+        .collect();
+    format!(
+        "
+apiVersion: v1
+kind: Service
+metadata: {{name: {name}, namespace: default}}
+spec:
+  type: LoadBalancer
+  loadBalancerClass: fairlead.io/load-balancer
+  allocateLoadBalancerNodePorts: false
+  ports: [{{name: http, port: 80}}]
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {{name: {name}-1, namespace: default, labels: {{kubernetes.io/service-name: {name}}}}}
+addressType: IPv4
+ports: [{{name: http, port: 8080}}]
+endpoints: [{endpoints}]
+---
+# {vip}
+",
+        endpoints = endpoints.join(", ")
+    )
+}
+
+/// Gives a Service its address, as the controller does.
+fn assign(server: &ApiServer, name: &str, vip: u8) -> Result<()> {
+    let patch = format!(
+        "{{\"status\":{{\"loadBalancer\":{{\"ingress\":[{{\"ip\":\"10.99.0.{vip}\"}}]}}}}}}"
+    );
+    let words = [
+        "patch",
+        "service",
+        name,
+        "--subresource=status",
+        "--type=merge",
+        "-p",
+        &patch,
+    ];
+    server.kubectl(&words).map(drop)
+}
+
+fn publish(server: &ApiServer, name: &str, vip: u8, endpoints: &[u8]) -> Result<()> {
+    server.apply(&web(name, vip, endpoints))?;
+    assign(server, name, vip)
+}
+
+/// A running source, and what it has told so far.
+struct Reader {
+    updates: mpsc::Receiver<Update>,
+    requests: mpsc::Sender<Request>,
+    task: JoinHandle<()>,
+    services: BTreeMap<Arc<str>, Arc<Service>>,
+    alarms: Vec<String>,
+    is_listed: bool,
+    count: usize,
+}
+
+impl Reader {
+    async fn start(server: &ApiServer, state_file: Option<std::path::PathBuf>) -> Result<Self> {
+        let source = Source {
+            client: client(server, ADMIN).await?,
+            namespace: SYSTEM_NAMESPACE.to_owned(),
+            settings: Settings {
+                node: "node1".into(),
+                ..Settings::default()
+            },
+            state_file,
+            reads_cluster_key: true,
+        };
+        let (requests, requested) = mpsc::channel(1);
+        let (updates_sent, updates) = mpsc::channel(16);
+        let task = tokio::spawn(source::run(source, requested, updates_sent));
+        Ok(Self {
+            updates,
+            requests,
+            task,
+            services: BTreeMap::new(),
+            alarms: Vec::new(),
+            is_listed: false,
+            count: 0,
+        })
+    }
+
+    fn take(&mut self, update: Update) {
+        self.count += 1;
+        self.is_listed = update.is_listed;
+        for (name, service) in update.services {
+            match service {
+                Some(service) => _ = self.services.insert(name, service),
+                None => _ = self.services.remove(&name),
+            }
+        }
+        if let Some(alarms) = update.alarms {
+            self.alarms = alarms;
+        }
+    }
+
+    /// Reads updates until something holds.
+    async fn until(&mut self, what: &str, holds: impl Fn(&Self) -> bool) -> Result<()> {
+        let waits = async {
+            while !holds(self) {
+                let Some(update) = self.updates.recv().await else {
+                    bail!("the source has ended");
+                };
+                self.take(update);
+            }
+            Ok(())
+        };
+        let ended = timeout(SOON, waits).await;
+        ended.with_context(|| format!("{what}: {:?} {:#?}", self.services, self.alarms))?
+    }
+
+    /// Fails if a Service changes for a while.
+    async fn stays(&mut self) -> Result<()> {
+        let before = self.services.clone();
+        let ends = tokio::time::Instant::now() + QUIET;
+        while let Ok(Some(update)) = tokio::time::timeout_at(ends, self.updates.recv()).await {
+            self.take(update);
+        }
+        ensure!(
+            self.services == before,
+            "{before:?} became {:?}",
+            self.services
+        );
+        Ok(())
+    }
+
+    fn endpoints(&self, name: &str) -> Vec<u8> {
+        let service = self.services.get(&*format!("default/{name}"));
+        let endpoints = service.iter().flat_map(|service| &service.endpoints);
+        let last = endpoints.map(|endpoint| match endpoint.address {
+            IpAddr::V4(address) => address.octets()[3],
+            IpAddr::V6(_) => 0,
+        });
+        last.collect()
+    }
+
+    fn says(&self, words: &str) -> bool {
+        self.alarms.iter().any(|alarm| alarm.contains(words))
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// A server with a node, a pool, the cluster's key and two Services.
+fn cluster() -> Result<ApiServer> {
+    let server = start()?;
+    server.apply(NODE)?;
+    server.apply(POOL)?;
+    server.apply(KEY)?;
+    publish(&server, "one", 1, &[1, 2])?;
+    publish(&server, "two", 2, &[3])?;
+    Ok(server)
+}
+
+#[test]
+fn lists_and_then_follows_and_survives_a_server_that_is_killed_or_frozen() -> Result<()> {
+    let mut server = cluster()?;
+    block_on(async {
+        let mut reader = Reader::start(&server, None).await?;
+        reader
+            .until("the first lists", |reader| reader.services.len() == 2)
+            .await?;
+        ensure!(reader.is_listed && reader.endpoints("one") == [1, 2]);
+        ensure!(
+            reader.count == 1,
+            "nothing is told before everything is listed"
+        );
+        server.apply(&web("one", 1, &[1, 2, 9]))?;
+        reader
+            .until("an endpoint more", |reader| {
+                reader.endpoints("one") == [1, 2, 9]
+            })
+            .await?;
+
+        server.kill()?;
+        reader
+            .until("that it is away", |reader| reader.says("does not answer"))
+            .await?;
+        reader.stays().await?;
+        server.restart()?;
+        server.apply(&web("one", 1, &[2, 9]))?;
+        reader
+            .until("that it is back", |reader| {
+                reader.endpoints("one") == [2, 9]
+            })
+            .await?;
+        reader
+            .until("no alarm", |reader| reader.alarms.is_empty())
+            .await?;
+
+        server.freeze()?;
+        reader.stays().await?;
+        server.thaw()?;
+        server.kubectl(&["delete", "service", "two"])?;
+        reader
+            .until("one Service less", |reader| reader.services.len() == 1)
+            .await
+    })
+}
+
+#[test]
+fn a_server_that_goes_back_takes_nothing_until_somebody_accepts_it() -> Result<()> {
+    let mut server = start()?;
+    server.apply(NODE)?;
+    server.apply(POOL)?;
+    server.apply(KEY)?;
+    server.apply(&web("one", 1, &[1]))?;
+    let saved = server.save()?;
+    assign(&server, "one", 1)?;
+    publish(&server, "two", 2, &[3])?;
+    block_on(async {
+        let mut reader = Reader::start(&server, None).await?;
+        reader
+            .until("the first lists", |reader| reader.services.len() == 2)
+            .await?;
+        server.roll_back(&saved)?;
+        reader
+            .until("an alarm", |reader| reader.says("went back"))
+            .await?;
+        reader.stays().await?;
+        ensure!(reader.services.len() == 2, "{:?}", reader.services);
+        // What is new counts.
+        publish(&server, "three", 3, &[4])?;
+        reader
+            .until("a Service more", |reader| reader.services.len() == 3)
+            .await?;
+        reader.requests.send(Request::Accept).await?;
+        reader
+            .until("what is there", |reader| reader.services.len() == 1)
+            .await
+    })
+}
+
+#[test]
+fn definitions_that_are_deleted_take_no_service_along() -> Result<()> {
+    let server = cluster()?;
+    block_on(async {
+        let mut reader = Reader::start(&server, None).await?;
+        reader
+            .until("the first lists", |reader| reader.services.len() == 2)
+            .await?;
+        server.kubectl(&["delete", "crd", "eips.network.kubesphere.io"])?;
+        reader
+            .until("an alarm", |reader| reader.says("no longer serves"))
+            .await?;
+        reader.stays().await?;
+        ensure!(reader.services.len() == 2, "{:?}", reader.services);
+        Ok(())
+    })
+}
+
+#[test]
+fn kinds_that_are_not_served_are_empty() -> Result<()> {
+    let server = ApiServer::start()?;
+    server.apply(NODE)?;
+    server.apply(KEY)?;
+    publish(&server, "one", 1, &[1])?;
+    block_on(async {
+        let mut reader = Reader::start(&server, None).await?;
+        reader
+            .until("a complete cluster", |reader| reader.is_listed)
+            .await?;
+        ensure!(
+            reader.services.is_empty(),
+            "no pool, no VIP: {:?}",
+            reader.services
+        );
+        crate::fixture::install(&server)?;
+        server.apply(POOL)?;
+        reader
+            .until("the pool's Service", |reader| reader.services.len() == 1)
+            .await
+    })
+}
+
+#[test]
+fn an_agent_that_starts_without_a_server_has_what_was_known_last() -> Result<()> {
+    let mut server = cluster()?;
+    let file = server.folder().join("last-known.json");
+    block_on(async {
+        let mut reader = Reader::start(&server, Some(file.clone())).await?;
+        reader
+            .until("the first lists", |reader| reader.services.len() == 2)
+            .await?;
+        let known = reader.services.clone();
+        let ends = tokio::time::Instant::now() + SOON;
+        while !file.exists() {
+            ensure!(tokio::time::Instant::now() < ends, "nothing was written");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        drop(reader);
+        server.kill()?;
+        let mut again = Reader::start(&server, Some(file.clone())).await?;
+        again
+            .until("the last known state", |reader| reader.services.len() == 2)
+            .await?;
+        ensure!(again.services == known && !again.is_listed);
+        server.restart()?;
+        again
+            .until("the first lists", |reader| reader.is_listed)
+            .await?;
+        ensure!(again.services == known, "the same objects change nothing");
+        Ok(())
+    })
+}
