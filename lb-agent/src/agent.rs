@@ -6,7 +6,10 @@
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use lb_core::{DesiredState, config::Config, snapshot::Neighbours};
-use lb_kube::reflect::source::{Request, Source};
+use lb_kube::{
+    reflect::source::{Request, Source},
+    status::Writer,
+};
 use tokio::{
     runtime::Handle,
     signal::unix::{SignalKind, signal},
@@ -31,6 +34,7 @@ use crate::{
     hostcheck::{self, Needs},
     hostnet, links, neighbours,
     sources::{CHANGES_WAITING_MAX, Change, ChangeSender, file, flows, kubernetes, probes},
+    status,
 };
 
 /// A second signal that comes this long after the first means: now.
@@ -113,6 +117,10 @@ pub async fn run<M: Maps + Send + 'static>(setup: Setup<M>) -> Result<(), Failur
         requests,
     };
     tasks.spawn(quiet(probes::run(wanted_seen, changes)));
+    if let ClusterSource::Kubernetes(source) = &setup.cluster {
+        let writer = Writer::new(source.client.clone(), &source.settings.node);
+        tasks.spawn(quiet(status::run(writer, live.views.clone())));
+    }
     let live = Arc::new(live);
     if let Some(address) = setup.http {
         tasks.spawn(quiet(http::serve(address, Arc::clone(&live))));

@@ -26,5 +26,6 @@ pub mod pin_lock;
 pub mod recovered;
 pub mod show;
 pub mod sources;
+pub mod status;
 pub mod trace;
 pub mod uplinks;

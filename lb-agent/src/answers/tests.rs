@@ -76,7 +76,7 @@ fn way(node: &str, mac: Option<Mac>, on_link: bool) -> (Arc<str>, Neighbour) {
 }
 
 /// An agent that has planned and applied, with one session of two, and one endpoint down.
-pub(super) fn running() -> State {
+pub(crate) fn running() -> State {
     let origin = Origin {
         file: "test.yaml",
         host_name: "n1",

@@ -15,6 +15,9 @@ use lb_kube::{
 /// Where the last known state is kept unless told otherwise.
 pub const DEFAULT_STATE_FILE: &str = "/var/lib/fairlead/kubernetes.json";
 
+/// Where passwords of BGP peers are put unless told otherwise.
+pub const DEFAULT_PASSWORD_DIR: &str = "/run/fairlead/passwords";
+
 /// Arguments of `run --kubernetes`.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 #[command(next_help_heading = "With --kubernetes")]
@@ -46,6 +49,9 @@ pub struct KubernetesArgs {
     /// Of endpoints with topology hints, use those that are for this node's zone
     #[arg(long, requires = "kubernetes")]
     pub topology_hints: bool,
+    /// Folder for the passwords of BGP peers, of this agent alone
+    #[arg(long, value_name = "DIR", requires = "kubernetes", default_value = DEFAULT_PASSWORD_DIR)]
+    pub password_dir: PathBuf,
     /// Where the last known state is kept, for a start while the API server is away
     #[arg(long, value_name = "FILE", requires = "kubernetes", default_value = DEFAULT_STATE_FILE)]
     pub state_file: PathBuf,
@@ -54,7 +60,7 @@ pub struct KubernetesArgs {
 impl KubernetesArgs {
     /// What they come to on the node of this name.
     #[must_use]
-    pub fn settings(&self, node: &str) -> Settings {
+    pub fn settings(&self, node: &str, namespace: String) -> Settings {
         Settings {
             node: node.into(),
             class: ClassRules {
@@ -66,6 +72,8 @@ impl KubernetesArgs {
                 ignores_exclude_label: self.ignore_exclude_label,
             },
             topology_hints: self.topology_hints,
+            namespace,
+            password_folder: self.password_dir.clone(),
             allowed_ranges: self.allowed_range.iter().copied().collect(),
         }
     }

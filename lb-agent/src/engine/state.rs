@@ -17,6 +17,8 @@ use lb_core::{
     snapshot::{Drain, Neighbours},
 };
 
+use lb_kube::reflect::source::SpeakerNames;
+
 use super::{
     feedback::{Feedback, PeerSession, SessionState},
     latency::{Histogram, Latency},
@@ -59,6 +61,8 @@ pub struct Told {
     pub notes: BTreeMap<Arc<str>, Vec<String>>,
     /// What of the API server somebody should look at.
     pub alarms: Vec<String>,
+    /// The objects that the speaker and its peers are from, where they are objects.
+    pub speaker: Option<SpeakerNames>,
     /// Every kind was listed by the API server, or a file tells the cluster.
     pub is_listed: bool,
     /// From a change of the cluster to the data path.

@@ -34,10 +34,10 @@ pub fn node_name(args: &KubernetesArgs, config: &Config) -> Arc<str> {
 /// If nothing says where the API server is. That it does not answer is none.
 pub async fn connect(args: &KubernetesArgs, config: &Config) -> Result<Source, client::Error> {
     let (client, namespace) = client::client(args.kubeconfig.as_deref()).await?;
+    let namespace = args.namespace.clone().unwrap_or(namespace);
     Ok(Source {
         client,
-        namespace: args.namespace.clone().unwrap_or(namespace),
-        settings: args.settings(&config.node),
+        settings: args.settings(&config.node, namespace),
         state_file: Some(args.state_file.clone()),
         reads_cluster_key: config.key_file.is_none(),
     })

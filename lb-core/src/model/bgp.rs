@@ -272,6 +272,8 @@ impl RouteSettings {
 pub struct ServiceBgp {
     /// Peers that are told; `None`: all.
     pub peers: Option<BTreeSet<Remote>>,
+    /// Names of the nodes that can be next hops; `None`: all.
+    pub next_hops: Option<BTreeSet<Arc<str>>>,
     /// What its routes say.
     pub routes: RouteSettings,
 }

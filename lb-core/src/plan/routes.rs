@@ -223,6 +223,14 @@ fn peer_routes(
             .iter()
             .find(is_local)
             .map(|service| serving(inputs, service));
+        let only = told
+            .iter()
+            .find_map(|service| service.bgp.next_hops.as_ref());
+        let only = only.map(|nodes| nodes.iter().map(|node| &**node).collect());
+        let nodes = match (here, only) {
+            (Some(here), Some(only)) => Some(&here & &only),
+            (here, only) => here.or(only),
+        };
         let told = told.into_iter();
         let settings = told.map(|service| service.bgp.routes.clone());
         let Some(own) = settings.reduce(|all, one| all.over(&one)) else {
@@ -240,7 +248,7 @@ fn peer_routes(
                     says.entry(settings)
                         .or_insert_with_key(|new| Arc::new(new.clone())),
                 ),
-                next_hops: match here {
+                next_hops: match nodes {
                     Some(nodes) => NextHops::among(inputs, peer, Some(&nodes)).to(prefix),
                     None => next_hops.to(prefix),
                 },

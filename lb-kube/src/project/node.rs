@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
-use k8s_openapi::api::core::v1::{self, NodeSpec, NodeStatus};
+use k8s_openapi::api::core::v1::{self, NodeStatus};
 use kube::ResourceExt;
 use lb_core::model::{Node, Unfit};
 use serde::{Deserialize, Serialize};
@@ -36,61 +36,86 @@ impl Default for NodeRules {
 }
 
 /// A Node.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeRecord {
     /// Its addresses in the cluster.
     pub addresses: Vec<IpAddr>,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
-    /// What keeps it from serving, the gravest first.
-    pub unfit: Option<UnfitRecord>,
-}
-
-/// What keeps a node from serving, as far as its object says so.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "as in the model")]
-pub enum UnfitRecord {
-    Deleted,
-    Excluded,
-    NetworkUnavailable,
-    Draining,
-    NotReady,
-}
-
-impl From<UnfitRecord> for Unfit {
-    fn from(record: UnfitRecord) -> Self {
-        match record {
-            UnfitRecord::Deleted => Self::Deleted,
-            UnfitRecord::Excluded => Self::Excluded,
-            UnfitRecord::NetworkUnavailable => Self::NetworkUnavailable,
-            UnfitRecord::Draining => Self::Draining,
-            UnfitRecord::NotReady => Self::NotReady,
-        }
-    }
+    /// Keys of its taints.
+    pub taints: Vec<String>,
+    /// It is being deleted.
+    pub is_deleted: bool,
+    /// Its condition `Ready` is true.
+    pub is_ready: bool,
+    /// Its condition `NetworkUnavailable` is true.
+    pub has_no_network: bool,
+    /// It bears the annotation [`DRAIN`].
+    pub is_marked: bool,
 }
 
 impl NodeRecord {
-    /// The node as the model has it. `serves`: whether its agent says that it delivers, which only counts where
-    /// nothing graver is known.
+    /// What keeps it from serving, the gravest first.
     #[must_use]
-    pub fn node(&self, name: &Arc<str>, serves: bool) -> Node {
-        let unfit = self.unfit.map(Unfit::from);
+    pub fn unfit(&self, rules: &NodeRules) -> Option<Unfit> {
+        let label = self
+            .labels
+            .get(EXCLUDE)
+            .filter(|_| !rules.ignores_exclude_label);
+        let drains = self
+            .taints
+            .iter()
+            .any(|key| rules.drain_taints.contains(key));
+        let found = [
+            (self.is_deleted, Unfit::Deleted),
+            (label.is_some_and(|value| is_true(value)), Unfit::Excluded),
+            (self.has_no_network, Unfit::NetworkUnavailable),
+            (self.is_marked || drains, Unfit::Draining),
+            (!self.is_ready, Unfit::NotReady),
+        ];
+        let first = found.into_iter().find(|(is_so, _)| *is_so);
+        first.map(|(_, unfit)| unfit)
+    }
+
+    /// The node as the model has it.
+    #[must_use]
+    pub fn node(&self, name: &Arc<str>, rules: &NodeRules) -> Node {
         Node {
             name: Arc::clone(name),
             addresses: self.addresses.clone(),
             labels: self.labels.clone(),
-            unfit: unfit.or((!serves).then_some(Unfit::NotServing)),
+            unfit: self.unfit(rules),
         }
     }
 }
 
 /// Reads a Node.
 #[must_use]
-pub fn node(object: &v1::Node, rules: &NodeRules) -> NodeRecord {
+pub fn node(object: &v1::Node) -> NodeRecord {
+    let condition = |wanted: &str| {
+        let conditions = object
+            .status
+            .as_ref()
+            .and_then(|status| status.conditions.as_ref());
+        let mut conditions = conditions.into_iter().flatten();
+        conditions.any(|condition| condition.type_ == wanted && condition.status == "True")
+    };
+    let taints = object.spec.as_ref().and_then(|spec| spec.taints.as_ref());
     NodeRecord {
         addresses: object.status.as_ref().map_or_else(Vec::new, addresses),
         labels: object.labels().clone(),
-        unfit: unfit(object, rules),
+        taints: taints
+            .into_iter()
+            .flatten()
+            .map(|taint| taint.key.clone())
+            .collect(),
+        is_deleted: object.metadata.deletion_timestamp.is_some(),
+        is_ready: condition("Ready"),
+        has_no_network: condition("NetworkUnavailable"),
+        is_marked: object
+            .annotations()
+            .get(DRAIN)
+            .is_some_and(|value| is_true(value)),
     }
 }
 
@@ -110,56 +135,7 @@ fn addresses(status: &NodeStatus) -> Vec<IpAddr> {
     }
 }
 
-fn unfit(object: &v1::Node, rules: &NodeRules) -> Option<UnfitRecord> {
-    let condition = |wanted: &str| {
-        let conditions = object
-            .status
-            .as_ref()
-            .and_then(|status| status.conditions.as_ref());
-        let mut conditions = conditions.into_iter().flatten();
-        conditions.any(|condition| condition.type_ == wanted && condition.status == "True")
-    };
-    let excluded = object
-        .labels()
-        .get(EXCLUDE)
-        .is_some_and(|value| excludes(value));
-    let found = [
-        (
-            object.metadata.deletion_timestamp.is_some(),
-            UnfitRecord::Deleted,
-        ),
-        (
-            excluded && !rules.ignores_exclude_label,
-            UnfitRecord::Excluded,
-        ),
-        (
-            condition("NetworkUnavailable"),
-            UnfitRecord::NetworkUnavailable,
-        ),
-        (drains(object, rules), UnfitRecord::Draining),
-        (!condition("Ready"), UnfitRecord::NotReady),
-    ];
-    found
-        .into_iter()
-        .find(|(is_so, _)| *is_so)
-        .map(|(_, unfit)| unfit)
-}
-
-/// As cloud-provider reads it: what is no boolean excludes.
-fn excludes(value: &str) -> bool {
+/// As cloud-provider reads a label: what is no boolean counts.
+fn is_true(value: &str) -> bool {
     !["0", "f", "F", "false", "False", "FALSE"].contains(&value)
-}
-
-fn drains(object: &v1::Node, rules: &NodeRules) -> bool {
-    let marked = object
-        .annotations()
-        .get(DRAIN)
-        .is_some_and(|value| excludes(value));
-    let taints = |spec: &NodeSpec| {
-        let taints = spec.taints.iter().flatten();
-        taints
-            .clone()
-            .any(|taint| rules.drain_taints.contains(&taint.key))
-    };
-    marked || object.spec.as_ref().is_some_and(taints)
 }

@@ -15,7 +15,7 @@ pub struct Pool {
     /// Who announces its addresses.
     pub announce: Announce,
     /// How, beside that.
-    pub announcement: Announcement,
+    pub announcement: Option<Announcement>,
     /// What of it is no range, a sentence each.
     pub problems: Vec<String>,
 }
@@ -39,7 +39,7 @@ impl Pool {
                 None | Some(Protocol::Bgp) => Announce::Bgp,
                 Some(Protocol::Layer2 | Protocol::Vip) => Announce::Layer2,
             },
-            announcement: spec.announcement.clone().unwrap_or_default(),
+            announcement: spec.announcement.clone(),
             problems,
         }
     }

@@ -5,16 +5,21 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
+    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
 
-use lb_core::model::{Announce, Node, Prefix, Service};
+use lb_core::model::{Announce, Node, Prefix, Service, Unfit};
 
-use super::store::{Changed, Event, Guarded, Store};
+use super::{
+    speaker::Speaker,
+    store::{Changed, Event, Guarded, Store},
+};
 use crate::{
-    crd::{BgpConfSpec, BgpPeerSpec, EipSpec, NodeConfStatus},
+    crd::{BGP_CONF_NAME, BgpConfSpec, BgpPeerSpec, EipSpec, NodeConfStatus},
     project::{
+        bgp,
         claim::{Claim, ClassRules},
         hints::Here,
         join::{self, Announcement},
@@ -39,6 +44,10 @@ pub struct Settings {
     pub nodes: NodeRules,
     /// Topology hints count.
     pub topology_hints: bool,
+    /// Our namespace.
+    pub namespace: String,
+    /// Where passwords are put.
+    pub password_folder: PathBuf,
     /// Announce what others have allocated, within these ranges; empty: our own pools.
     pub allowed_ranges: BTreeSet<Prefix>,
 }
@@ -192,10 +201,8 @@ pub struct Delta {
     pub nodes: Option<Vec<Arc<Node>>>,
     /// Networks that VIPs are taken from.
     pub pools: Option<BTreeSet<Prefix>>,
-    /// The speaker, its peers, the nodes or Secrets have changed: [`Cluster::stores`] has them.
-    pub speaker: bool,
-    /// A Secret has changed.
-    pub secrets: bool,
+    /// The speaker.
+    pub speaker: Option<Arc<Speaker>>,
 }
 
 impl Delta {
@@ -206,8 +213,7 @@ impl Delta {
             && self.notes.is_empty()
             && self.nodes.is_none()
             && self.pools.is_none()
-            && !self.speaker
-            && !self.secrets
+            && self.speaker.is_none()
     }
 }
 
@@ -219,7 +225,6 @@ struct Dirty {
     nodes: bool,
     pools: bool,
     speaker: bool,
-    secrets: bool,
 }
 
 /// The cluster as the API server tells it.
@@ -238,6 +243,7 @@ pub struct Cluster {
     served: BTreeMap<Arc<str>, Arc<Service>>,
     noted: BTreeMap<Arc<str>, Vec<String>>,
     told_nodes: Vec<Arc<Node>>,
+    speaker: Option<Arc<Speaker>>,
     dirty: Dirty,
     /// Whether the state of an earlier agent is complete.
     is_recovered: bool,
@@ -259,6 +265,7 @@ impl Cluster {
             served: BTreeMap::new(),
             noted: BTreeMap::new(),
             told_nodes: Vec::new(),
+            speaker: None,
             dirty: Dirty::default(),
             is_recovered,
         };
@@ -276,7 +283,6 @@ impl Cluster {
             nodes: true,
             pools: true,
             speaker: true,
-            secrets: true,
             ..cluster.dirty
         };
         cluster
@@ -325,9 +331,7 @@ impl Cluster {
                 self.dirty.speaker |= !self.stores.peers.take(event, now).is_empty();
             }
             Heard::Secret(event) => {
-                let changed = !self.stores.secrets.take(event, now).is_empty();
-                self.dirty.secrets |= changed;
-                self.dirty.speaker |= changed;
+                self.dirty.speaker |= !self.stores.secrets.take(event, now).is_empty();
             }
         }
     }
@@ -353,24 +357,25 @@ impl Cluster {
         }
         self.dirty.nodes |= speakers;
         self.dirty.speaker |= speakers || peers || secrets;
-        self.dirty.secrets |= secrets;
     }
 
     /// What has changed since this was last asked.
     pub fn delta(&mut self) -> Delta {
-        let dirty = std::mem::take(&mut self.dirty);
-        let mut delta = Delta {
-            speaker: dirty.speaker || dirty.nodes,
-            secrets: dirty.secrets,
-            ..Delta::default()
-        };
-        if dirty.nodes {
+        let mut delta = Delta::default();
+        if self.dirty.nodes {
             let nodes = self.nodes();
             if nodes != self.told_nodes {
                 self.told_nodes.clone_from(&nodes);
                 delta.nodes = Some(nodes);
             }
         }
+        if self.dirty.speaker || delta.nodes.is_some() {
+            delta.speaker = self.renew_speaker();
+        }
+        if delta.speaker.is_some() || delta.nodes.is_some() {
+            self.renew_announcements();
+        }
+        let dirty = std::mem::take(&mut self.dirty);
         if dirty.pools {
             delta.pools = Some(self.networks());
         }
@@ -385,6 +390,81 @@ impl Cluster {
             self.renew(&name, &mut delta);
         }
         delta
+    }
+
+    /// The speaker, if it is another one than before.
+    fn renew_speaker(&mut self) -> Option<Arc<Speaker>> {
+        let own = self.own_node();
+        let (namespace, folder) = (&self.settings.namespace, &self.settings.password_folder);
+        let speaker = own.map(|own| Speaker::of(&self.stores, own, namespace, folder));
+        let speaker = Arc::new(speaker.unwrap_or_default());
+        let is_new = self.speaker.as_ref() != Some(&speaker);
+        is_new.then(|| {
+            self.speaker = Some(Arc::clone(&speaker));
+            speaker
+        })
+    }
+
+    fn own_node(&self) -> Option<&Arc<Node>> {
+        let mut nodes = self.told_nodes.iter();
+        nodes.find(|node| node.name == self.settings.node)
+    }
+
+    /// How pools are announced, which depends on the peers and on this node.
+    fn renew_announcements(&mut self) {
+        let pools = self.stores.pools.iter().map(|(name, spec)| {
+            let pool = Pool::of(spec);
+            let announcement = self.announcement(&pool);
+            (Arc::clone(name), (pool, announcement))
+        });
+        let pools: BTreeMap<_, _> = pools.collect();
+        if pools != self.pools {
+            self.pools = pools;
+            self.dirty.pools = true;
+            self.dirty.all_services = true;
+        }
+    }
+
+    fn announcement(&self, pool: &Pool) -> Announcement {
+        let given = pool.announcement.as_ref();
+        let no_peers = BTreeMap::new();
+        let remotes = self
+            .speaker
+            .as_ref()
+            .map_or(&no_peers, |speaker| &speaker.remotes);
+        let (mut settings, _) = bgp::announcement(given, remotes);
+        let announces = |node: &Node| bgp::announces(given, node);
+        if given.is_some_and(|given| !given.node_selectors.is_empty()) {
+            let nodes = self.told_nodes.iter().filter(|node| announces(node));
+            settings.next_hops = Some(nodes.map(|node| Arc::clone(&node.name)).collect());
+        }
+        let is_elsewhere = self.own_node().is_some_and(|own| !announces(own));
+        Announcement {
+            announce: match is_elsewhere {
+                true => Announce::Nobody,
+                false => pool.announce,
+            },
+            bgp: Arc::new(settings),
+        }
+    }
+
+    /// What somebody should look at, a sentence each.
+    #[must_use]
+    pub fn alarms(&self) -> Vec<String> {
+        let mut alarms = self.stores.alarms();
+        alarms.extend(
+            self.speaker
+                .iter()
+                .flat_map(|speaker| speaker.problems.clone()),
+        );
+        alarms
+    }
+
+    /// Names of the Secrets with passwords of peers.
+    #[must_use]
+    pub fn password_secrets(&self) -> BTreeSet<String> {
+        let speaker = self.speaker.as_ref();
+        speaker.map_or_else(BTreeSet::new, |speaker| speaker.secrets.clone())
     }
 
     fn renew(&mut self, name: &Arc<str>, delta: &mut Delta) {
@@ -516,17 +596,7 @@ impl Cluster {
     }
 
     fn pools_changed(&mut self) {
-        let pools = self.stores.pools.iter().map(|(name, spec)| {
-            let pool = Pool::of(spec);
-            let announcement = Announcement {
-                announce: pool.announce,
-                bgp: Arc::default(),
-            };
-            (Arc::clone(name), (pool, announcement))
-        });
-        self.pools = pools.collect();
-        self.dirty.pools = true;
-        self.dirty.all_services = true;
+        self.renew_announcements();
     }
 
     fn nodes_changed(&mut self) {
@@ -553,14 +623,46 @@ impl Cluster {
         }
     }
 
+    /// The nodes as this one sees them: what it says of others only counts where nothing graver is known.
     fn nodes(&self) -> Vec<Arc<Node>> {
-        let speaker = self.stores.speakers.get(crate::crd::BGP_CONF_NAME);
+        let speaker = self.stores.speakers.get(BGP_CONF_NAME);
         let says = |name: &str| speaker.is_some_and(|speaker| speaker.nodes.contains_key(name));
+        let rules = self.node_rules();
+        let own = self.stores.nodes.get(&self.settings.node);
+        let own = own.map(|own| own.node(&self.settings.node, &rules));
+        let is_of_other_rack = |node: &Node| match (speaker, &own) {
+            (Some(speaker), Some(own)) => bgp::is_of_other_rack(&speaker.spec, own, node),
+            _ => false,
+        };
         let nodes = self.stores.nodes.iter().map(|(name, record)| {
-            let serves = *name == self.settings.node || says(name);
-            Arc::new(record.node(name, serves))
+            let mut node = record.node(name, &rules);
+            if *name != self.settings.node && !says(name) {
+                node.unfit.get_or_insert(Unfit::NotServing);
+            }
+            if is_of_other_rack(&node) {
+                node.unfit.get_or_insert(Unfit::OtherRack);
+            }
+            Arc::new(node)
         });
         nodes.collect()
+    }
+
+    /// The rules of the settings, but for taints that the speaker's object lists.
+    fn node_rules(&self) -> NodeRules {
+        let mut rules = self.settings.nodes.clone();
+        let speaker = self.stores.speakers.get(BGP_CONF_NAME);
+        let drain = speaker.and_then(|speaker| speaker.spec.drain.as_ref());
+        if let Some(taints) = drain.and_then(|drain| drain.taints.as_ref()) {
+            rules.drain_taints.clone_from(taints);
+        }
+        rules
+    }
+
+    /// What keeps this node from serving, as its object has it.
+    #[must_use]
+    pub fn own_unfit(&self) -> Option<Unfit> {
+        let own = self.stores.nodes.get(&self.settings.node)?;
+        own.unfit(&self.node_rules())
     }
 }
 

@@ -4,6 +4,8 @@
 
 pub mod cluster;
 pub mod last_known;
+pub mod passwords;
 pub mod source;
+pub mod speaker;
 pub mod store;
 pub mod watch;

@@ -16,7 +16,7 @@ use k8s_openapi::api::{
 use kube::{Api, Client, Resource, core::DeserializeGuard};
 use lb_core::{
     keys::ClusterKeys,
-    model::{Bgp, Node, Prefix, Service, Unfit},
+    model::{Bgp, Node, Prefix, Remote, Service, Unfit},
 };
 use serde::de::DeserializeOwned;
 use tokio::{
@@ -27,12 +27,12 @@ use tokio::{
 
 use super::{
     cluster::{Cluster, Heard, SecretRecord, Settings, SpeakerRecord, Stores},
-    last_known,
+    last_known, passwords,
     store::Event,
     watch::{Scope, watch},
 };
 use crate::{
-    crd::{BGP_CONF_NAME, BgpConf, BgpPeer, Eip},
+    crd::{BgpConf, BgpPeer, Eip},
     project::{names::Names, node, service, slice},
 };
 
@@ -55,8 +55,6 @@ const WRITE_INTERVAL: Duration = Duration::from_secs(10);
 pub struct Source {
     /// The API server.
     pub client: Client,
-    /// Our namespace: its Secrets hold the cluster's key and the peers' passwords.
-    pub namespace: String,
     /// What to do with what is read.
     pub settings: Settings,
     /// Where the last known state is kept; `None`: nowhere.
@@ -68,9 +66,7 @@ pub struct Source {
 impl std::fmt::Debug for Source {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut fields = f.debug_struct("Source");
-        let fields = fields
-            .field("namespace", &self.namespace)
-            .field("settings", &self.settings);
+        let fields = fields.field("settings", &self.settings);
         fields.finish_non_exhaustive()
     }
 }
@@ -80,6 +76,15 @@ impl std::fmt::Debug for Source {
 pub enum Request {
     /// Let held removals take effect.
     Accept,
+}
+
+/// Which objects say what the speaker is to be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SpeakerNames {
+    /// There is a BgpConf that counts.
+    pub is_there: bool,
+    /// BgpPeers by name: who they are.
+    pub remotes: BTreeMap<String, Remote>,
 }
 
 /// What has changed.
@@ -95,6 +100,8 @@ pub struct Update {
     pub pools: Option<BTreeSet<Prefix>>,
     /// The speaker, if there is to be one.
     pub bgp: Option<Option<Arc<Bgp>>>,
+    /// The objects that it is from.
+    pub speaker: Option<SpeakerNames>,
     /// This node is to be drained, or no longer.
     pub drains: Option<bool>,
     /// The cluster's keys.
@@ -114,6 +121,7 @@ impl Update {
             && self.nodes.is_none()
             && self.pools.is_none()
             && self.bgp.is_none()
+            && self.speaker.is_none()
             && self.drains.is_none()
             && self.keys.is_none()
             && self.alarms.is_none()
@@ -159,7 +167,7 @@ fn start_watches(source: &Source, heard: &mpsc::Sender<Heard>, watches: &mut Joi
         settles: true,
         ..scope.clone()
     };
-    let (class, nodes) = (source.settings.class.clone(), source.settings.nodes.clone());
+    let class = source.settings.class.clone();
     let mut names = Names::default();
     let project = move |object: &ServiceObject| Some(service::service(object, &class, &mut names));
     start(
@@ -180,7 +188,7 @@ fn start_watches(source: &Source, heard: &mpsc::Sender<Heard>, watches: &mut Joi
         heard,
         watches,
     );
-    let project = move |object: &NodeObject| Some(node::node(object, &nodes));
+    let project = |object: &NodeObject| Some(node::node(object));
     start(
         Api::all(client()),
         scope,
@@ -260,7 +268,6 @@ struct Told {
     drains: bool,
     keys: Option<ClusterKeys>,
     alarms: Vec<String>,
-    bgp: Option<Arc<Bgp>>,
     is_listed: bool,
     anything: bool,
 }
@@ -337,11 +344,12 @@ impl State {
             return None;
         }
         let delta = self.cluster.delta();
-        if delta.speaker {
+        if let Some(speaker) = &delta.speaker {
             self.watch_secrets();
+            passwords::keep(&self.source.settings.password_folder, &speaker.files);
         }
         let drains = self.drains();
-        let alarms = self.cluster.stores().alarms();
+        let alarms = self.cluster.alarms();
         let mut update = Update {
             services: delta.services,
             notes: delta.notes,
@@ -363,12 +371,12 @@ impl State {
             self.told.alarms.clone_from(&alarms);
             update.alarms = Some(alarms);
         }
-        if delta.speaker || !self.told.anything {
-            let bgp = self.bgp();
-            if bgp != self.told.bgp || !self.told.anything {
-                self.told.bgp.clone_from(&bgp);
-                update.bgp = Some(bgp);
-            }
+        if let Some(speaker) = delta.speaker {
+            update.speaker = Some(SpeakerNames {
+                is_there: speaker.is_there,
+                remotes: speaker.remotes.clone(),
+            });
+            update.bgp = Some(speaker.bgp.clone());
         }
         let is_first = !std::mem::replace(&mut self.told.anything, true);
         let was_listed = std::mem::replace(&mut self.told.is_listed, update.is_listed);
@@ -377,27 +385,19 @@ impl State {
     }
 
     fn drains(&self) -> bool {
-        let own = self.cluster.stores().nodes.get(&self.source.settings.node);
-        let unfit = own.and_then(|own| own.unfit);
-        unfit.map(Unfit::from) == Some(Unfit::Draining)
+        self.cluster.own_unfit() == Some(Unfit::Draining)
     }
 
     fn keys(&self) -> Option<ClusterKeys> {
-        let key = format!("{}/{CLUSTER_SECRET}", self.source.namespace);
+        let key = format!("{}/{CLUSTER_SECRET}", self.source.settings.namespace);
         let secret = self.cluster.stores().secrets.get(&key)?;
         let secret = secret.0.get(CLUSTER_SECRET_KEY)?;
         ClusterKeys::from_secret(secret).ok()
     }
 
-    /// Nobody speaks before objects say how.
-    fn bgp(&self) -> Option<Arc<Bgp>> {
-        let _speaker = self.cluster.stores().speakers.get(BGP_CONF_NAME)?;
-        None
-    }
-
     /// Watches each Secret that is named somewhere.
     fn watch_secrets(&mut self) {
-        let mut wanted = BTreeSet::new();
+        let mut wanted = self.cluster.password_secrets();
         if self.source.reads_cluster_key {
             wanted.insert(CLUSTER_SECRET.to_owned());
         }
@@ -410,7 +410,7 @@ impl State {
 
     /// Lists of one Secret are told as what became of it: others are watched beside.
     fn watch_secret(&mut self, name: &str) {
-        let api = Api::namespaced(self.source.client.clone(), &self.source.namespace);
+        let api = Api::namespaced(self.source.client.clone(), &self.source.settings.namespace);
         let scope = Scope {
             fields: Some(format!("metadata.name={name}")),
             jitter: format!("{}/{name}", self.source.settings.node),
@@ -423,7 +423,7 @@ impl State {
         };
         let (events, mut told) = mpsc::channel(EVENTS_WAITING_MAX);
         self.watches.spawn(watch(api, scope, project, events));
-        let key: Arc<str> = format!("{}/{name}", self.source.namespace).into();
+        let key: Arc<str> = format!("{}/{name}", self.source.settings.namespace).into();
         let heard = self.heard.clone();
         self.watches.spawn(async move {
             while let Some(event) = told.recv().await {

@@ -5,3 +5,5 @@
 mod fixture;
 mod reflect;
 mod server;
+mod serving;
+mod status;

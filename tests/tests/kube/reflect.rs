@@ -110,9 +110,10 @@ impl Reader {
     async fn start(server: &ApiServer, state_file: Option<std::path::PathBuf>) -> Result<Self> {
         let source = Source {
             client: client(server, ADMIN).await?,
-            namespace: SYSTEM_NAMESPACE.to_owned(),
             settings: Settings {
                 node: "node1".into(),
+                namespace: SYSTEM_NAMESPACE.to_owned(),
+                password_folder: server.folder().join("passwords"),
                 ..Settings::default()
             },
             state_file,

@@ -52,6 +52,9 @@ impl State {
             }
             self.told.alarms = alarms;
         }
+        if update.speaker.is_some() {
+            self.told.speaker = update.speaker;
+        }
         self.told.is_listed = update.is_listed;
         Effect {
             plan,

@@ -27,6 +27,7 @@ pub(in super::super) fn service(
     let field = format!("{path}.bgp");
     let peers = section.value.peers.as_ref();
     ServiceBgp {
+        next_hops: None,
         peers: peers.map(|names| names.value.iter().map(|name| remote(&name.value)).collect()),
         routes: settings(&section.value.routes(), &field, problems),
     }

@@ -372,3 +372,15 @@ fn a_node_that_is_not_fit_is_no_next_hop_of_others() {
         );
     }
 }
+
+#[test]
+fn a_service_may_name_the_nodes_that_are_its_next_hops() {
+    let mut world = world([nodes(10)]);
+    edit(&mut world, 0, |service| {
+        let nodes = ["node1".into(), "node3".into()];
+        Arc::make_mut(&mut service.bgp).next_hops = Some(nodes.into());
+    });
+    let own_and_third = ["10.0.0.11", "10.0.0.13"];
+    assert_eq!(next_hops(&world, "10.99.0.1/32"), own_and_third);
+    assert_eq!(next_hops(&world, "10.99.0.2/32").len(), 3);
+}

@@ -49,7 +49,12 @@ pub fn announcement(
             ),
         }
     }
-    (ServiceBgp { peers, routes }, findings)
+    let bgp = ServiceBgp {
+        peers,
+        next_hops: None,
+        routes,
+    };
+    (bgp, findings)
 }
 
 /// A name without a BgpPeer selects nobody: it may come later, and nobody else may be told.

@@ -28,7 +28,7 @@ fn object(metadata: Value, spec: Value, conditions: Value) -> Node {
 }
 
 fn unfit_of(object: &Node, rules: &NodeRules) -> Option<Unfit> {
-    node(object, rules).node(&"node1".into(), true).unfit
+    node(object).node(&"node1".into(), rules).unfit
 }
 
 fn labelled(value: &str) -> Node {
@@ -39,7 +39,7 @@ fn labelled(value: &str) -> Node {
 #[test]
 fn addresses_are_the_internal_ones_and_else_the_external_ones() {
     let of = |object: &Node| {
-        let made = node(object, &NodeRules::default()).addresses;
+        let made = node(object).addresses;
         made.iter().map(ToString::to_string).collect::<Vec<_>>()
     };
     let mut plain = object(json!({}), json!({}), json!(null));
@@ -151,18 +151,5 @@ fn taints_that_drain_are_a_list() {
     assert_eq!(
         unfit_of(&tainted("ToBeDeletedByClusterAutoscaler"), &rules),
         None
-    );
-}
-
-#[test]
-fn a_node_whose_agent_says_nothing_is_no_next_hop() {
-    let record = node(
-        &object(json!({}), json!({}), json!(null)),
-        &NodeRules::default(),
-    );
-    assert_eq!(record.node(&"node1".into(), true).unfit, None);
-    assert_eq!(
-        record.node(&"node1".into(), false).unfit,
-        Some(Unfit::NotServing)
     );
 }

@@ -1,0 +1,285 @@
+//! Three nodes with agents that a real API server tells what to do, behind a router that they announce to, while a client
+//! asks all the time: the API server is killed, frozen and rolled back, an agent starts while it is away, and nothing that
+//! is served changes. Needs root.
+
+use std::{fs, net::SocketAddr, time::Duration};
+
+use anyhow::{Result, ensure};
+use lb_lab::{
+    ADMIN, Agent, AgentOptions, ApiServer, Lab, NODE_ASN, NODE_BGP_PORT, Node, Pair, Profile,
+    ROUTER_ASN, UPLINK, VIP_PORT, failures, topology::POD_PORT, vip, wait_until,
+};
+use serde_json::Value;
+
+use crate::fixture;
+
+/// Anything that agents and servers do on request.
+const SOON: Duration = Duration::from_secs(15);
+
+/// In each node's own `/run`.
+const STATE_FILE: &str = "/run/fairlead/kubernetes.json";
+
+/// What an operator applies: the cluster's key, a pool, a speaker and its peer.
+fn installation(lab: &Lab) -> String {
+    let router = lab.node(1).router().v4;
+    format!(
+        "
+apiVersion: v1
+kind: Namespace
+metadata: {{name: fairlead-system}}
+---
+apiVersion: v1
+kind: Secret
+metadata: {{name: fairlead-cluster, namespace: fairlead-system}}
+stringData: {{key: 0123456789abcdef0123456789abcdef}}
+---
+apiVersion: network.kubesphere.io/v1alpha2
+kind: Eip
+metadata: {{name: pool}}
+spec: {{address: 10.99.0.0/24, addresses: [\"fd99::/64\"]}}
+---
+apiVersion: network.kubesphere.io/v1alpha2
+kind: BgpConf
+metadata: {{name: default}}
+spec: {{as: {NODE_ASN}, listenPort: {NODE_BGP_PORT}}}
+---
+apiVersion: network.kubesphere.io/v1alpha2
+kind: BgpPeer
+metadata: {{name: router}}
+spec:
+  conf: {{peerAs: {ROUTER_ASN}, neighborAddress: {router}}}
+  afiSafis:
+    - {{config: {{family: {{afi: AFI_IP, safi: SAFI_UNICAST}}, enabled: true}}}}
+    - {{config: {{family: {{afi: AFI_IP6, safi: SAFI_UNICAST}}, enabled: true}}}}
+  nextHop: self
+"
+    )
+}
+
+fn nodes(lab: &Lab) -> String {
+    let manifest = |node: Node<'_>| {
+        let Pair { v4, v6 } = node.addresses();
+        format!(
+            "---
+apiVersion: v1
+kind: Node
+metadata: {{name: {}}}
+status:
+  addresses: [{{type: InternalIP, address: {v4}}}, {{type: InternalIP, address: \"{v6}\"}}]
+  conditions: [{{type: Ready, status: \"True\", reason: Test, message: test}}]
+",
+            node.name()
+        )
+    };
+    lab.nodes().map(manifest).collect()
+}
+
+/// The Service over all pods, and its slices, one a family.
+fn web(lab: &Lab) -> String {
+    let mut manifest = "
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: default}
+spec:
+  type: LoadBalancer
+  loadBalancerClass: fairlead.io/load-balancer
+  ipFamilyPolicy: PreferDualStack
+  ports: [{name: http, port: 80, targetPort: web}]
+"
+    .to_owned();
+    for (family, is_v4) in [("IPv4", true), ("IPv6", false)] {
+        manifest += &format!(
+            "---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {{name: web-{name}, namespace: default, labels: {{kubernetes.io/service-name: web}}}}
+addressType: {family}
+ports: [{{name: http, port: {POD_PORT}}}]
+endpoints:
+",
+            name = family.to_lowercase()
+        );
+        for node in lab.nodes() {
+            for pod in lab.node_pods(node.number()) {
+                let addresses = pod.addresses().both().into_iter();
+                for address in addresses.filter(|address| address.is_ipv4() == is_v4) {
+                    let name = node.name();
+                    manifest += &format!("  - {{addresses: [\"{address}\"], nodeName: {name}}}\n");
+                }
+            }
+        }
+    }
+    manifest
+}
+
+fn start_agent(lab: &Lab, server: &ApiServer, node: u8) -> Result<Agent> {
+    let settings = format!(
+        "node: {{name: {}, uplinks: [{UPLINK}]}}\n",
+        lab.node(node).name()
+    );
+    let kubeconfig = server.kubeconfig(ADMIN)?.display().to_string();
+    let arguments = [
+        "--kubernetes",
+        "--kubeconfig",
+        &kubeconfig,
+        "--namespace",
+        "fairlead-system",
+        "--state-file",
+        STATE_FILE,
+        "--http",
+        "127.0.0.1:9080",
+        "--on-term",
+        "restart",
+    ];
+    let options = AgentOptions {
+        arguments: arguments.map(str::to_owned).to_vec(),
+        ..AgentOptions::default()
+    };
+    lab.start_agent(node, &settings, &options)
+}
+
+fn target() -> SocketAddr {
+    (vip(1).v4, VIP_PORT).into()
+}
+
+fn gateways(lab: &Lab) -> Result<Vec<std::net::IpAddr>> {
+    lab.router_gateways((vip(1).v4.into(), 32))
+}
+
+fn all_nodes_are_gateways(lab: &Lab) -> Result<()> {
+    let wanted: Vec<std::net::IpAddr> = lab.nodes().map(|n| n.addresses().v4.into()).collect();
+    wait_until(SOON, "the router has a route by every node", || {
+        let now = gateways(lab)?;
+        ensure!(now == wanted, "{now:?}");
+        Ok(Some(()))
+    })
+}
+
+/// What the agent does: rows without counters, so that they can be compared.
+fn served(agent: &Agent) -> Result<Vec<String>> {
+    let shown = agent.show("services")?;
+    let rows = shown["rows"].as_array().cloned().unwrap_or_default();
+    let part = |row: &Value| {
+        let parts = [
+            "service",
+            "vip",
+            "port",
+            "endpoints_used",
+            "applied",
+            "announced_to",
+        ];
+        parts.map(|name| row[name].to_string()).join(" ")
+    };
+    Ok(rows.iter().map(part).collect())
+}
+
+fn has_warning(shown: &Value, words: &str) -> bool {
+    let warnings = shown["warnings"].as_array().into_iter().flatten();
+    warnings
+        .filter_map(Value::as_str)
+        .any(|warning| warning.contains(words))
+}
+
+fn status(server: &ApiServer, kind: &str, name: &str) -> Result<Value> {
+    let text = server.kubectl(&["get", kind, name, "-o", "json"])?;
+    Ok(serde_json::from_str::<Value>(&text)?["status"].clone())
+}
+
+#[test]
+fn what_is_served_does_not_notice_an_api_server_that_is_away_or_goes_back() -> Result<()> {
+    let lab = Lab::build(&Profile::default())?;
+    let _bird = lab.start_bird()?;
+    let mut server = lab.start_api_server()?;
+    fixture::install(&server)?;
+    server.apply(&installation(&lab))?;
+    server.apply(&nodes(&lab))?;
+    let mut agents = (1..=3)
+        .map(|node| start_agent(&lab, &server, node))
+        .collect::<Result<Vec<_>>>()?;
+    let saved = server.save()?;
+
+    server.apply(&web(&lab))?;
+    let ingress = vip(1)
+        .both()
+        .map(|address| format!("{{\"ip\":\"{address}\"}}"))
+        .join(",");
+    let patch = format!("{{\"status\":{{\"loadBalancer\":{{\"ingress\":[{ingress}]}}}}}}");
+    let words = [
+        "patch",
+        "service",
+        "web",
+        "--subresource=status",
+        "--type=merge",
+        "-p",
+        &patch,
+    ];
+    server.kubectl(&words)?;
+    for agent in &mut agents {
+        agent.wait_for(SOON, "services", "two VIPs are announced", |shown| {
+            let rows = shown["rows"].as_array();
+            rows.is_some_and(|rows| {
+                rows.len() == 2
+                    && rows.iter().all(|row| {
+                        row["applied"] == true && row["announced_to"] != Value::Array(Vec::new())
+                    })
+            })
+        })?;
+    }
+    all_nodes_are_gateways(&lab)?;
+    wait_until(SOON, "every node says that it serves", || {
+        let speaker = status(&server, "bgpconf", "default")?;
+        let nodes = speaker["nodesConfStatus"]
+            .as_object()
+            .map_or(0, serde_json::Map::len);
+        ensure!(nodes == 3, "{speaker}");
+        let peer = status(&server, "bgppeer", "router")?;
+        let session = &peer["nodesPeerStatus"]["node2"]["peerState"]["sessionState"];
+        ensure!(session == "ESTABLISHED", "{peer}");
+        Ok(Some(()))
+    })?;
+
+    wait_until(SOON, "the first node has put down what it knows", || {
+        let read = || Ok(fs::read_to_string(STATE_FILE)?);
+        let kept = lab.node(1).namespace().run(read)?;
+        Ok(kept.contains("default/web").then_some(()))
+    })?;
+
+    let before: Vec<_> = agents.iter().map(served).collect::<Result<_>>()?;
+    let client = lab.client();
+    let load = client.start_load(target(), 24_000..28_000, 4);
+    server.kill()?;
+    for agent in &mut agents {
+        agent.wait_for(SOON, "services", "the API server is away", |shown| {
+            has_warning(shown, "does not answer")
+        })?;
+    }
+    // An agent that starts meanwhile goes by what was known last.
+    agents[0].process().kill()?;
+    agents[0].restart()?;
+    wait_until(SOON, "the agent serves again", || {
+        let now = served(&agents[0])?;
+        ensure!(now == before[0], "{now:#?}");
+        Ok(Some(()))
+    })?;
+    server.roll_back(&saved)?;
+    for agent in &mut agents {
+        agent.wait_for(SOON, "services", "the API server went back", |shown| {
+            has_warning(shown, "went back") && !has_warning(shown, "does not answer")
+        })?;
+    }
+    let records = load.stop()?;
+    let failed = failures(&records);
+    ensure!(
+        failed.is_empty(),
+        "{} of {}: {failed:?}",
+        failed.len(),
+        records.len()
+    );
+    ensure!(records.len() > 100, "only {} requests", records.len());
+    for (agent, before) in agents.iter().zip(&before) {
+        ensure!(served(agent)? == *before, "{:#?}", served(agent)?);
+    }
+    all_nodes_are_gateways(&lab)?;
+    println!("{} requests, none lost", records.len());
+    Ok(())
+}
