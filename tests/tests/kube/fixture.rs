@@ -18,14 +18,17 @@ pub(crate) fn shared() -> Result<&'static ApiServer> {
     started.as_ref().map_err(|error| anyhow!("{error}"))
 }
 
-/// A server of one's own, with our kinds.
+/// A server of one's own, with our kinds and service accounts.
 pub(crate) fn start() -> Result<ApiServer> {
     let server = ApiServer::start()?;
     install(&server)?;
     Ok(server)
 }
 
-/// Applies our kinds as the chart does, and waits until they are served.
+/// What the agents and the controller may do.
+const RIGHTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/chart/files/rbac");
+
+/// Applies our kinds and service accounts as the chart does, and waits until the kinds are served.
 pub(crate) fn install(server: &ApiServer) -> Result<()> {
     let apply = [
         "apply",
@@ -35,6 +38,10 @@ pub(crate) fn install(server: &ApiServer) -> Result<()> {
         DEFINITIONS,
     ];
     server.kubectl(&apply).context("installing our kinds")?;
+    // The Namespace first: kubectl takes the files of a folder by name.
+    for rights in [format!("{RIGHTS}/namespace.yaml"), RIGHTS.to_owned()] {
+        server.kubectl(&["apply", "--server-side", "-f", &rights])?;
+    }
     let established = "--for=condition=established";
     server.kubectl(&["wait", established, "crd", "--all", "--timeout=20s"])?;
     Ok(())

@@ -3,7 +3,11 @@
 //! or needs an object of which a cluster has one, starts another.
 
 mod fixture;
+mod kinds;
+mod manuals;
 mod reflect;
+mod rights;
 mod server;
 mod serving;
 mod status;
+mod takeover;
