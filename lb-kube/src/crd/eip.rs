@@ -55,10 +55,10 @@ pub struct EipSpec {
     /// More of the same, of either family: Services with both families take one of each from one pool.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(max = 100)))]
+    // Only the form: the functions isIP and isCIDR came with Kubernetes 1.30.
     #[x_kube(
-        validation = Rule::new(
-            "self.all(a, isIP(a) || isCIDR(a) || (a.contains('-') && a.split('-', 3).size() == 2 && a.split('-', 3).all(p, isIP(p.trim()))))"
-        ).message("each is an address, a network like 10.0.0.0/24, or a range like 10.0.0.1-10.0.0.9")
+        validation = Rule::new("self.all(a, a.matches('^[0-9A-Fa-f:.]+(/[0-9.]+| *- *[0-9A-Fa-f:.]+)?$'))")
+            .message("each is an address, a network like 10.0.0.0/24, or a range like 10.0.0.1-10.0.0.9")
     )]
     pub addresses: Vec<String>,
     /// How the addresses are made known: bgp, layer2, or vip, which is treated as layer2. Not given: bgp.

@@ -123,7 +123,7 @@ fn what_is_new_is_checked_and_the_reason_is_told() -> Result<()> {
     let refused = [
         (
             "Eip",
-            json!({"address": "10.0.0.1", "addresses": ["10.0.0.300"]}),
+            json!({"address": "10.0.0.1", "addresses": ["everything"]}),
             "each is an address, a network",
         ),
         (
