@@ -128,7 +128,8 @@ port = 179
     Ok(text)
 }
 
-/// GoBGP refuses connections for 30 s after a session has ended with a message unless it is told otherwise. It begins a
+/// GoBGP refuses connections for 30 s after a session has ended with a message unless it is told otherwise, and rests for
+/// five to ten seconds before it dials, whatever it is told: what only it can begin takes that long. It begins a
 /// session anew for another description, not for another hold time.
 fn write_neighbour(text: &mut String, neighbour: &Neighbour) -> Result<()> {
     let Neighbour {
