@@ -255,6 +255,7 @@ fn service(shape: Shape, index: u32) -> Arc<Service> {
         traffic_policy: TrafficPolicy::Cluster,
         affinity: shape.affinity.then_some(Duration::from_secs(10_800)),
         new_flows_per_second: None,
+        returns_by_ingress: false,
         source_ranges: source_ranges(shape.source_ranges),
         health_check: None,
         taken: BTreeSet::new(),

@@ -190,7 +190,7 @@ pub struct Flow {
     pub flags: u8,
     /// Service id, for counters.
     pub service: u16,
-    /// Index of the node that sent the flow here, if [`Flow::FROM_GUE`].
+    /// Index of the node that sent the flow here, by GUE or by its MAC; [`Flow::NO_NODE`] if it came straight.
     pub sender_node: u16,
     /// TCP: what the client must acknowledge to be established: the SYN-ACK's sequence number plus one.
     pub expected_ack: u32,
@@ -220,6 +220,10 @@ impl Flow {
     pub const REPLIED: u8 = 2;
     /// A client's RST lay in the window but not where the pod would take it: what the pod sends next revokes it.
     pub const RESET_IN_DOUBT: u8 = 4;
+    /// Replies go back by way of [`Flow::sender_node`], if there is one.
+    pub const RETURN: u8 = 8;
+    /// No node has this index.
+    pub const NO_NODE: u16 = u16::MAX;
 }
 
 /// The index line of a flow with this hash, which may as well be in the line that differs in the lowest bit:

@@ -35,7 +35,7 @@ pub struct GueHeader {
     pub private_flags: u8,
     /// Zero.
     pub reserved: u8,
-    /// [`crate::node::node_id`] of the ingress node.
+    /// [`crate::node::node_id`] of the ingress node; with [`GueHeader::RETURN`] of the node that the reply is from.
     pub ingress_node: u32,
     /// [`tag`].
     pub tag: u32,
@@ -50,7 +50,7 @@ impl GueHeader {
     pub const IPV6: u8 = 41;
     /// The last node of a chain gives the flow back to the first (later versions).
     pub const ADOPT: u8 = 1;
-    /// A reply on its way back through the ingress node (later versions).
+    /// A reply on its way back through the ingress node.
     pub const RETURN: u8 = 2;
 
     /// A header for one packet.
@@ -74,6 +74,36 @@ impl GueHeader {
             ingress_node,
             tag: tag(key, flow_hash, hop, 0, ingress_node),
         }
+    }
+
+    /// A header for a reply that goes back to the ingress node; `hash` is what the tag is made from.
+    #[inline(always)]
+    #[must_use]
+    pub const fn returning(key: &[u64; 2], hash: u64, protocol: u8, sender: u32) -> Self {
+        Self {
+            variant_length: Self::VARIANT_LENGTH,
+            protocol,
+            flags: 0,
+            version: VERSION,
+            hop: 0,
+            private_flags: Self::RETURN,
+            reserved: 0,
+            ingress_node: sender,
+            tag: tag(key, hash, 0, Self::RETURN, sender),
+        }
+    }
+
+    /// The header as it lies in the packet.
+    #[inline(always)]
+    #[must_use]
+    pub const fn words(&self) -> [u32; 4] {
+        let flags = self.flags.to_ne_bytes();
+        [
+            u32::from_ne_bytes([self.variant_length, self.protocol, flags[0], flags[1]]),
+            u32::from_ne_bytes([self.version, self.hop, self.private_flags, self.reserved]),
+            self.ingress_node,
+            self.tag,
+        ]
     }
 
     /// Whether this is a header of ours whose payload is IPv4 or IPv6.

@@ -267,7 +267,9 @@ pub struct ServiceCold {
     /// Lines of endpoints that the extent holds.
     pub endpoint_lines: u16,
     /// Cluster time of the last change of the endpoints, for the chain; zero until then.
-    pub changed_at: u64,
+    pub changed_at: u32,
+    /// [`ServiceCold::RETURN_BY_INGRESS`].
+    pub flags: u32,
     /// Ticks that a client keeps its endpoint after its last packet; zero without [`ServiceValue::AFFINITY`].
     pub affinity_ticks: u32,
     /// Flows that may begin in one tick on this node; 0: any number.
@@ -282,6 +284,8 @@ pub struct ServiceCold {
 }
 
 impl ServiceCold {
+    /// Replies go back by way of the node that the flow came in by (`return: ingress`).
+    pub const RETURN_BY_INGRESS: u32 = 1;
     /// Which of the line's eight words is [`ServiceCold::owned_on`].
     pub const OWNED_ON_WORD: usize = core::mem::offset_of!(Self, owned_on) / 8;
 }

@@ -115,6 +115,12 @@ verdicts! {
     SourceMartian = 43, "source-martian";
     /// Beside the verdict: the endpoint's node has no resolved MAC, so the packet goes to another node, which sends it on.
     Detoured = 44, "detoured";
+    /// Beside `Replied` and its like: the reply went back to the node that the flow came in by.
+    ReturnedByIngress = 45, "returned-by-ingress";
+    /// A reply that another node has sent back, on to its client.
+    ReturnForwarded = 46, "return-forwarded";
+    /// A reply that another node has sent back, and the kernel knows no next hop towards the client.
+    ReturnUnroutable = 47, "return-unroutable";
 }
 
 /// Counters there is room for.

@@ -71,6 +71,10 @@ rooms! {
     SteerV4 = 17, "steer_v4";
     /// As above.
     SteerV6 = 18, "steer_v6";
+    /// A reply that came by GUE, whose outer header is off: on to the client.
+    Returned = 19, "returned";
+    /// A client's SYN, translated for its pod, whose replies will have an outer header in front.
+    Clamp = 20, "clamp";
 }
 
 /// The element of map `walks`, one a CPU.

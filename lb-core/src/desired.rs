@@ -171,6 +171,8 @@ pub struct PortPlan {
     pub affinity: Option<Duration>,
     /// Flows that may begin on this node in a second; `None`: any number.
     pub new_flows_per_second: Option<u32>,
+    /// Replies go back by way of the node that the flow came in by.
+    pub returns_by_ingress: bool,
     /// Who may connect, of the VIP's family, sorted; `None`: everybody, empty: nobody.
     pub source_ranges: Option<Arc<[Prefix]>>,
 }
@@ -197,6 +199,7 @@ impl PortPlan {
             && self.by_kernel == other.by_kernel
             && self.affinity == other.affinity
             && self.new_flows_per_second == other.new_flows_per_second
+            && self.returns_by_ingress == other.returns_by_ingress
             && self.source_ranges == other.source_ranges
     }
 

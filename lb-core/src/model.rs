@@ -238,6 +238,8 @@ pub struct Service {
     pub affinity: Option<Duration>,
     /// Flows that may begin on one node in a second, for each VIP and port; `None`: any number.
     pub new_flows_per_second: Option<u32>,
+    /// Replies go back by way of the node that the flow came in by (`return: ingress`), not straight to the client.
+    pub returns_by_ingress: bool,
     /// Who may connect, of both families (`loadBalancerSourceRanges`); empty: everybody.
     pub source_ranges: BTreeSet<Prefix>,
     /// How, if it is BGP.

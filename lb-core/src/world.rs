@@ -158,6 +158,7 @@ pub(crate) fn service(
         traffic_policy: TrafficPolicy::Cluster,
         affinity: None,
         new_flows_per_second: None,
+        returns_by_ingress: false,
         source_ranges: BTreeSet::new(),
         bgp: Arc::default(),
         endpoints: endpoints.collect(),

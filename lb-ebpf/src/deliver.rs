@@ -146,6 +146,10 @@ pub(crate) fn enter<const V6: bool>(ctx: &XdpContext) -> u32 {
             rooms::enter(ctx, Room::Keep)
         }
         Ok(Next::Pass { .. }) => count::pass(Verdict::Delivered),
+        Ok(Next::Clamp { number }) => {
+            walk.flow = number;
+            rooms::enter(ctx, Room::Clamp)
+        }
         Ok(Next::Create { replaced }) => {
             walk.replaced = replaced;
             rooms::enter(ctx, Room::NewFlow)
@@ -168,6 +172,8 @@ pub(crate) fn enter<const V6: bool>(ctx: &XdpContext) -> u32 {
 enum Next {
     /// Translated for the flow of this number: the stack does the rest.
     Pass { number: u32 },
+    /// As `Pass`, but its MSS is to be lowered first.
+    Clamp { number: u32 },
     /// Its flow is to be made; `replaced` as [`Walk::replaced`].
     Create { replaced: u32 },
     /// Its flow is to move to the established ones.
@@ -205,10 +211,14 @@ fn deliver<const V6: bool>(
     }
     let number = found.number;
     let flow = flows::record_mut(number).ok_or(Verdict::TableInconsistent)?;
-    if flow.interface != steered.slot {
+    let is_returned = flow.flags & Flow::RETURN != 0;
+    if flow.interface != steered.slot || is_returned {
         way_back::note(headers.whole, steered, flow);
     }
     headers.translate::<V6>(steered, flow);
+    if is_returned && flags & tcp::SYN != 0 {
+        return Ok(Next::Clamp { number });
+    }
     Ok(Next::Pass { number })
 }
 

@@ -133,7 +133,7 @@ fn translate<const V6: bool>(ctx: &TcContext, config: &Config, header: &Header) 
     }
     count_reply(ctx, config, flow.service);
     count::verdict(Verdict::Replied);
-    Some(way_back::leave(ctx, flow))
+    Some(way_back::leave(ctx, flow, found.number))
 }
 
 /// Counts a packet for the service that it is a reply of.

@@ -85,7 +85,7 @@ fn translate<const V6: bool>(ctx: &TcContext) -> Option<i32> {
     let flow = flows::record(found.number)?;
     rewrite::<V6>(ctx, &quoted, flow)?;
     count::verdict(Verdict::ErrorReplied);
-    Some(way_back::leave(ctx, flow))
+    Some(way_back::leave(ctx, flow, found.number))
 }
 
 #[inline(always)]

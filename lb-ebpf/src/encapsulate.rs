@@ -104,22 +104,11 @@ fn store_outer_v6(frame: Frame, node: &Node, udp_bytes: u16) {
 
 #[inline(always)]
 fn store_gue(frame: Frame, at: usize, gue: &GueHeader) {
-    let words = gue_words(gue);
+    let words = gue.words();
     frame.store_u32(at, words[0]);
     frame.store_u32(at + 4, words[1]);
     frame.store_u32(at + 8, words[2]);
     frame.store_u32(at + 12, words[3]);
-}
-
-#[inline(always)]
-fn gue_words(gue: &GueHeader) -> [u32; 4] {
-    let flags = gue.flags.to_ne_bytes();
-    [
-        u32::from_ne_bytes([gue.variant_length, gue.protocol, flags[0], flags[1]]),
-        u32::from_ne_bytes([gue.version, gue.hop, gue.private_flags, gue.reserved]),
-        gue.ingress_node,
-        gue.tag,
-    ]
 }
 
 /// The outer UDP checksum over IPv6, without touching the payload: the inner transport's checksum already
@@ -171,6 +160,6 @@ fn address_sum(address: &lb_common::Address) -> u64 {
 
 #[inline(always)]
 fn gue_sum(gue: &GueHeader) -> u64 {
-    let [a, b, c, d] = gue_words(gue);
+    let [a, b, c, d] = gue.words();
     u64::from(a) + u64::from(b) + u64::from(c) + u64::from(d)
 }

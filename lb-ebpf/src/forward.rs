@@ -177,7 +177,7 @@ extern "C" fn detour_of(hash: u64) -> u32 {
             .get(word)
             .map_or(0, |homes| (*homes >> shift) as u16);
         let node = maps::node_of(globals, index);
-        if index != globals.config.own_node && node.flags & READY == READY {
+        if index != globals.config.own_node && is_ready(node) {
             return index.into();
         }
     }
@@ -226,8 +226,12 @@ impl Carried {
     }
 }
 
-/// Flags of a node that can be reached.
-const READY: u16 = Node::PRESENT | Node::RESOLVED;
+/// Whether a node can be reached.
+#[inline(always)]
+pub(crate) fn is_ready(node: &Node) -> bool {
+    const READY: u16 = Node::PRESENT | Node::RESOLVED;
+    node.flags & READY == READY
+}
 
 /// The way to a node, for a packet that has a hop left.
 ///
@@ -239,7 +243,7 @@ pub(crate) fn ready(globals: &Globals, hop_limit: u8, node: u16) -> Result<&Node
         return Err(Verdict::TtlExpired);
     }
     let node = maps::node_of(globals, node);
-    if node.flags & READY != READY {
+    if !is_ready(node) {
         return Err(Verdict::NodeUnresolved);
     }
     Ok(node)
@@ -340,8 +344,9 @@ pub(crate) fn store_macs(frame: Frame, node: &Node) {
     frame.store_u32(8, words[2]);
 }
 
+/// One hop less; the frame must have its IP header.
 #[inline(always)]
-fn decrement_hop_limit<const V6: bool>(frame: Frame) {
+pub(crate) fn decrement_hop_limit<const V6: bool>(frame: Frame) {
     if cfg!(feature = "canary-ttl") {
         return;
     }

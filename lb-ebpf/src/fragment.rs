@@ -8,14 +8,13 @@ use lb_common::{
     config::Config,
     fragment::{self, DATAGRAMS_PER_LINE, Datagram, FragmentLine},
     headers::{self, Fragment, Nested as _},
-    node::Node,
     packet::{Header, Layout, Packet as _},
     verdict::Verdict,
     walk::{Room, Walk},
 };
 
 use crate::{
-    count, flows, lookup, maps,
+    count, flows, forward, lookup, maps,
     ptr::{self, Frame},
     rooms, steer,
 };
@@ -77,11 +76,10 @@ pub(crate) fn pair<const V6: bool>(config: &Config, frame: Frame, protocol: u8) 
 /// The node that is home to the pair, if that is another one that can be reached.
 #[inline(always)]
 fn other_home(config: &Config, pair: u64) -> Option<u16> {
-    const READY: u16 = Node::PRESENT | Node::RESOLVED;
     let (word, shift) = fragment::home(pair);
     let home = (*maps::HOMES.get(word)? >> shift) as u16;
     let node = maps::node_of(maps::globals()?, home);
-    (home != config.own_node && node.flags & READY == READY).then_some(home)
+    (home != config.own_node && forward::is_ready(node)).then_some(home)
 }
 
 /// The ports of the datagram: the first part says them, for the later ones they are remembered.

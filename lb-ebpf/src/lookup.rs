@@ -220,6 +220,13 @@ pub(crate) fn is_node_mac(mac: u64) -> bool {
     node_of_mac(node::mac_tag(mac)) != 0
 }
 
+/// Index of the node with this MAC.
+#[inline(always)]
+pub(crate) fn node_with_mac(mac: u64) -> Option<u16> {
+    let index = node_of_mac(node::mac_tag(mac));
+    index.checked_sub(1).map(|index| index as u16)
+}
+
 /// Index of the node with this outer address.
 #[inline(always)]
 pub(crate) fn node_of_address(config: &Config, address: &Address) -> Option<u16> {

@@ -19,6 +19,8 @@ mod bench_driver;
 #[cfg(target_arch = "bpf")]
 mod choose;
 #[cfg(target_arch = "bpf")]
+mod clamp;
+#[cfg(target_arch = "bpf")]
 mod clash;
 #[cfg(target_arch = "bpf")]
 mod count;
@@ -64,6 +66,10 @@ mod related;
 mod reply;
 #[cfg(target_arch = "bpf")]
 mod reply_fragments;
+#[cfg(target_arch = "bpf")]
+mod return_by;
+#[cfg(target_arch = "bpf")]
+mod returned;
 #[cfg(target_arch = "bpf")]
 mod reverse;
 #[cfg(target_arch = "bpf")]
@@ -128,6 +134,8 @@ mod programs {
         fragment: crate::fragment::enter;
         steer_v4: crate::steer::enter::<false>;
         steer_v6: crate::steer::enter::<true>;
+        returned: crate::returned::enter;
+        clamp: crate::clamp::enter;
     }
 
     /// Packets that leave by an uplink.

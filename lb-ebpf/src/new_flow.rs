@@ -8,7 +8,7 @@ use lb_common::{
     endpoint::Endpoint,
     flow::{self, Flow, State},
     packet::{Layout, Packet as _},
-    service::ServiceValue,
+    service::{ServiceCold, ServiceValue},
     verdict::Verdict,
     walk::{Room, Walk},
 };
@@ -50,6 +50,9 @@ fn deliver<const V6: bool>(ctx: &XdpContext, walk: &Walk, reason: u32) -> u32 {
         return Verdict::TableInconsistent as u32 + 1;
     };
     headers.translate::<V6>(&Steered::of(walk), flow);
+    if flow.flags & Flow::RETURN != 0 && flow.protocol == TCP && !walk.is_later_fragment() {
+        rooms::enter(ctx, Room::Clamp);
+    }
     0
 }
 
@@ -166,9 +169,14 @@ fn fill<const V6: bool>(headers: Headers, steered: &Steered, number: u32, now: u
     flow.protocol = steered.protocol;
     flow.family = if V6 { 6 } else { 4 };
     way_back::note(whole, steered, flow);
-    flow.flags = if steered.by_gue { Flow::FROM_GUE } else { 0 };
     flow.service = steered.service.id();
-    flow.sender_node = steered.sender;
+    let cold: &ServiceCold = ptr::by_ref(maps::SERVICE_COLD.get_ptr(flow.service.into())?);
+    let returned = if cold.flags & ServiceCold::RETURN_BY_INGRESS != 0 {
+        Flow::RETURN
+    } else {
+        0
+    };
+    flow.flags = returned | if steered.by_gue { Flow::FROM_GUE } else { 0 };
     flow.expected_ack = 0;
     flow.endpoint_ack = 0;
     flow.created = now;

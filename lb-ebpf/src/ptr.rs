@@ -174,6 +174,13 @@ impl Nested for Frame {
     }
 }
 
+/// The interface that an skb is leaving by.
+#[inline(always)]
+pub(crate) fn ifindex(ctx: &TcContext) -> u32 {
+    // SAFETY: the context is the one that the kernel passed to this run.
+    unsafe { (&raw const (*ctx.skb.skb).ifindex).read() }
+}
+
 /// Bytes of the VLAN tags of a frame.
 #[inline(always)]
 pub(crate) fn tag_bytes(walk: &Walk) -> usize {
@@ -206,6 +213,15 @@ pub(crate) fn move_tail(ctx: &XdpContext, bytes: i32) -> bool {
 pub(crate) fn redirect(ifindex: u32) -> u32 {
     // SAFETY: the helper takes plain numbers.
     unsafe { helpers::bpf_redirect(ifindex, 0) as u32 }
+}
+
+/// Asks the kernel's routing table (`struct bpf_fib_lookup` in words, both ways); whether there is a route, and its next hop is
+/// known.
+#[inline(always)]
+pub(crate) fn fib_lookup(ctx: &XdpContext, question: &mut [u32; 16]) -> bool {
+    let bytes = size_of_val(question) as i32;
+    // SAFETY: the context is the one that the kernel passed to this run, the question is as long as its struct.
+    unsafe { helpers::bpf_fib_lookup(ctx.as_ptr(), question.as_mut_ptr().cast(), bytes, 0) == 0 }
 }
 
 /// `jiffies64`, inlined by the verifier.

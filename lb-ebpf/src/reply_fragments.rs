@@ -128,7 +128,7 @@ fn first<const V6: bool>(
     }
     egress::count_reply(ctx, config, flow.service);
     count::verdict(Verdict::Replied);
-    Some(way_back::leave(ctx, flow))
+    Some(way_back::leave(ctx, flow, found.number))
 }
 
 #[inline(always)]
@@ -139,7 +139,8 @@ fn later<const V6: bool>(
     datagram: u64,
     now: u32,
 ) -> Option<i32> {
-    let flow = flows::record(reply_fragment_flow(datagram, now))?;
+    let number = reply_fragment_flow(datagram, now);
+    let flow = flows::record(number)?;
     let is_its = flow.protocol == UDP
         && flow.family == if V6 { 6 } else { 4 }
         && lookup::same_address::<V6>(&flow.endpoint, &header.source)
@@ -150,7 +151,7 @@ fn later<const V6: bool>(
     store_source::<V6>(ctx, &header.source, &flow.vip)?;
     egress::count_reply(ctx, config, flow.service);
     count::verdict(Verdict::ReplyFragment);
-    Some(way_back::leave(ctx, flow))
+    Some(way_back::leave(ctx, flow, number))
 }
 
 /// The transport checksum is the first fragment's matter.

@@ -63,6 +63,9 @@ fn try_enter(ctx: &XdpContext) -> Result<u32, Verdict> {
     } else {
         decapsulate::<false>(ctx, config, walk)?;
     }
+    if walk.private_flags & GueHeader::RETURN != 0 {
+        return Ok(rooms::enter(ctx, Room::Returned));
+    }
     if walk.has(Walk::V6) {
         inner::<true>(ctx, walk)
     } else {

@@ -9,7 +9,7 @@ use lb_common::{
     verdict::Verdict,
 };
 
-use crate::{count, deliver::Steered, egress::NEXT, forward, maps, ptr::Frame};
+use crate::{count, deliver::Steered, egress::NEXT, forward, lookup, maps, ptr::Frame, return_by};
 
 /// Notes how a client's packet came: straight from a router or a host of the link, whose MAC is the next hop back; or by
 /// another node, and then the stack's own route is as good as any.
@@ -17,17 +17,32 @@ use crate::{count, deliver::Steered, egress::NEXT, forward, maps, ptr::Frame};
 pub(crate) fn note(frame: Frame, steered: &Steered, flow: &mut Flow) {
     flow.interface = steered.slot;
     flow.next_hop_back = 0;
+    flow.sender_node = Flow::NO_NODE;
     let Some(interface) = maps::interface(steered.slot) else {
         return;
     };
-    if !steered.by_gue && frame.has(ETHERNET_BYTES) && !forward::is_of_a_node(frame, interface) {
-        flow.next_hop_back = packet::source_mac(&frame);
+    let is_there = frame.has(ETHERNET_BYTES);
+    let sender = if steered.by_gue {
+        Some(steered.sender)
+    } else if is_there && forward::may_be_of_a_node(frame, interface) {
+        lookup::node_with_mac(packet::source_mac(&frame))
+    } else {
+        None
+    };
+    match sender {
+        Some(node) => flow.sender_node = node,
+        None if is_there => flow.next_hop_back = packet::source_mac(&frame),
+        None => {}
     }
 }
 
-/// Sends a translated reply out of the flow's uplink, if that is not the one it is leaving by; the program's return value.
+/// Sends a translated reply back through the node that its flow came in by, where the service wants that, or out of the
+/// flow's uplink, if that is not the one it is leaving by; the program's return value.
 #[inline(always)]
-pub(crate) fn leave(ctx: &TcContext, flow: &Flow) -> i32 {
+pub(crate) fn leave(ctx: &TcContext, flow: &Flow, number: u32) -> i32 {
+    if flow.flags & Flow::RETURN != 0 && flow.sender_node != Flow::NO_NODE {
+        return return_by::ingress(ctx, number);
+    }
     if u32::from(flow.interface) == maps::uplink_slot() || flow.next_hop_back == 0 {
         return NEXT;
     }

@@ -97,6 +97,71 @@ fn large_replies_arrive_whole_with_offloads_on_and_off() -> Result<()> {
     Ok(())
 }
 
+/// Everything comes in by node 1, and everything goes back by it: large transfers both ways, by connections whose pods are on all nodes,
+/// with offloads on and off.
+#[test]
+fn replies_go_back_by_the_node_that_the_connection_came_in_by() -> Result<()> {
+    let mut steered = Steered::start(&Profile {
+        hostile: true,
+        ..Profile::default()
+    })?;
+    for node in steered.lab.nodes() {
+        node.accept_forwarding()?;
+    }
+    let web = steered.lab.web_service("web", 1);
+    let returned = web.replace("    ports:\n", "    return: ingress\n    ports:\n");
+    steered.edit(&returned)?;
+    steered.wait_applied(4)?;
+    for address in vip(1).both() {
+        steered.enter_by(address, &[1])?;
+    }
+    let before = steered.lab.tcp_counters()?;
+    transfers(&steered, 20_000)?;
+    for node in steered.lab.nodes() {
+        let uplink = || Ok(set_transmit_checksum(UPLINK, false)?);
+        node.namespace().run(uplink)?;
+    }
+    transfers(&steered, 21_000)?;
+    let counted = steered.lab.tcp_counters()?.since(before);
+    ensure!(counted.wrong_checksums == 0, "{counted:?}");
+    let mut sent_back = 0;
+    for node in 2..=3 {
+        let verdicts = steered.verdicts(node)?;
+        let count = |label: &str| verdicts.get(label).copied().unwrap_or(0);
+        ensure!(count("replied") > 0, "node{node}: {verdicts:?}");
+        ensure!(
+            count("replied") == count("returned-by-ingress"),
+            "node{node}: {verdicts:?}"
+        );
+        sent_back += count("returned-by-ingress");
+    }
+    // The kernel has cut segments on the way.
+    let forwarded = steered.verdict(1, "return-forwarded")?;
+    ensure!(forwarded >= sent_back, "{forwarded} of {sent_back}");
+    ensure!(
+        steered.verdict(1, "return-unroutable")? == 0,
+        "a next hop was unknown"
+    );
+    Ok(())
+}
+
+/// A megabyte down from each of some connections.
+fn transfers(steered: &Steered, first_port: u16) -> Result<()> {
+    const BYTES: usize = 1 << 20;
+    let client = steered.lab.client();
+    for target in Steered::targets() {
+        for port in first_port..first_port + 12 {
+            let request = Request {
+                download_bytes: BYTES,
+                ..Request::to(target).from_port(port)
+            };
+            let seen = client.http(&request).result?;
+            ensure!(seen.padding.len() == BYTES, "{} bytes", seen.padding.len());
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn other_programs_on_egress_still_run() -> Result<()> {
     let steered = Steered::start(&Profile::default())?;

@@ -95,6 +95,8 @@ pub(super) struct Service {
     pub(super) session_affinity: Option<Text>,
     pub(super) session_affinity_config: Option<Spanned<SessionAffinityConfig>>,
     pub(super) new_flows_per_second: Option<Spanned<u32>>,
+    #[serde(rename = "return")]
+    pub(super) return_by: Option<Text>,
     pub(super) load_balancer_source_ranges: Option<Spanned<Vec<Text>>>,
     pub(super) ports: Spanned<Vec<Port>>,
     pub(super) health_check: Option<Spanned<HealthCheck>>,

@@ -191,6 +191,10 @@ impl Maker<'_> {
             },
             affinity: affinity::affinity(service, &self.path, self.problems),
             new_flows_per_second: self.new_flows_per_second(service.new_flows_per_second.as_ref()),
+            returns_by_ingress: service
+                .return_by
+                .as_ref()
+                .is_some_and(|word| word.value == "ingress"),
             source_ranges: service
                 .load_balancer_source_ranges
                 .as_ref()

@@ -40,6 +40,13 @@ fn refuse_of_service(service: &schema::Service, index: usize, problems: &mut Vec
     let affinity = service.session_affinity.as_ref();
     let words = [("None", true), ("ClientIP", true)];
     one_of(affinity, field("sessionAffinity"), &words, problems);
+    let words = [("direct", true), ("ingress", true)];
+    one_of(
+        service.return_by.as_ref(),
+        field("return"),
+        &words,
+        problems,
+    );
     if let Some(check) = &service.health_check {
         let (http, grpc) = (check.value.http.as_ref(), check.value.grpc.as_ref());
         refuse(

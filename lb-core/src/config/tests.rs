@@ -275,6 +275,16 @@ fn a_services_limit_is_read_and_one_of_nothing_refused() {
 }
 
 #[test]
+fn replies_go_straight_or_by_the_ingress_node() {
+    let returned = |word: &str| changed("sessionAffinity: None", &format!("return: {word}"));
+    for (word, by_ingress) in [("direct", false), ("ingress", true)] {
+        let made = parse(&returned(word), ORIGIN).unwrap();
+        assert_eq!(made.services[0].returns_by_ingress, by_ingress);
+    }
+    insta::assert_snapshot!(refusal(&returned("client")), @"");
+}
+
+#[test]
 fn affinity_has_kubernetes_limits() {
     let config = |text: &str| changed("sessionAffinity: None", text);
     let day =

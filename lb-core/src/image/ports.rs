@@ -346,6 +346,11 @@ fn write_cold(
         new_flows_per_tick: plan
             .new_flows_per_second
             .map_or(0, |limit| facts.per_tick(limit)),
+        flags: if plan.returns_by_ingress {
+            ServiceCold::RETURN_BY_INGRESS
+        } else {
+            0
+        },
         local_view: local.0,
         ranges: placement.ranges.unwrap_or_default().0,
         ..encode::cold(&Entry::Port(plan.port))

@@ -163,6 +163,7 @@ impl Made<'_> {
             by_kernel: chosen.by_kernel,
             affinity: service.affinity,
             new_flows_per_second: service.new_flows_per_second,
+            returns_by_ingress: service.returns_by_ingress,
             source_ranges: source_ranges(service, asked.ipv4),
         };
         (plan, chosen.verdicts)

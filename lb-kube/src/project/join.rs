@@ -60,6 +60,7 @@ pub fn service<'a>(
             .affinity_seconds
             .map(|seconds| Duration::from_secs(seconds.into())),
         new_flows_per_second: None,
+        returns_by_ingress: false,
         source_ranges: ranges
             .map(|&(address, bits)| Prefix::containing(address, bits))
             .collect(),
