@@ -119,7 +119,7 @@ verdicts! {
     ReturnedByIngress = 45, "returned-by-ingress";
     /// A reply that another node has sent back, on to its client.
     ReturnForwarded = 46, "return-forwarded";
-    /// A reply that another node has sent back, and the kernel knows no next hop towards the client.
+    /// A reply that another node has sent back, and the kernel has no route to the client.
     ReturnUnroutable = 47, "return-unroutable";
 }
 

@@ -10,6 +10,9 @@ use crate::sys;
 pub struct Abilities {
     /// BPF has compare-and-swap (5.12). Without it whoever makes a flow takes a lock.
     pub compare_and_swap: bool,
+    /// XDP takes frames that lie in several buffers (5.18), which drivers have of large MTUs. Without: a native program asks for an
+    /// MTU that fits into one.
+    pub xdp_fragments: bool,
     /// Programs at tc's hooks have links, which a restart replaces (tcx, 6.6). Without them: a filter of clsact.
     pub tcx: bool,
 }
@@ -20,22 +23,23 @@ impl Abilities {
     pub fn probe() -> Self {
         Self {
             compare_and_swap: sys::loads(&COMPARE_AND_SWAP),
+            xdp_fragments: sys::has_xdp_fragments(),
             tcx: sys::has_tcx(),
         }
     }
 
     /// Whether the programs must be the build for kernels that lack something.
     pub(crate) fn need_basic(self) -> bool {
-        !self.compare_and_swap
+        !self.compare_and_swap || !self.xdp_fragments
     }
 }
 
 impl fmt::Display for Abilities {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let swap = if self.compare_and_swap {
-            "compare-and-swap"
+        let swap = if self.need_basic() {
+            "a lock for new flows and one buffer a frame (compare-and-swap is from 5.12, XDP with fragments from 5.18)"
         } else {
-            "a lock for new flows (compare-and-swap is from 5.12)"
+            "compare-and-swap, XDP with fragments"
         };
         let egress = if self.tcx {
             "tcx links"

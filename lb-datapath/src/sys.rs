@@ -200,6 +200,43 @@ pub(crate) fn loads(instructions: &[u64]) -> bool {
     true
 }
 
+/// Whether the kernel takes an XDP program that knows frames in several buffers.
+pub(crate) fn has_xdp_fragments() -> bool {
+    const BPF_PROG_TYPE_XDP: u32 = 6;
+    const BPF_F_XDP_HAS_FRAGS: u32 = 1 << 5;
+    /// The attributes up to the flags (`union bpf_attr`, linux/bpf.h).
+    #[repr(C)]
+    struct Attributes {
+        first: LoadAttributes,
+        log_level: u32,
+        log_size: u32,
+        log: u64,
+        kernel_version: u32,
+        flags: u32,
+    }
+    // `r0 = 2 (XDP_PASS); exit`.
+    let instructions: [u64; 2] = [0xb7 | 2 << 32, 0x95];
+    let attributes = Attributes {
+        first: LoadAttributes {
+            program_type: BPF_PROG_TYPE_XDP,
+            count: instructions.len() as u32,
+            instructions: instructions.as_ptr() as u64,
+            licence: c"GPL".as_ptr() as u64,
+        },
+        log_level: 0,
+        log_size: 0,
+        log: 0,
+        kernel_version: 0,
+        flags: BPF_F_XDP_HAS_FRAGS,
+    };
+    let Ok(fd) = bpf(BPF_PROG_LOAD, &attributes) else {
+        return false;
+    };
+    // SAFETY: the kernel just made this descriptor for us.
+    drop(unsafe { OwnedFd::from_raw_fd(fd) });
+    true
+}
+
 /// Whether the kernel knows tcx: it can be asked for what is attached to the first interface, the loopback.
 pub(crate) fn has_tcx() -> bool {
     const BPF_TCX_EGRESS: u32 = 47;

@@ -58,7 +58,7 @@ static TEMPLATE: Array<Template, 1> = Array::new();
 static SUBJECT: ProgramArray<1> = ProgramArray::new();
 
 /// Makes one packet and hands it on.
-#[xdp]
+#[xdp(frags)]
 pub(crate) fn bench_driver(ctx: XdpContext) -> u32 {
     if make(&ctx).is_some() {
         // SAFETY: the array holds XDP programs only; a missing one comes back here and aborts.
@@ -87,7 +87,7 @@ pub(crate) fn bench_next(_ctx: TcContext) -> i32 {
 }
 
 /// The floor: exchanges the MACs and sends the frame back.
-#[xdp]
+#[xdp(frags)]
 pub(crate) fn bench_swap(ctx: XdpContext) -> u32 {
     let frame = Frame::xdp(&ctx);
     if !frame.has(14) {
@@ -103,7 +103,7 @@ pub(crate) fn bench_swap(ctx: XdpContext) -> u32 {
 }
 
 /// Makes one packet and sends it; a kernel that forwards it looks at the IPv4 header's checksum.
-#[xdp]
+#[xdp(frags)]
 pub(crate) fn bench_send(ctx: XdpContext) -> u32 {
     if make(&ctx).is_none() {
         return XDP_ABORTED;
@@ -131,7 +131,7 @@ pub(crate) fn bench_send(ctx: XdpContext) -> u32 {
 #[inline(always)]
 fn make(ctx: &XdpContext) -> Option<()> {
     let orders = ptr::by_mut(ORDERS.get_ptr_mut(0)?);
-    let surplus = ptr::opaque(Frame::xdp(ctx).len()).wrapping_sub(orders.frame_bytes);
+    let surplus = ptr::opaque(Frame::one_buffer(ctx).len()).wrapping_sub(orders.frame_bytes);
     if surplus != 0 && !ptr::move_head(ctx, surplus as i32) {
         return None;
     }

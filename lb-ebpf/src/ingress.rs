@@ -25,7 +25,7 @@ pub(crate) fn walk(ctx: &XdpContext) -> u32 {
 /// `None`: none of ours.
 #[inline(always)]
 fn try_walk(ctx: &XdpContext) -> Option<u32> {
-    let frame = Frame::xdp(ctx);
+    let frame = Frame::one_buffer(ctx);
     if !frame.has(Layout::transport(false)) {
         return None;
     }
@@ -139,8 +139,8 @@ fn choose<const V6: bool>(
             });
         }
     };
-    let bytes = frame.len();
     let header = packet::fields::<V6, _>(&frame);
+    let bytes = (ETHERNET_BYTES + usize::from(header.ip_bytes)) as u64;
     match forward::plain::<V6>(ctx, frame, globals, hash, way) {
         Ok((action, by_gue)) => {
             count::sent_on(count::service(config, service.id()), bytes, by_gue);
@@ -175,8 +175,9 @@ fn begin_steered<const V6: bool>(
     service: ServiceValue,
     hash: u64,
 ) -> Option<&'static mut Walk> {
-    count::received(count::service(config, service.id()), frame.len());
     let header = packet::fields::<V6, _>(&frame);
+    let bytes = (ETHERNET_BYTES + usize::from(header.ip_bytes)) as u64;
+    count::received(count::service(config, service.id()), bytes);
     let walk = begin::<V6>(flags)?;
     walk.hash = hash;
     walk.service = service.0;

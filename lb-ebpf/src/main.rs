@@ -94,8 +94,9 @@ mod programs {
         programs::{TcContext, XdpContext},
     };
 
-    /// Packets that come in on an uplink.
-    #[xdp]
+    /// Packets that come in on an uplink. Those of a jumbo frame may lie in several buffers, if the kernel knows such.
+    #[cfg_attr(feature = "basic", xdp)]
+    #[cfg_attr(not(feature = "basic"), xdp(frags))]
     #[inline(always)]
     pub(crate) fn fairlead_xdp(ctx: XdpContext) -> u32 {
         crate::ingress::walk(&ctx)
@@ -105,7 +106,8 @@ mod programs {
     macro_rules! rooms {
         ($($name:ident: $enter:expr;)*) => {
             $(
-                #[xdp]
+                #[cfg_attr(feature = "basic", xdp)]
+                #[cfg_attr(not(feature = "basic"), xdp(frags))]
                 #[inline(always)]
                 pub(crate) fn $name(ctx: XdpContext) -> u32 {
                     $enter(&ctx)

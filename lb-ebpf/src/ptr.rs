@@ -14,11 +14,13 @@ use lb_common::{
     walk::Walk,
 };
 
-/// The linear part of a packet, from its Ethernet header on.
+/// The linear part of a packet, from its Ethernet header on. All headers are in it; what follows may lie in other buffers.
 #[derive(Clone, Copy)]
 pub(crate) struct Frame {
     start: usize,
     end: usize,
+    /// The context that knows the other buffers; null where nobody asks.
+    whole: *mut xdp_md,
 }
 
 impl Frame {
@@ -28,11 +30,21 @@ impl Frame {
     /// knows about them.
     #[inline(always)]
     pub(crate) fn xdp(ctx: &XdpContext) -> Self {
+        Self {
+            whole: ctx.ctx,
+            ..Self::one_buffer(ctx)
+        }
+    }
+
+    /// As [`Frame::xdp`], of which nobody asks what is in other buffers: a frame that has any seems cut short.
+    #[inline(always)]
+    pub(crate) fn one_buffer(ctx: &XdpContext) -> Self {
         // SAFETY: the context is the one that the kernel passed to this run.
         unsafe {
             Self {
                 start: (&raw const (*ctx.ctx).data).read_volatile() as usize,
                 end: (&raw const (*ctx.ctx).data_end).read_volatile() as usize,
+                whole: core::ptr::null_mut(),
             }
         }
     }
@@ -45,6 +57,7 @@ impl Frame {
             Self {
                 start: (&raw const (*ctx.skb.skb).data).read_volatile() as usize,
                 end: (&raw const (*ctx.skb.skb).data_end).read_volatile() as usize,
+                whole: core::ptr::null_mut(),
             }
         }
     }
@@ -61,14 +74,18 @@ impl Frame {
     pub(crate) fn past(&self, bytes: usize) -> Self {
         Self {
             start: self.start + bytes,
-            end: self.end,
+            ..*self
         }
     }
 
-    /// Bytes of the frame.
+    /// Bytes of the frame, all buffers together.
     #[inline(always)]
     pub(crate) fn len(&self) -> u64 {
-        (self.end - self.start) as u64
+        let first = (self.end - self.start) as u64;
+        if self.whole.is_null() {
+            return first;
+        }
+        opaque(first) + elsewhere(self.whole)
     }
 
     /// Writes two bytes; the frame must have them.
@@ -123,7 +140,8 @@ impl Packet for Frame {
 
     #[inline(always)]
     fn is_as_long_as(&self, bytes: usize) -> bool {
-        bytes as u64 <= self.len()
+        (self.end - self.start) as u64 >= bytes as u64
+            || !self.whole.is_null() && self.len() >= bytes as u64
     }
 
     #[inline(always)]
@@ -169,7 +187,7 @@ impl Nested for Frame {
         // The sum is opaque too, so that what was asked of it with `has` is known of all its copies.
         Self {
             start: opaque(self.start + (opaque(bytes) & 511)),
-            end: self.end,
+            ..*self
         }
     }
 }
@@ -179,6 +197,19 @@ impl Nested for Frame {
 pub(crate) fn ifindex(ctx: &TcContext) -> u32 {
     // SAFETY: the context is the one that the kernel passed to this run.
     unsafe { (&raw const (*ctx.skb.skb).ifindex).read() }
+}
+
+/// Bytes of a frame that are not in its first buffer.
+#[inline(always)]
+fn elsewhere(ctx: *mut xdp_md) -> u64 {
+    if ctx.is_null() || cfg!(feature = "basic") {
+        return 0;
+    }
+    let first = Frame::one_buffer(&XdpContext::new(ctx));
+    // SAFETY: the context is the one that the kernel passed to this run.
+    let all = unsafe { helpers::bpf_xdp_get_buff_len(ctx) };
+    // Opaque: the compiler would add the address of the end to what the kernel said.
+    all.wrapping_sub(opaque(first.len()))
 }
 
 /// Bytes of the VLAN tags of a frame.
@@ -215,13 +246,12 @@ pub(crate) fn redirect(ifindex: u32) -> u32 {
     unsafe { helpers::bpf_redirect(ifindex, 0) as u32 }
 }
 
-/// Asks the kernel's routing table (`struct bpf_fib_lookup` in words, both ways); whether there is a route, and its next hop is
-/// known.
+/// Asks the kernel's routing table (`struct bpf_fib_lookup` in words, both ways); `BPF_FIB_LKUP_RET_*` (linux/bpf.h).
 #[inline(always)]
-pub(crate) fn fib_lookup(ctx: &XdpContext, question: &mut [u32; 16]) -> bool {
+pub(crate) fn fib_lookup(ctx: &XdpContext, question: &mut [u32; 16]) -> i64 {
     let bytes = size_of_val(question) as i32;
     // SAFETY: the context is the one that the kernel passed to this run, the question is as long as its struct.
-    unsafe { helpers::bpf_fib_lookup(ctx.as_ptr(), question.as_mut_ptr().cast(), bytes, 0) == 0 }
+    unsafe { helpers::bpf_fib_lookup(ctx.as_ptr(), question.as_mut_ptr().cast(), bytes, 0) }
 }
 
 /// `jiffies64`, inlined by the verifier.

@@ -1,6 +1,6 @@
 //! Replies that their pod's node has sent back here in GUE ([`crate::return_by`]), because the flow came in by this node: on to the
-//! client, by the way that the kernel's routing table knows. Their source is a VIP, so the stack itself, which filters by
-//! reverse path, would not take them.
+//! client, by the way that the kernel's routing table knows. Their source is a VIP, so a stack that filters by reverse path would
+//! not take them: it gets only what it must ask a next hop's MAC for.
 
 use aya_ebpf::{bindings::xdp_action::XDP_TX, programs::XdpContext};
 use lb_common::{
@@ -69,7 +69,10 @@ fn send<const V6: bool>(ctx: &XdpContext, walk: &Walk) -> Result<u32, Verdict> {
     if frame.load_u8(Layout::hop_limit(V6)) <= 1 {
         return Err(Verdict::TtlExpired);
     }
-    let way = way_to::<V6>(ctx, interface, &vip, &client).ok_or(Verdict::ReturnUnroutable)?;
+    let Some(way) = way_to::<V6>(ctx, interface, &vip, &client)? else {
+        // The stack forwards it, and asks for the next hop's MAC.
+        return Ok(count::pass(Verdict::ReturnForwarded));
+    };
     let mut whole = Frame::xdp(ctx);
     let frame = Frame::untagged(ctx, walk);
     if !whole.has(ETHERNET_BYTES) || !frame.has(Layout::transport(V6)) {
@@ -93,14 +96,20 @@ struct Way {
     from: u64,
 }
 
-/// `None` if the kernel has no route, or no neighbour.
+/// `None` if the next hop's MAC is not known.
+///
+/// # Errors
+/// `ReturnUnroutable` if the kernel has no route.
 #[inline(always)]
 fn way_to<const V6: bool>(
     ctx: &XdpContext,
     interface: &Interface,
     source: &Address,
     destination: &Address,
-) -> Option<Way> {
+) -> Result<Option<Way>, Verdict> {
+    /// `BPF_FIB_LKUP_RET_SUCCESS`, `BPF_FIB_LKUP_RET_NO_NEIGH` (linux/bpf.h).
+    const FOUND: i64 = 0;
+    const NO_NEIGHBOUR: i64 = 7;
     /// Families as sockets number them (`AF_INET`, `AF_INET6`).
     const FAMILIES: [u8; 2] = [2, 10];
     // `struct bpf_fib_lookup` (linux/bpf.h).
@@ -109,17 +118,19 @@ fn way_to<const V6: bool>(
     question[2] = interface.ifindex;
     question[4..8].copy_from_slice(source);
     question[8..12].copy_from_slice(destination);
-    if !ptr::fib_lookup(ctx, &mut question) {
-        return None;
+    match ptr::fib_lookup(ctx, &mut question) {
+        FOUND => {}
+        NO_NEIGHBOUR => return Ok(None),
+        _ => return Err(Verdict::ReturnUnroutable),
     }
     let [.., a, b, c] = question;
     let (from, to) = (
         u64::from(a) | u64::from(b & 0xffff) << 32,
         u64::from(b >> 16) | u64::from(c) << 16,
     );
-    Some(Way {
+    Ok(Some(Way {
         ifindex: question[2],
         to,
         from,
-    })
+    }))
 }

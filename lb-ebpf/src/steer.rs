@@ -80,8 +80,8 @@ fn steer<const V6: bool>(
     walk.flags &= !Walk::MAY_BE_VIP;
     walk.hash = hash;
     walk.service = service.0;
-    let frame = Frame::xdp(ctx);
-    count::received(count::service(config, service.id()), frame.len());
+    let bytes = u64::from(walk.ip_at) + u64::from(header.ip_bytes);
+    count::received(count::service(config, service.id()), bytes);
     if service.has_any(ServiceValue::CHOSEN_APART) {
         return rooms::enter_by_family::<V6>(ctx, Room::ChooseV4, Room::ChooseV6);
     }

@@ -54,13 +54,23 @@ fn load(program_type: u32, verdict: u8) -> io::Result<OwnedFd> {
         EXIT,
     ];
     let license = c"Dual MIT/GPL";
-    let request = ProgramLoad {
+    let request = |flags| ProgramLoad {
         program_type,
         instruction_count: 2,
         instructions: instructions.as_ptr().addr() as u64,
         license: license.as_ptr().addr() as u64,
+        log_level: 0,
+        log_size: 0,
+        log: 0,
+        kernel_version: 0,
+        flags,
     };
-    bpf(COMMAND_PROGRAM_LOAD, &request)
+    // Frames of a jumbo MTU lie in several buffers (Linux 5.18).
+    let flags = match program_type {
+        PROGRAM_TYPE_XDP => XDP_HAS_FRAGMENTS,
+        _ => 0,
+    };
+    bpf(COMMAND_PROGRAM_LOAD, &request(flags)).or_else(|_| bpf(COMMAND_PROGRAM_LOAD, &request(0)))
 }
 
 /// Calls bpf(2) for a command that returns a descriptor.
@@ -91,6 +101,11 @@ struct ProgramLoad {
     instruction_count: u32,
     instructions: u64,
     license: u64,
+    log_level: u32,
+    log_size: u32,
+    log: u64,
+    kernel_version: u32,
+    flags: u32,
 }
 
 /// The head of `BPF_LINK_CREATE`'s part of `union bpf_attr`.
@@ -111,6 +126,8 @@ const ATTACH_TYPE_TCX_EGRESS: u32 = 47;
 const TCX_DROP: u8 = 2;
 /// `XDP_FLAGS_DRV_MODE` of include/uapi/linux/if_link.h.
 const XDP_FLAGS_NATIVE: u32 = 1 << 2;
+/// `BPF_F_XDP_HAS_FRAGS` of include/uapi/linux/bpf.h.
+const XDP_HAS_FRAGMENTS: u32 = 1 << 5;
 
 /// `BPF_ALU64 | BPF_MOV | BPF_K` with destination r0.
 const MOVE_IMMEDIATE_TO_R0: u64 = 0xb7;

@@ -27,6 +27,19 @@ fn transfers_pass_in_each_mode() -> Result<()> {
     Ok(())
 }
 
+/// Frames of a large MTU do not fit into one buffer of the driver.
+#[test]
+fn jumbo_frames_are_taken_in_the_driver() -> Result<()> {
+    let mut steered = Steered::start(&Profile {
+        underlay_mtu: 9000,
+        ..ROUTED
+    })?;
+    steered.wait_for("uplinks", "the uplink's mode", |rows| {
+        rows.len() == 1 && rows[0]["xdp"] == "native"
+    })?;
+    transfer(&steered, 30_300)
+}
+
 /// Restarts every agent with `node.mode`, and waits until it says that its uplink is in that mode.
 fn restart_in(steered: &mut Steered, mode: &str) -> Result<()> {
     for agent in &mut steered.agents {

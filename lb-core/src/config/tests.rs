@@ -281,7 +281,13 @@ fn replies_go_straight_or_by_the_ingress_node() {
         let made = parse(&returned(word), ORIGIN).unwrap();
         assert_eq!(made.services[0].returns_by_ingress, by_ingress);
     }
-    insta::assert_snapshot!(refusal(&returned("client")), @"");
+    insta::assert_snapshot!(refusal(&returned("client")), @r#"
+    services[0].return: "client" is none of direct, ingress
+      --> lb.yaml:18:13
+       |
+    18 |     return: client
+       |             ^
+    "#);
 }
 
 #[test]
