@@ -13,7 +13,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use lb_common::{counter::ServiceCounters, verdict::Verdict};
+use lb_common::{Address, counter::ServiceCounters, verdict::Verdict};
 use lb_core::{
     desired::{EndpointReason, PortPlan, ServicePlan, VipReason},
     model::{Announce, Node, ServicePort},
@@ -21,7 +21,7 @@ use lb_core::{
     snapshot::{Link, PortFeedback},
 };
 
-use lb_datapath::Attached;
+use lb_datapath::{Attached, Samples};
 
 use crate::{
     api::rows::{Answer, EndpointRow, Health, Mode, NodeRow, ServiceRow, UplinkRow, VerdictRow},
@@ -37,6 +37,8 @@ pub struct Counters {
     pub services: BTreeMap<ServicePort, ServiceCounters>,
     /// Flows alive, by service port; those without any left out.
     pub active_flows: BTreeMap<ServicePort, u32>,
+    /// Packets that rows have led to endpoints and nodes, sampled.
+    pub samples: Samples,
     /// Packets by verdict, those that never happened left out.
     pub verdicts: Vec<(Verdict, u64)>,
 }
@@ -65,20 +67,21 @@ pub fn verdicts(view: &View, counters: &Counters) -> Answer<VerdictRow> {
 
 /// Endpoints.
 #[must_use]
-pub fn endpoints(view: &View) -> Answer<EndpointRow> {
+pub fn endpoints(view: &View, counters: &Counters) -> Answer<EndpointRow> {
     let plans = view.desired.services.values();
     let rows = plans.flat_map(|plan| {
         plan.reasons
             .iter()
-            .map(|reason| endpoint_row(view, plan, reason))
+            .map(|reason| endpoint_row(view, counters, plan, reason))
     });
     answer(view, rows.collect())
 }
 
 /// Nodes.
 #[must_use]
-pub fn nodes(view: &View) -> Answer<NodeRow> {
-    let rows = view.snapshot.nodes.iter().map(|node| node_row(view, node));
+pub fn nodes(view: &View, counters: &Counters) -> Answer<NodeRow> {
+    let nodes = view.snapshot.nodes.iter();
+    let rows = nodes.map(|node| node_row(view, counters, node));
     answer(view, rows.collect())
 }
 
@@ -219,7 +222,12 @@ fn reasons(view: &View, port: &PortPlan) -> Vec<String> {
     reasons
 }
 
-fn endpoint_row(view: &View, plan: &ServicePlan, reason: &EndpointReason) -> EndpointRow {
+fn endpoint_row(
+    view: &View,
+    counters: &Counters,
+    plan: &ServicePlan,
+    reason: &EndpointReason,
+) -> EndpointRow {
     let service = &plan.service;
     let endpoint = service
         .endpoints
@@ -235,13 +243,19 @@ fn endpoint_row(view: &View, plan: &ServicePlan, reason: &EndpointReason) -> End
         .zip(endpoint)
         .map(|(check, endpoint)| Probe::of(check, endpoint));
     let since = probe.and_then(|probe| view.told.probes_since.get(&probe));
+    let target_port = endpoint
+        .zip(port)
+        .and_then(|(endpoint, port)| endpoint.ports.get(&port.name).copied());
+    let sampled = target_port.and_then(|port| {
+        let key = (words(reason.address), port.to_be());
+        counters.samples.endpoints.get(&key)
+    });
     EndpointRow {
         service: service.name.to_string(),
         port: port.map(|port| port.name.to_string()).unwrap_or_default(),
         address: reason.address,
-        target_port: endpoint
-            .zip(port)
-            .and_then(|(endpoint, port)| endpoint.ports.get(&port.name).copied()),
+        target_port,
+        packets_sampled: sampled.copied().unwrap_or(0),
         node: endpoint
             .and_then(|endpoint| Some(endpoint.node.as_ref()?.to_string()))
             .unwrap_or_default(),
@@ -257,7 +271,11 @@ fn endpoint_row(view: &View, plan: &ServicePlan, reason: &EndpointReason) -> End
     }
 }
 
-fn node_row(view: &View, node: &Node) -> NodeRow {
+fn node_row(view: &View, counters: &Counters, node: &Node) -> NodeRow {
+    let sampled = node
+        .addresses
+        .iter()
+        .filter_map(|&address| counters.samples.nodes.get(&words(address)));
     let way = view.snapshot.neighbours.get(&node.name);
     let uplink = way.and_then(|way| {
         view.snapshot
@@ -277,7 +295,21 @@ fn node_row(view: &View, node: &Node) -> NodeRow {
         interface: uplink.map(|link| link.name.to_string()),
         mac: way.and_then(|way| Some(way.mac?.to_string())),
         mtu_bytes: way.map(|way| way.mtu_bytes),
+        packets_sampled: sampled.sum(),
     }
+}
+
+/// An address as the maps have it: its bytes in words.
+fn words(address: IpAddr) -> Address {
+    let mut words = [0; 4];
+    let octets = match address {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    };
+    for (word, bytes) in words.iter_mut().zip(octets.as_chunks().0) {
+        *word = u32::from_ne_bytes(*bytes);
+    }
+    words
 }
 
 fn unix_seconds(time: SystemTime) -> u64 {

@@ -159,6 +159,10 @@ pub mod data {
     pub const COUNTERS: &str = "counters";
     /// [`crate::counter::VerdictCounters`] by CPU.
     pub const VERDICTS: &str = "verdicts";
+    /// [`crate::counter::Sampled`] by slot of the endpoint.
+    pub const ENDPOINT_PACKETS: &str = "endpoint_counts";
+    /// [`crate::counter::Sampled`] by node index.
+    pub const NODE_PACKETS: &str = "node_counts";
     /// [`crate::counter::AnswerBuckets`] by CPU: answers that the data path makes itself.
     pub const ANSWERS: &str = "answers";
     /// [`crate::affinity::AffinityLine`]s: which endpoint a client has.

@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::verdict::VERDICTS;
+use crate::{Address, hash, verdict::VERDICTS};
 
 /// One line of map `counters`, at `cpu * services + service id`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
@@ -24,6 +24,36 @@ pub struct ServiceCounters {
     pub reply_bytes: u64,
     /// Of those sent on, by GUE.
     pub forwarded_gue: u64,
+}
+
+/// Of so many packets of a service on one CPU one is looked at, and counts as so many: for its endpoint, and for the
+/// endpoint's node.
+pub const SAMPLED_OF: u64 = 64;
+
+/// The element of maps `endpoint_counts`, by slot, and `node_counts`, by node index.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C, align(16))]
+pub struct Sampled {
+    /// Whose packets these are ([`Sampled::of_endpoint`], [`Sampled::of_node`]): slots and indices get other owners.
+    pub whose: u64,
+    /// How many, a multiple of [`SAMPLED_OF`].
+    pub packets: u64,
+}
+
+impl Sampled {
+    /// The mark of an endpoint.
+    #[inline(always)]
+    #[must_use]
+    pub const fn of_endpoint(address: &Address, port: u16) -> u64 {
+        hash::word(port as u64, hash::address_v6(0, address)) | 1
+    }
+
+    /// The mark of the node with this id ([`crate::node::Node::id`]).
+    #[inline(always)]
+    #[must_use]
+    pub const fn of_node(id: u32) -> u64 {
+        (id as u64) << 1 | 1
+    }
 }
 
 /// The element of map `verdicts`: one count a [`crate::verdict::Verdict`]. What is forwarded is counted in the

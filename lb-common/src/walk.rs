@@ -154,6 +154,8 @@ impl Walk {
     pub const FRAGMENT: u32 = 1 << 7;
     /// [`Walk::node`] is not the endpoint's node but another, which is asked to send the packet on.
     pub const DETOUR: u32 = 1 << 8;
+    /// It stands for [`crate::counter::SAMPLED_OF`] packets of its endpoint and node.
+    pub const SAMPLED: u32 = 1 << 9;
 
     /// Whether a node has steered this packet already.
     #[inline(always)]

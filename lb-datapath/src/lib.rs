@@ -37,17 +37,17 @@ pub use facts::Facts;
 pub use flow_table::{FlowTable, LiveFlow};
 use lb_common::{
     abi::{MapId, data},
-    counter::{Beat, ServiceCounters},
+    counter::{Beat, Sampled, ServiceCounters},
     flow::{Flow, IndexLine},
     image::{Image, MapWrite},
-    limits::{Capacity, INTERFACES_MAX},
+    limits::{Capacity, INTERFACES_MAX, NODES_MAX},
     verdict::VERDICTS,
 };
 use load::Instance;
 pub use load::Variant;
 pub use mode::{Attached, EgressHook, Mode, XdpHook};
 
-pub use observe::{MapRow, Observer, show_maps};
+pub use observe::{MapRow, Observer, Samples, show_maps};
 pub use pins::cleanup;
 pub use testrun::Outcome;
 
@@ -357,8 +357,14 @@ pub fn versioned(pin_dir: &Path) -> PathBuf {
 }
 
 /// Number of elements of each map that the data path writes itself, in [`data`]'s names.
-pub(crate) fn data_maps(capacity: &Capacity, cpus: u32) -> [(&'static str, u32, usize); 12] {
+pub(crate) fn data_maps(capacity: &Capacity, cpus: u32) -> [(&'static str, u32, usize); 14] {
     [
+        (
+            data::ENDPOINT_PACKETS,
+            capacity.endpoints,
+            size_of::<Sampled>(),
+        ),
+        (data::NODE_PACKETS, NODES_MAX, size_of::<Sampled>()),
         (
             data::FLOW_INDEX,
             capacity.flows() / lb_common::flow::FLOWS_PER_LINE,

@@ -109,6 +109,8 @@ pub(crate) struct Arenas {
     pub(crate) counters: Arena,
     pub(crate) verdicts: Arena,
     pub(crate) beat: Arena,
+    pub(crate) endpoint_packets: Arena,
+    pub(crate) node_packets: Arena,
 }
 
 impl Arenas {
@@ -135,6 +137,8 @@ impl Arenas {
             counters: arena(data::COUNTERS)?,
             verdicts: arena(data::VERDICTS)?,
             beat: arena(data::BEAT)?,
+            endpoint_packets: arena(data::ENDPOINT_PACKETS)?,
+            node_packets: arena(data::NODE_PACKETS)?,
         })
     }
 }

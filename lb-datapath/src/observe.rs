@@ -1,14 +1,17 @@
 //! What the data path counted and holds, for `show` and metrics; and the maps themselves, also with no agent
 //! running.
 
-use std::{os::fd::AsFd as _, path::Path, sync::Arc};
+use std::{collections::BTreeMap, os::fd::AsFd as _, path::Path, sync::Arc};
 
 use lb_common::{
+    Address,
     abi::{self, MapId},
     config::Config,
-    counter::{Beat, ServiceCounters, VerdictCounters},
+    counter::{Beat, Sampled, ServiceCounters, VerdictCounters},
+    endpoint::Endpoint,
     flow::{FLOWS_PER_LINE, Flow, Meta, STATES, State},
     limits::Capacity,
+    node::Node,
     verdict::{VERDICTS, Verdict},
 };
 
@@ -53,11 +56,49 @@ impl Observer {
         verdicts(&self.arenas, self.capacity)
     }
 
+    /// Packets that rows have led to each endpoint, by address and port, and to each node, by the address that GUE for it goes to;
+    /// sampled ([`lb_common::counter::SAMPLED_OF`]).
+    #[must_use]
+    pub fn samples(&self) -> Samples {
+        samples(&self.arenas)
+    }
+
     /// Flows alive, by service id, as of the agent's last sign of life.
     #[must_use]
     pub fn active_flows(&self) -> Vec<u32> {
         active_flows(&self.arenas, self.capacity)
     }
+}
+
+/// Sampled packets, as the maps name their owners.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Samples {
+    /// By an endpoint's address and port.
+    pub endpoints: BTreeMap<(Address, u16), u64>,
+    /// By a node's outer address.
+    pub nodes: BTreeMap<Address, u64>,
+}
+
+fn samples(arenas: &Arenas) -> Samples {
+    let mut samples = Samples::default();
+    let slots = &arenas.image[MapId::Endpoints as usize];
+    for slot in 0..slots.elements::<Endpoint>() {
+        let sampled: Sampled = arenas.endpoint_packets.element(slot);
+        let endpoint: Endpoint = slots.element(slot);
+        if sampled.whose == Sampled::of_endpoint(&endpoint.address, endpoint.port) {
+            let key = (endpoint.address, endpoint.port);
+            *samples.endpoints.entry(key).or_default() += sampled.packets;
+        }
+    }
+    let nodes = &arenas.image[MapId::Nodes as usize];
+    for index in 0..nodes.elements::<Node>() {
+        let sampled: Sampled = arenas.node_packets.element(index);
+        let node: Node = nodes.element(index);
+        if sampled.whose == Sampled::of_node(node.id) {
+            *samples.nodes.entry(node.outer_destination).or_default() += sampled.packets;
+        }
+    }
+    samples
 }
 
 /// The maps pinned below the folder, by name.

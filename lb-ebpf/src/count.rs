@@ -3,7 +3,8 @@
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use lb_common::{
     config::Config,
-    counter::ServiceCounters,
+    counter::{SAMPLED_OF, Sampled, ServiceCounters},
+    endpoint::Endpoint,
     verdict::{VERDICTS, Verdict},
 };
 
@@ -15,21 +16,55 @@ pub(crate) fn service(config: &Config, id: u16) -> Option<*mut ServiceCounters> 
     maps::COUNTERS.get_ptr_mut(ptr::cpu() * config.services + u32::from(id))
 }
 
-/// Counts a packet of a service that comes in.
+/// Counts a packet of a service that comes in; whether it is one to [`sample`].
 #[inline(always)]
-pub(crate) fn received(line: Option<*mut ServiceCounters>, bytes: u64) {
-    if let Some(line) = line {
+pub(crate) fn received(line: Option<*mut ServiceCounters>, bytes: u64) -> bool {
+    line.is_some_and(|line| {
         let line = ptr::by_mut(line);
         line.packets += 1;
         line.bytes += bytes;
-    }
+        line.packets % SAMPLED_OF == 0
+    })
 }
 
 /// [`received`] and [`forwarded`] at once.
 #[inline(always)]
-pub(crate) fn sent_on(line: Option<*mut ServiceCounters>, bytes: u64, by_gue: bool) {
-    received(line, bytes);
+pub(crate) fn sent_on(line: Option<*mut ServiceCounters>, bytes: u64, by_gue: bool) -> bool {
     forwarded(line, by_gue);
+    received(line, bytes)
+}
+
+/// Counts for an endpoint, by its slot, and for its node.
+#[inline(always)]
+pub(crate) fn sample(endpoint: u32, node: u16) {
+    count_sample(endpoint, node.into());
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn count_sample(slot: u32, node: u32) -> u32 {
+    let (Some(globals), Some(endpoint)) = (maps::globals(), maps::ENDPOINTS.get_ptr(slot)) else {
+        return 0;
+    };
+    let endpoint: &Endpoint = ptr::by_ref(endpoint);
+    let address = ptr::load_address(&raw const endpoint.address);
+    let mark = Sampled::of_endpoint(&address, endpoint.port);
+    add_sample(maps::ENDPOINT_PACKETS.get_ptr_mut(slot), mark);
+    let mark = Sampled::of_node(maps::node_of(globals, node as u16).id);
+    add_sample(maps::NODE_PACKETS.get_ptr_mut(node), mark);
+    0
+}
+
+/// Begins anew for another owner. All CPUs share an element, so the sum is atomic.
+#[inline(always)]
+fn add_sample(element: Option<*mut Sampled>, whose: u64) {
+    let Some(element) = element else { return };
+    let words = element.cast::<u64>();
+    if ptr::load_word(words) != whose {
+        ptr::store_word(words.wrapping_add(1), 0);
+        ptr::store_word(words, whose);
+    }
+    ptr::add_shared(words.wrapping_add(1), SAMPLED_OF);
 }
 
 /// Counts a packet of a service that is sent on.

@@ -120,6 +120,9 @@ fn choose<const V6: bool>(
         let walk = begin_steered::<V6>(config, frame, Walk::IS_LOCAL, service, hash)?;
         walk.endpoint = endpoint;
         walk.node = node;
+        if walk.has(Walk::SAMPLED) {
+            count::sample(endpoint, node);
+        }
         return Some(rooms::enter_by_family::<V6>(
             ctx,
             Room::DeliverV4,
@@ -143,7 +146,9 @@ fn choose<const V6: bool>(
     let bytes = (ETHERNET_BYTES + usize::from(header.ip_bytes)) as u64;
     match forward::plain::<V6>(ctx, frame, globals, hash, way) {
         Ok((action, by_gue)) => {
-            count::sent_on(count::service(config, service.id()), bytes, by_gue);
+            if count::sent_on(count::service(config, service.id()), bytes, by_gue) {
+                count::sample(endpoint, node);
+            }
             Some(action)
         }
         Err(reason) => {
@@ -177,8 +182,11 @@ fn begin_steered<const V6: bool>(
 ) -> Option<&'static mut Walk> {
     let header = packet::fields::<V6, _>(&frame);
     let bytes = (ETHERNET_BYTES + usize::from(header.ip_bytes)) as u64;
-    count::received(count::service(config, service.id()), bytes);
+    let is_sample = count::received(count::service(config, service.id()), bytes);
     let walk = begin::<V6>(flags)?;
+    if is_sample {
+        walk.flags |= Walk::SAMPLED;
+    }
     walk.hash = hash;
     walk.service = service.0;
     note(walk, &header);

@@ -8,7 +8,7 @@ use aya_ebpf::{
 use lb_common::{
     affinity::AffinityLine,
     config::{Config, Globals},
-    counter::{AnswerBuckets, Beat, ServiceCounters, VerdictCounters},
+    counter::{AnswerBuckets, Beat, Sampled, ServiceCounters, VerdictCounters},
     endpoint::Endpoint,
     flow::{Flow, IndexLine, ReverseLine},
     fragment,
@@ -72,6 +72,10 @@ arrays! {
     FRAGMENTS: "fragments", fragment::FragmentLine;
     /// Per CPU and service.
     COUNTERS: "counters", ServiceCounters;
+    /// Samples, by slot.
+    ENDPOINT_PACKETS: "endpoint_counts", Sampled;
+    /// Samples, by node.
+    NODE_PACKETS: "node_counts", Sampled;
     /// Per CPU.
     VERDICTS: "verdicts", VerdictCounters;
     /// Per CPU: what may still be answered.

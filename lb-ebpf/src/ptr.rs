@@ -346,6 +346,15 @@ pub(crate) fn add(counter: *mut u64, amount: u64) {
     unsafe { *counter += amount }
 }
 
+/// Adds to a counter that all CPUs write.
+#[inline(always)]
+pub(crate) fn add_shared(counter: *mut u64, amount: u64) {
+    use core::intrinsics::{AtomicOrdering::Relaxed, atomic_xadd};
+    // SAFETY: `counter` points into a map value, aligned; nobody looks at what was there, so that it is BPF's plain atomic
+    // add, which every kernel has.
+    unsafe { atomic_xadd::<u64, u64, { Relaxed }>(counter, amount) };
+}
+
 /// A map value that only this run can see, or whose fields are read as they come.
 #[inline(always)]
 pub(crate) fn by_ref<'a, T>(value: *const T) -> &'a T {

@@ -81,7 +81,9 @@ fn steer<const V6: bool>(
     walk.hash = hash;
     walk.service = service.0;
     let bytes = u64::from(walk.ip_at) + u64::from(header.ip_bytes);
-    count::received(count::service(config, service.id()), bytes);
+    if count::received(count::service(config, service.id()), bytes) {
+        walk.flags |= Walk::SAMPLED;
+    }
     if service.has_any(ServiceValue::CHOSEN_APART) {
         return rooms::enter_by_family::<V6>(ctx, Room::ChooseV4, Room::ChooseV6);
     }
@@ -96,6 +98,9 @@ fn steer<const V6: bool>(
 /// Enters the room of a packet whose endpoint is known.
 #[inline(always)]
 pub(crate) fn go_on<const V6: bool>(ctx: &XdpContext, config: &Config, walk: &mut Walk) -> u32 {
+    if walk.has(Walk::SAMPLED) {
+        count::sample(walk.endpoint, walk.node);
+    }
     if walk.node == config.own_node {
         walk.flags |= Walk::IS_LOCAL;
     } else {

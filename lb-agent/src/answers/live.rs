@@ -60,7 +60,7 @@ impl Tell for Live {
             Scrape {
                 services: answers::services(&view, &counters),
                 verdicts: answers::verdicts(&view, &counters),
-                nodes: answers::nodes(&view),
+                nodes: answers::nodes(&view, &counters),
                 bgp: answers::bgp::sessions(&view),
                 cluster: answers::ready::cluster(&view),
             }
@@ -79,11 +79,13 @@ impl Tell for Live {
     }
 
     async fn endpoints(&self) -> Option<Answer<EndpointRow>> {
-        Some(answers::endpoints(&self.view().await?))
+        let view = self.view().await?;
+        Some(answers::endpoints(&view, &self.counters().await?))
     }
 
     async fn nodes(&self) -> Option<Answer<NodeRow>> {
-        Some(answers::nodes(&self.view().await?))
+        let view = self.view().await?;
+        Some(answers::nodes(&view, &self.counters().await?))
     }
 
     async fn uplinks(&self) -> Option<Answer<UplinkRow>> {

@@ -228,7 +228,7 @@ fn a_session_without_the_vips_family_does_not_count() {
 
 #[test]
 fn endpoints_tell_their_health_and_the_plans_reason() {
-    let answer = endpoints(&view());
+    let answer = endpoints(&view(), &Counters::default());
     let of = |address: &str| {
         answer
             .rows
@@ -255,7 +255,7 @@ fn endpoints_tell_their_health_and_the_plans_reason() {
 
 #[test]
 fn nodes_tell_the_way_that_packets_take() {
-    let answer = nodes(&view());
+    let answer = nodes(&view(), &Counters::default());
     let modes: Vec<_> = answer
         .rows
         .iter()

@@ -160,6 +160,17 @@ pub fn text(scrape: &Scrape) -> String {
             u64::from(row.mac.is_some()),
         );
     }
+    let name = "fairlead_node_packets_total";
+    head(
+        &mut text,
+        name,
+        "counter",
+        "Packets led to endpoints of a node, by samples of 64.",
+    );
+    for row in &scrape.nodes.rows {
+        let label = label("node", &row.node);
+        sample(&mut text, name, &label, row.packets_sampled);
+    }
     let name = "fairlead_bgp_session_established";
     head(
         &mut text,

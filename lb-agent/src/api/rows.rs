@@ -87,6 +87,8 @@ pub struct EndpointRow {
     pub target_port: Option<u16>,
     /// The node it is on.
     pub node: String,
+    /// Packets that this node has led to it and its port, counted by samples of 64.
+    pub packets_sampled: u64,
     /// Whether the configuration calls it ready.
     pub ready: bool,
     /// What the health check says.
@@ -126,6 +128,8 @@ pub struct NodeRow {
     pub mac: Option<String>,
     /// Largest IP packet on the way, in bytes.
     pub mtu_bytes: Option<u16>,
+    /// Packets that this node has led to endpoints there, counted by samples of 64.
+    pub packets_sampled: u64,
 }
 
 /// How packets get to a node.

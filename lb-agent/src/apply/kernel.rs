@@ -17,7 +17,7 @@ use lb_core::{
     model::UplinkMode,
     snapshot::{DatapathFacts, Link},
 };
-use lb_datapath::{Attached, Datapath, Error, Mode, Observer, Options, Uplink};
+use lb_datapath::{Attached, Datapath, Error, Mode, Observer, Options, Samples, Uplink};
 
 use super::{Maps, reading::Observe};
 use crate::pin_lock::{self, PinLock};
@@ -149,6 +149,10 @@ impl Observe for Observer {
 
     fn active_flows(&self) -> Vec<u32> {
         self.active_flows()
+    }
+
+    fn samples(&self) -> Samples {
+        self.samples()
     }
 }
 

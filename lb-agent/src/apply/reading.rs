@@ -6,7 +6,7 @@ use lb_common::{
     verdict::{VERDICTS, Verdict},
 };
 use lb_core::model::ServicePort;
-use lb_datapath::Attached;
+use lb_datapath::{Attached, Samples};
 
 use crate::answers::Counters;
 
@@ -18,6 +18,8 @@ pub trait Observe: Send {
     fn verdicts(&self) -> [u64; VERDICTS];
     /// Flows alive, by service id.
     fn active_flows(&self) -> Vec<u32>;
+    /// Sampled packets, by endpoint and by node.
+    fn samples(&self) -> Samples;
 }
 
 /// A reading that is still to be made.
@@ -44,6 +46,7 @@ impl Reading {
             attached: self.attached,
             services: services.collect(),
             active_flows: flows.filter(|&(_, flows)| flows > 0).collect(),
+            samples: self.observer.samples(),
             verdicts: verdicts.filter(|&(_, packets)| packets > 0).collect(),
         }
     }

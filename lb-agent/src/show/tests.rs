@@ -68,6 +68,7 @@ default/dns  10.99.0.1  80/TCP  5/6        no       -                 1200     3
 #[test]
 fn endpoints_say_since_when_they_are_down() {
     let row = EndpointRow {
+        packets_sampled: 0,
         service: "default/web".to_owned(),
         port: "http".to_owned(),
         address: "fd01::2".parse().unwrap(),
@@ -90,6 +91,7 @@ default/web  http  [fd01::2]:8080  n2    yes    down for 2m05s  not used: its he
 #[test]
 fn an_unresolved_node_is_told_apart_from_this_one() {
     let other = NodeRow {
+        packets_sampled: 0,
         node: "n2".to_owned(),
         addresses: vec!["10.0.0.12".parse().unwrap()],
         mode: Mode::Gue,
