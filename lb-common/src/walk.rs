@@ -156,6 +156,8 @@ impl Walk {
     pub const DETOUR: u32 = 1 << 8;
     /// It stands for [`crate::counter::SAMPLED_OF`] packets of its endpoint and node.
     pub const SAMPLED: u32 = 1 << 9;
+    /// Its destination MAC is a group's: it can only be ARP or Neighbour Discovery that concerns us.
+    pub const TO_GROUP: u32 = 1 << 10;
 
     /// Whether a node has steered this packet already.
     #[inline(always)]

@@ -1,11 +1,13 @@
 //! The Ethernet header while the packet behind it changes its place: VLAN tags stay with it.
 
+use aya_ebpf::programs::XdpContext;
 use lb_common::{
     headers::{Nested as _, TAG_BYTES},
     packet::{ETHERNET_BYTES, Packet as _},
+    walk::Walk,
 };
 
-use crate::ptr::Frame;
+use crate::ptr::{self, Frame};
 
 /// Where the first tag is, behind the MACs.
 const TAGS_AT: usize = 12;
@@ -27,6 +29,63 @@ pub(crate) fn move_tags(frame: Frame, from: usize, to: usize, tag_bytes: usize) 
         }
     }
     frame.past(to).beyond(tag_bytes)
+}
+
+/// VLAN tags that are out of the way.
+pub(crate) struct Tags {
+    bytes: usize,
+    words: [u32; 2],
+}
+
+/// Moves the MACs behind the tags, so that from there on the frame is as untagged ones are ([`Tags::view`]).
+#[inline(always)]
+pub(crate) fn without_tags(ctx: &XdpContext, walk: &Walk) -> Option<Tags> {
+    let bytes = ptr::tag_bytes(walk);
+    let frame = Frame::xdp(ctx);
+    let view = frame.beyond(bytes);
+    if !frame.has(TAGS_AT + 2 * TAG_BYTES) || !view.has(TAGS_AT) {
+        return None;
+    }
+    let tags = Tags {
+        bytes,
+        words: [frame.load_u32(TAGS_AT), frame.load_u32(TAGS_AT + TAG_BYTES)],
+    };
+    move_macs(frame, view);
+    Some(tags)
+}
+
+impl Tags {
+    /// The frame without them.
+    #[inline(always)]
+    pub(crate) fn view(&self, ctx: &XdpContext) -> Frame {
+        Frame::xdp(ctx).beyond(self.bytes)
+    }
+
+    /// Puts them where they were, in front of them the MACs as they are now.
+    #[inline(always)]
+    pub(crate) fn put_back(&self, ctx: &XdpContext) -> Option<()> {
+        let (frame, view) = (Frame::xdp(ctx), self.view(ctx));
+        if !frame.has(TAGS_AT + 2 * TAG_BYTES) || !view.has(TAGS_AT) {
+            return None;
+        }
+        move_macs(view, frame);
+        if self.bytes > 0 {
+            frame.store_u32(TAGS_AT, self.words[0]);
+        }
+        if self.bytes > TAG_BYTES {
+            frame.store_u32(TAGS_AT + TAG_BYTES, self.words[1]);
+        }
+        Some(())
+    }
+}
+
+/// The places may overlap.
+#[inline(always)]
+fn move_macs(from: Frame, to: Frame) {
+    let words = [from.load_u32(0), from.load_u32(4), from.load_u32(8)];
+    to.store_u32(0, words[0]);
+    to.store_u32(4, words[1]);
+    to.store_u32(8, words[2]);
 }
 
 /// Moves the MACs and tags to a header that begins `to` bytes into the frame, and writes the EtherType there; the frame from

@@ -5,7 +5,7 @@
 use aya_ebpf::{bindings::xdp_action::XDP_PASS, programs::XdpContext};
 use lb_common::{
     config::{Config, Globals},
-    headers::{ETHERTYPE_SERVICE_VLAN, ETHERTYPE_VLAN},
+    headers::{self, ETHERTYPE_SERVICE_VLAN, ETHERTYPE_VLAN},
     packet::{
         self, ETHERNET_BYTES, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Header, Layout, Packet as _, is_group,
     },
@@ -52,9 +52,13 @@ fn try_walk(ctx: &XdpContext) -> Option<u32> {
     }
 }
 
-/// Goes on in a room of ARP and Neighbour Discovery, if the frame is of these.
+/// Goes on in a room of ARP and Neighbour Discovery, if the frame is of these, or tagged.
 #[inline(always)]
 fn ask_neighbours(ctx: &XdpContext, frame: Frame) -> Option<u32> {
+    if headers::is_tag(frame.load_u16(12)) {
+        begin::<false>(Walk::TO_GROUP)?;
+        return Some(rooms::enter_or_pass(ctx, Room::Odd));
+    }
     let room = neighbours::room(frame)?;
     begin::<false>(0)?;
     Some(rooms::enter_or_pass(ctx, room))

@@ -19,7 +19,9 @@ use lb_common::{
 };
 
 use crate::{
-    count, lookup, maps,
+    count,
+    ethernet::{self, Tags},
+    lookup, maps,
     ptr::{self, Frame},
     reply, rooms, tokens,
 };
@@ -37,20 +39,29 @@ pub(crate) fn room(frame: Frame) -> Option<Room> {
 /// The program of the room of ARP.
 #[inline(always)]
 pub(crate) fn arp(ctx: &XdpContext) -> u32 {
-    try_arp(ctx).unwrap_or(XDP_PASS)
+    untagged(ctx, try_arp).unwrap_or(XDP_PASS)
 }
 
 /// The program of the room of Neighbour Discovery.
 #[inline(always)]
 pub(crate) fn ndp(ctx: &XdpContext) -> u32 {
-    try_ndp(ctx).unwrap_or(XDP_PASS)
+    untagged(ctx, try_ndp).unwrap_or(XDP_PASS)
+}
+
+/// Tags are out of the way meanwhile, and in front of the answer afterwards.
+#[inline(always)]
+fn untagged(ctx: &XdpContext, answer: impl Fn(&XdpContext, &Tags) -> Option<u32>) -> Option<u32> {
+    let tags = ethernet::without_tags(ctx, rooms::walk()?)?;
+    let answered = answer(ctx, &tags);
+    tags.put_back(ctx)?;
+    answered
 }
 
 /// `None`: not for us to answer.
 #[inline(always)]
-fn try_arp(ctx: &XdpContext) -> Option<u32> {
+fn try_arp(ctx: &XdpContext, tags: &Tags) -> Option<u32> {
     let here = Here::new()?;
-    let mut frame = Frame::xdp(ctx);
+    let mut frame = tags.view(ctx);
     let said = arp::message(&frame)?;
     if said.sender != 0 && here.owns::<false>(&[said.sender, 0, 0, 0]) {
         return Some(count::pass(Verdict::VipClaimed));
@@ -67,9 +78,9 @@ fn try_arp(ctx: &XdpContext) -> Option<u32> {
 }
 
 #[inline(always)]
-fn try_ndp(ctx: &XdpContext) -> Option<u32> {
+fn try_ndp(ctx: &XdpContext, tags: &Tags) -> Option<u32> {
     let here = Here::new()?;
-    let frame = Frame::xdp(ctx);
+    let frame = tags.view(ctx);
     if let Some(target) = ndp::advertised(&frame) {
         return here
             .owns::<true>(&target)
@@ -84,12 +95,12 @@ fn try_ndp(ctx: &XdpContext) -> Option<u32> {
     if !here.owns::<true>(&asked.target) || !here.may_answer() {
         return None;
     }
-    let is_short = ptr::opaque(Frame::xdp(ctx).len()) < ndp::FRAME_BYTES as u64;
+    let is_short = ptr::opaque(tags.view(ctx).len()) < ndp::FRAME_BYTES as u64;
     if is_short && !ptr::move_head(ctx, -(ndp::OPTION_BYTES as i32)) {
         return None;
     }
-    reply::trim(ctx, Frame::xdp(ctx), ndp::FRAME_BYTES)?;
-    let mut frame = Frame::xdp(ctx);
+    reply::trim(ctx, tags.view(ctx), ndp::FRAME_BYTES)?;
+    let mut frame = tags.view(ctx);
     if !frame.has(ndp::FRAME_BYTES) {
         return None;
     }

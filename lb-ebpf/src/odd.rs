@@ -4,6 +4,7 @@
 use aya_ebpf::{bindings::xdp_action::XDP_PASS, programs::XdpContext};
 use lb_common::{
     TCP, UDP,
+    arp::ETHERTYPE_ARP,
     config::Globals,
     headers::{self, Extension, Fragment, Ip, Nested as _},
     ndp,
@@ -77,6 +78,13 @@ fn receive(ctx: &XdpContext, globals: &Globals, walk: &mut Walk) -> Option<u32> 
     }
     let (ethertype, ip_at) = headers::network(&frame)?;
     walk.ip_at = ip_at as u16;
+    if ethertype == ETHERTYPE_ARP {
+        return Some(rooms::enter_or_pass(ctx, Room::Arp));
+    }
+    if walk.has(Walk::TO_GROUP) {
+        let is_ndp = ndp::may_concern(&Frame::untagged(ctx, walk));
+        return is_ndp.then(|| rooms::enter_or_pass(ctx, Room::Ndp));
+    }
     match ethertype {
         ETHERTYPE_IPV4 => odd::<false>(ctx, globals, walk),
         ETHERTYPE_IPV6 => odd::<true>(ctx, globals, walk),
@@ -98,8 +106,7 @@ fn odd<const V6: bool>(ctx: &XdpContext, globals: &Globals, walk: &mut Walk) -> 
         return is_gue.then(|| rooms::enter(ctx, Room::Tunnel));
     }
     walk.flags &= !Walk::MAY_BE_VIP;
-    let is_untagged = usize::from(walk.ip_at) == ETHERNET_BYTES;
-    if V6 && is_untagged && !walk.has(Walk::BY_GUE) && ndp::may_concern(&Frame::xdp(ctx)) {
+    if V6 && !walk.has(Walk::BY_GUE) && ndp::may_concern(&frame) {
         return Some(rooms::enter_or_pass(ctx, Room::Ndp));
     }
     let outcome = if V6 {

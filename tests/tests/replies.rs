@@ -4,7 +4,7 @@
 use std::{
     fmt::Write as _,
     io::{self, ErrorKind},
-    net::{IpAddr, SocketAddr, UdpSocket},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     ops::Range,
     os::fd::AsRawFd as _,
     sync::{
@@ -16,7 +16,9 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use fairlead_tests::steered::{ANSWER, SILENCE, Steered, node_of};
-use lb_lab::{Pair, Pod, Profile, Request, UPLINK, node_name, set_transmit_checksum, vip};
+use lb_lab::{
+    Pair, Pod, Profile, Request, UPLINK, node_name, set_transmit_checksum, topology, vip,
+};
 
 /// A service port behind which nobody listens.
 const CLOSED_PORT: u16 = 9000;
@@ -110,11 +112,13 @@ fn replies_go_back_by_the_node_that_the_connection_came_in_by() -> Result<()> {
     }
     let web = steered.lab.web_service("web", 1);
     let returned = web.replace("    ports:\n", "    return: ingress\n    ports:\n");
-    steered.edit(&returned)?;
-    steered.wait_applied(4)?;
+    // Another Service tells when the file is in force.
+    steered.edit(&(returned + &steered.lab.web_service("other", 2)))?;
+    steered.wait_applied(8)?;
     for address in vip(1).both() {
         steered.enter_by(address, &[1])?;
     }
+    know_the_gateway(&steered, 1)?;
     let before = steered.lab.tcp_counters()?;
     transfers(&steered, 20_000)?;
     for node in steered.lab.nodes() {
@@ -144,6 +148,23 @@ fn replies_go_back_by_the_node_that_the_connection_came_in_by() -> Result<()> {
     );
     Ok(())
 }
+
+/// A node has dealings of its own with its gateway. In a lab it has none, and a firewall drops what the stack would ask its MAC
+/// for.
+fn know_the_gateway(steered: &Steered, node: u8) -> Result<()> {
+    for address in topology::client().both() {
+        let any: IpAddr = match address {
+            IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        let say = || Ok(UdpSocket::bind((any, 0))?.send_to(b"", (address, DISCARD))?);
+        steered.lab.node(node).namespace().run(say)?;
+    }
+    Ok(())
+}
+
+/// Nobody listens (RFC 863).
+const DISCARD: u16 = 9;
 
 /// A megabyte down from each of some connections.
 fn transfers(steered: &Steered, first_port: u16) -> Result<()> {

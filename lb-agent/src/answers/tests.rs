@@ -164,6 +164,7 @@ fn a_service_says_how_many_serve_it_and_who_is_told() {
         ..ServiceCounters::default()
     };
     let counters = Counters {
+        samples: lb_datapath::Samples::default(),
         attached: vec![],
         services: BTreeMap::from([(port, counted)]),
         active_flows: BTreeMap::from([(port, 4)]),

@@ -8,7 +8,9 @@ use super::Clients;
 use crate::{
     addresses::{no_vip, vips},
     case::{Case, Ground, Run},
+    frame::Packet,
     neighbour::{Asks, answer, arp, claim, question},
+    odd::{SERVICE_TAG, TAG, tagged},
     world::{XDP_PASS, XDP_TX, node_mac},
 };
 
@@ -40,9 +42,21 @@ pub(super) fn cases(_: &mut Clients) -> Vec<Case> {
         let mut flooded = question(Asks::Again, owned);
         flooded[..6].copy_from_slice(&node_mac(7));
         cases.push(passes("a question for another MAC", flooded));
-        let mut tagged = question(Asks::ForMac, owned);
-        tagged.splice(12..12, [0x81, 0, 0, 5]);
-        cases.push(passes("a question in a VLAN", tagged));
+        for asks in [Asks::ForMac, Asks::Again, Asks::WhetherFree] {
+            for tags in [&[TAG][..], &[SERVICE_TAG, TAG]] {
+                cases.push(Case {
+                    action: XDP_TX,
+                    out: tagged(&answer(asks, owned), tags),
+                    counted: &[Verdict::NeighbourAnswered],
+                    ..passes("a question in a VLAN", tagged(&question(asks, owned), tags))
+                });
+                let elsewhere = "a question in a VLAN for another node's VIP";
+                cases.push(passes(elsewhere, tagged(&question(asks, unowned), tags)));
+            }
+        }
+        let mut multicast = tagged(&Packet::to(like, 81, false).frame(), &[TAG]);
+        multicast[..6].copy_from_slice(&[1, 0, 0x5e, 0, 0, 1]);
+        cases.push(passes("a tagged packet to a group of stations", multicast));
     }
     cases.extend(of_arp_alone());
     cases.extend(of_ndp_alone());
