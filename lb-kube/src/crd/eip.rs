@@ -132,7 +132,7 @@ pub struct Announcement {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub peers: Vec<String>,
-    /// Nodes that announce; one selector must select the node. None given: all. Next hops are not bound by it.
+    /// Nodes that announce, and that are announced as next hops; one selector must select the node. None given: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub node_selectors: Vec<LabelSelector>,

@@ -12,8 +12,8 @@ use crate::fixture::{self, Scope, block_on};
 
 /// Everywhere, as `VERB GROUP/RESOURCE`.
 const AGENT_EVERYWHERE: [&str; 2] = [
-    "get list watch: /services /nodes /namespaces discovery.k8s.io/endpointslices networking.k8s.io/servicecidrs \
-     network.kubesphere.io/eips network.kubesphere.io/bgpconfs network.kubesphere.io/bgppeers",
+    "get list watch: /services /nodes discovery.k8s.io/endpointslices network.kubesphere.io/eips \
+     network.kubesphere.io/bgpconfs network.kubesphere.io/bgppeers",
     "get patch: network.kubesphere.io/bgpconfs/status network.kubesphere.io/bgppeers/status",
 ];
 /// In the Namespace of the product besides.
