@@ -9,4 +9,5 @@ pub mod client;
 pub mod crd;
 pub mod project;
 pub mod reflect;
+pub mod speakers;
 pub mod status;

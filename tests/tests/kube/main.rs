@@ -9,5 +9,6 @@ mod reflect;
 mod rights;
 mod server;
 mod serving;
+mod speakers;
 mod status;
 mod takeover;

@@ -1,0 +1,255 @@
+//! What the leading controller writes into the status of BgpConf and BgpPeers: whether the object can be used, which of
+//! its fields are ignored, and that the keys of nodes that are gone go. The nodes' own keys are the agents'. Nothing is
+//! written that is there already.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::jiff::Timestamp;
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    api::{Patch, PatchParams},
+};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
+
+use crate::{
+    crd::{BGP_CONF_NAME, BgpConf, BgpPeer, Condition},
+    project::bgp::{Findings, conf_findings, peer_findings},
+};
+
+/// The object can be used.
+const READY: &str = "Ready";
+/// Some of its fields are ignored; the message names each, and why.
+const FIELD_IGNORED: &str = "FieldIgnored";
+
+/// Writes what is due for all objects; returns how many writes there were. `nodes` are the names of all Nodes.
+pub async fn tend<'a>(
+    client: &Client,
+    nodes: &BTreeSet<String>,
+    confs: impl IntoIterator<Item = &'a BgpConf>,
+    peers: impl IntoIterator<Item = &'a BgpPeer>,
+) -> Result<usize, kube::Error> {
+    let now = Timestamp::now().to_string();
+    let mut writes = 0;
+    for conf in confs {
+        if let Some(patch) = conf_patch(conf, nodes, &now) {
+            write::<BgpConf>(client, &conf.name_any(), &patch).await?;
+            writes += 1;
+        }
+    }
+    for peer in peers {
+        if let Some(patch) = peer_patch(peer, nodes, &now) {
+            write::<BgpPeer>(client, &peer.name_any(), &patch).await?;
+            writes += 1;
+        }
+    }
+    Ok(writes)
+}
+
+/// The merge patch that is due for the status of a BgpConf, at a time as RFC 3339 writes it.
+#[must_use]
+pub fn conf_patch(conf: &BgpConf, nodes: &BTreeSet<String>, now: &str) -> Option<Value> {
+    let is_used = conf.name_any() == BGP_CONF_NAME;
+    let findings = conf_findings(&conf.spec);
+    let ready = match findings.wrong_ones() {
+        _ if !is_used => {
+            let message = format!("only the BgpConf named {BGP_CONF_NAME} counts");
+            verdict("False", "NotUsed", &message)
+        }
+        Some(wrong) => verdict("False", "Invalid", &wrong),
+        None => verdict("True", "Valid", ""),
+    };
+    let status = conf.status.clone().unwrap_or_default();
+    let context = Context {
+        before: &status.conditions,
+        generation: conf.metadata.generation,
+        now,
+    };
+    let conditions = context.conditions(ready, &findings);
+    let gone = gone(&status.nodes_conf_status, nodes);
+    patch(conditions, ("nodesConfStatus", gone))
+}
+
+/// The merge patch that is due for the status of a BgpPeer, at a time as RFC 3339 writes it.
+#[must_use]
+pub fn peer_patch(peer: &BgpPeer, nodes: &BTreeSet<String>, now: &str) -> Option<Value> {
+    let findings = peer_findings(&peer.spec);
+    let ready = match findings.wrong_ones() {
+        Some(wrong) => verdict("False", "Invalid", &wrong),
+        None => verdict("True", "Valid", ""),
+    };
+    let status = peer.status.clone().unwrap_or_default();
+    let context = Context {
+        before: &status.conditions,
+        generation: peer.metadata.generation,
+        now,
+    };
+    let conditions = context.conditions(ready, &findings);
+    let gone = gone(&status.nodes_peer_status, nodes);
+    patch(conditions, ("nodesPeerStatus", gone))
+}
+
+/// A condition without the words that depend on what was there before.
+struct Verdict {
+    status: &'static str,
+    reason: &'static str,
+    message: String,
+}
+
+fn verdict(status: &'static str, reason: &'static str, message: &str) -> Verdict {
+    let message = message.to_owned();
+    Verdict {
+        status,
+        reason,
+        message,
+    }
+}
+
+struct Context<'a> {
+    before: &'a [Condition],
+    generation: Option<i64>,
+    now: &'a str,
+}
+
+impl Context<'_> {
+    /// All conditions, if they are not those that are there.
+    fn conditions(&self, ready: Verdict, findings: &Findings) -> Option<Vec<Condition>> {
+        let mut made = vec![self.condition(READY, ready)];
+        if let Some(ignored) = findings.ignored() {
+            made.push(self.condition(FIELD_IGNORED, verdict("True", "NotSupported", &ignored)));
+        }
+        (made != self.before).then_some(made)
+    }
+
+    /// Its time moves only when its status does.
+    fn condition(&self, kind: &str, verdict: Verdict) -> Condition {
+        let mut same = self.before.iter();
+        let same = same.find(|known| known.type_ == kind && known.status == verdict.status);
+        Condition {
+            type_: kind.to_owned(),
+            status: verdict.status.to_owned(),
+            observed_generation: self.generation,
+            last_transition_time: same
+                .map_or(self.now, |known| &known.last_transition_time)
+                .to_owned(),
+            reason: verdict.reason.to_owned(),
+            message: verdict.message,
+        }
+    }
+}
+
+fn gone<T>(keys: &BTreeMap<String, T>, nodes: &BTreeSet<String>) -> Map<String, Value> {
+    let gone = keys.keys().filter(|node| !nodes.contains(*node));
+    gone.map(|node| (node.clone(), Value::Null)).collect()
+}
+
+fn patch(
+    conditions: Option<Vec<Condition>>,
+    (field, gone): (&str, Map<String, Value>),
+) -> Option<Value> {
+    let mut status = Map::new();
+    if let Some(conditions) = conditions {
+        status.insert("conditions".to_owned(), json!(conditions));
+    }
+    if !gone.is_empty() {
+        status.insert(field.to_owned(), Value::Object(gone));
+    }
+    (!status.is_empty()).then(|| json!({ "status": status }))
+}
+
+/// An object that is gone meanwhile needs nothing.
+async fn write<K>(client: &Client, name: &str, patch: &Value) -> Result<(), kube::Error>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
+{
+    let api: Api<K> = Api::all(client.clone());
+    let (how, patch) = (PatchParams::default(), Patch::Merge(patch));
+    match api.patch_status(name, &how, &patch).await {
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        Err(error) => Err(error),
+        Ok(_) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EARLY: &str = "2026-01-01T00:00:00Z";
+    const LATE: &str = "2026-01-02T00:00:00Z";
+
+    fn conf(name: &str, spec: Value, status: Value) -> BgpConf {
+        let object = json!({
+            "apiVersion": "network.kubesphere.io/v1alpha2", "kind": "BgpConf",
+            "metadata": {"name": name, "generation": 3}, "spec": spec, "status": status,
+        });
+        serde_json::from_value(object).unwrap()
+    }
+
+    fn nodes(names: &[&str]) -> BTreeSet<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    #[test]
+    fn says_what_is_wrong_and_what_is_ignored() {
+        let object = conf("default", json!({"as": 0, "policy": "p"}), json!({}));
+        let patch = conf_patch(&object, &nodes(&[]), EARLY).unwrap();
+        let conditions = &patch["status"]["conditions"];
+        assert_eq!(
+            (&conditions[0]["type"], &conditions[0]["status"]),
+            (&json!("Ready"), &json!("False"))
+        );
+        assert!(
+            conditions[0]["message"]
+                .as_str()
+                .unwrap()
+                .starts_with("spec.as: 0 is not")
+        );
+        assert_eq!(conditions[0]["observedGeneration"], 3);
+        assert_eq!(
+            (&conditions[1]["type"], &conditions[1]["status"]),
+            (&json!("FieldIgnored"), &json!("True"))
+        );
+        assert!(
+            conditions[1]["message"]
+                .as_str()
+                .unwrap()
+                .starts_with("spec.policy: ")
+        );
+    }
+
+    #[test]
+    fn writes_nothing_twice_and_keeps_the_time_of_what_did_not_change() {
+        let object = conf("default", json!({"as": 1}), json!({}));
+        let first = conf_patch(&object, &nodes(&[]), EARLY).unwrap();
+        let object = conf("default", json!({"as": 1}), first["status"].clone());
+        assert_eq!(conf_patch(&object, &nodes(&[]), LATE), None);
+
+        let object = conf(
+            "default",
+            json!({"as": 1, "policy": "p"}),
+            first["status"].clone(),
+        );
+        let second = conf_patch(&object, &nodes(&[]), LATE).unwrap();
+        let conditions = &second["status"]["conditions"];
+        assert_eq!(conditions[0]["lastTransitionTime"], EARLY);
+        assert_eq!(conditions[1]["lastTransitionTime"], LATE);
+    }
+
+    #[test]
+    fn a_conf_of_another_name_does_not_count() {
+        let object = conf("mine", json!({"as": 1}), json!({}));
+        let patch = conf_patch(&object, &nodes(&[]), EARLY).unwrap();
+        assert_eq!(patch["status"]["conditions"][0]["reason"], "NotUsed");
+    }
+
+    #[test]
+    fn keys_of_nodes_that_are_gone_go_and_no_others() {
+        let keys = json!({"nodesConfStatus": {"node1": {"as": 1}, "node2": {"as": 1}}});
+        let object = conf("default", json!({"as": 1}), keys);
+        let patch = conf_patch(&object, &nodes(&["node1"]), EARLY).unwrap();
+        assert_eq!(patch["status"]["nodesConfStatus"], json!({"node2": null}));
+        let patch = conf_patch(&object, &nodes(&["node1", "node2"]), EARLY).unwrap();
+        assert!(patch["status"].get("nodesConfStatus").is_none());
+    }
+}
