@@ -124,7 +124,7 @@ pub struct NodeRow {
     pub mode: Mode,
     /// The uplink that leads there.
     pub interface: Option<String>,
-    /// The next hop's MAC; none: not resolved, packets for its endpoints are dropped and counted.
+    /// The next hop's MAC; none: not resolved, packets for its endpoints go by way of another node.
     pub mac: Option<String>,
     /// Largest IP packet on the way, in bytes.
     pub mtu_bytes: Option<u16>,
