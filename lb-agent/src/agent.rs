@@ -117,19 +117,15 @@ pub async fn run<M: Maps + Send + 'static>(setup: Setup<M>) -> Result<(), Failur
         requests,
     };
     tasks.spawn(quiet(probes::run(wanted_seen, changes)));
-    if let ClusterSource::Kubernetes(source) = &setup.cluster {
-        let writer = Writer::new(source.client.clone(), &source.settings.node);
-        tasks.spawn(quiet(status::run(writer, live.views.clone())));
-    }
-    let live = Arc::new(live);
-    if let Some(address) = setup.http {
-        tasks.spawn(quiet(http::serve(address, Arc::clone(&live))));
-    }
-    tasks.spawn(answer(setup.socket, live));
-    let goodbye = match setup.on_term {
-        OnTerm::Withdraw => Goodbye::Shutdown,
-        OnTerm::Restart => Goodbye::Silent,
+    let writer = match &setup.cluster {
+        ClusterSource::File { .. } => None,
+        ClusterSource::Kubernetes(source) => {
+            let client = source.client.clone();
+            Some(Writer::new(client, &source.settings.node))
+        }
     };
+    tell(live, writer, (setup.socket, setup.http), &mut tasks);
+    let goodbye = goodbye(setup.on_term);
     let announcer = announce::run(desired_seen.clone(), feedback.clone(), goodbye);
     let announcer = tokio::spawn(announcer);
     let inputs = apply::Inputs {
@@ -183,6 +179,30 @@ fn sources<M>(
     tasks.spawn(async { kept.await.map_err(|error| Failure::from_error(&error)) });
     tasks.spawn(signals(changes.clone(), setup.on_term));
     tasks
+}
+
+fn goodbye(on_term: OnTerm) -> Goodbye {
+    match on_term {
+        OnTerm::Withdraw => Goodbye::Shutdown,
+        OnTerm::Restart => Goodbye::Silent,
+    }
+}
+
+/// Tells whoever wants to know: people and programs by the socket, kubelet and Prometheus by HTTP, others by objects.
+fn tell(
+    live: Live,
+    writer: Option<Writer>,
+    (socket, http): (Socket, Option<SocketAddr>),
+    tasks: &mut JoinSet<Result<(), Failure>>,
+) {
+    if let Some(writer) = writer {
+        tasks.spawn(quiet(status::run(writer, live.views.clone())));
+    }
+    let live = Arc::new(live);
+    if let Some(address) = http {
+        tasks.spawn(quiet(http::serve(address, Arc::clone(&live))));
+    }
+    tasks.spawn(answer(socket, live));
 }
 
 /// The source that knows the cluster, and the one of the ways to its nodes.

@@ -10,6 +10,7 @@ use std::{
 use lb_core::model::{Peer, Remote};
 use lb_kube::{
     crd::{NodeConfStatus, NodePeerStatus, PeerState, TimersState},
+    reflect::cluster::DRAINING,
     status::{Report, Writer, rfc3339},
 };
 use tokio::{
@@ -79,7 +80,7 @@ impl Reporter {
     fn speaker(&mut self, view: &View, now: SystemTime) -> NodeConfStatus {
         let plan = view.desired.bgp.as_ref();
         let (state, reason) = match (&view.snapshot.drain, &view.told.listen_problem) {
-            (Some(_), _) => ("Draining", None),
+            (Some(_), _) => (DRAINING, None),
             (None, Some(problem)) => ("Degraded", Some(problem.clone())),
             (None, None) => ("Ready", None),
         };

@@ -35,10 +35,7 @@ impl Pool {
         }
         Self {
             ranges,
-            announce: match spec.protocol {
-                None | Some(Protocol::Bgp) => Announce::Bgp,
-                Some(Protocol::Layer2 | Protocol::Vip) => Announce::Layer2,
-            },
+            announce: announce(spec.protocol),
             announcement: spec.announcement.clone(),
             problems,
         }
@@ -60,6 +57,15 @@ impl Pool {
         ranges
             .flat_map(|&(first, last)| prefixes(first, last))
             .collect()
+    }
+}
+
+/// Who announces by a protocol; BGP if none is given.
+#[must_use]
+pub fn announce(protocol: Option<Protocol>) -> Announce {
+    match protocol {
+        None | Some(Protocol::Bgp) => Announce::Bgp,
+        Some(Protocol::Layer2 | Protocol::Vip) => Announce::Layer2,
     }
 }
 

@@ -9,6 +9,8 @@ use kube::ResourceExt;
 use lb_core::model::{Prefix, Protocol};
 use serde::{Deserialize, Serialize};
 
+use crate::crd::{Announcement, Protocol as PoolProtocol};
+
 use super::{
     claim::{Claim, ClassRules, claim},
     names::Names,
@@ -16,6 +18,8 @@ use super::{
 
 /// Ranges of who may connect, where the field is empty (the annotation of Kubernetes before 1.9).
 pub const SOURCE_RANGES: &str = "service.beta.kubernetes.io/load-balancer-source-ranges";
+/// How an address is announced that is in no pool any more; the controller writes it.
+pub const ANNOUNCEMENT: &str = "fairlead.io/announcement";
 /// How long a client keeps its endpoint unless the Service says otherwise (API default), in seconds.
 const AFFINITY_SECONDS_DEFAULT: u32 = 10_800;
 
@@ -46,8 +50,19 @@ pub struct Balanced {
     pub affinity_seconds: Option<u32>,
     /// Who may connect: addresses with their prefix lengths; empty: everybody.
     pub source_ranges: Vec<(IpAddr, u8)>,
+    /// How an address is announced that has left its pool, as the controller recorded it.
+    pub recorded: Option<Box<Recorded>>,
     /// What of it is not honoured, a sentence each.
     pub problems: Vec<String>,
+}
+
+/// What the annotation [`ANNOUNCEMENT`] says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recorded {
+    /// The pool's protocol.
+    pub protocol: Option<PoolProtocol>,
+    /// The pool's settings.
+    pub announcement: Option<Announcement>,
 }
 
 /// Protocol and number of a port.
@@ -111,6 +126,7 @@ fn balanced(object: &Service, spec: &ServiceSpec, names: &mut Names) -> Balanced
         local: spec.external_traffic_policy.as_deref() == Some("Local"),
         affinity_seconds: affinity(spec),
         source_ranges: source_ranges(object, spec, &mut problems),
+        recorded: recorded(object),
         problems,
     }
 }
@@ -182,6 +198,11 @@ fn affinity(spec: &ServiceSpec) -> Option<u32> {
             .filter(|&seconds| seconds > 0)
             .unwrap_or(AFFINITY_SECONDS_DEFAULT),
     )
+}
+
+fn recorded(object: &Service) -> Option<Box<Recorded>> {
+    let text = object.annotations().get(ANNOUNCEMENT)?;
+    serde_json::from_str(text).ok().map(Box::new)
 }
 
 /// A range that cannot be understood lets nobody in: who wrote it meant to restrict.

@@ -2,6 +2,8 @@
 //! its own Service anew and no other; a pool or this node costs all of them. Before every first list is complete there
 //! is no change to tell, unless an earlier agent left its last known state and the API server stays away. Pure.
 
+mod announcements;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
@@ -10,28 +12,30 @@ use std::{
     time::Duration,
 };
 
-use lb_core::model::{Announce, Node, Prefix, Service, Unfit};
+use lb_core::model::{Node, Prefix, Service, Unfit};
 
 use super::{
     speaker::Speaker,
-    store::{Changed, Event, Guarded, Store},
+    store::Changed,
+    stores::{Heard, Stores},
 };
 use crate::{
-    crd::{BGP_CONF_NAME, BgpConfSpec, BgpPeerSpec, EipSpec, NodeConfStatus},
+    crd::BGP_CONF_NAME,
     project::{
         bgp,
         claim::{Claim, ClassRules},
         hints::Here,
         join::{self, Announcement},
-        node::{NodeRecord, NodeRules, ZONE},
+        node::{NodeRules, ZONE},
         pool::Pool,
-        service::ServiceRecord,
-        slice::SliceRecord,
     },
 };
 
 /// How long the API server may stay away at the start before the last known state counts.
 pub const RECOVER_AFTER: Duration = Duration::from_secs(5);
+
+/// What a node says in its key of the BgpConf while it is taken out of service.
+pub const DRAINING: &str = "Draining";
 
 /// What this agent is to do with what it reads.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,144 +54,6 @@ pub struct Settings {
     pub password_folder: PathBuf,
     /// Announce what others have allocated, within these ranges; empty: our own pools.
     pub allowed_ranges: BTreeSet<Prefix>,
-}
-
-/// The speaker as its object has it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct SpeakerRecord {
-    /// What it is to be.
-    pub spec: BgpConfSpec,
-    /// What each node says of itself.
-    pub nodes: BTreeMap<String, NodeConfStatus>,
-}
-
-/// A Secret's values.
-#[derive(Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct SecretRecord(pub BTreeMap<String, Vec<u8>>);
-
-/// Says nothing of the values.
-impl std::fmt::Debug for SecretRecord {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "SecretRecord({} keys)", self.0.len())
-    }
-}
-
-impl Guarded for ServiceRecord {
-    fn lost_in(&self, newer: &Self) -> usize {
-        let has_vips = |record: &Self| record.balanced.as_ref().is_some_and(|b| !b.vips.is_empty());
-        usize::from(has_vips(self) && !has_vips(newer))
-    }
-}
-
-impl Guarded for SliceRecord {
-    fn weight(&self) -> usize {
-        self.endpoints.len()
-    }
-
-    fn lost_in(&self, newer: &Self) -> usize {
-        let kept: BTreeSet<_> = newer.endpoints.iter().map(|e| e.address).collect();
-        let lost = self.endpoints.iter().filter(|e| !kept.contains(&e.address));
-        lost.count()
-    }
-}
-
-impl Guarded for NodeRecord {}
-impl Guarded for EipSpec {}
-impl Guarded for Arc<BgpPeerSpec> {}
-impl Guarded for SecretRecord {}
-
-impl Guarded for SpeakerRecord {
-    fn lost_in(&self, newer: &Self) -> usize {
-        usize::from(!self.nodes.is_empty() && newer.nodes.is_empty())
-    }
-}
-
-/// Something about one kind.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Heard {
-    /// A Service.
-    Service(Event<ServiceRecord>),
-    /// An EndpointSlice.
-    Slice(Event<SliceRecord>),
-    /// A Node.
-    Node(Event<NodeRecord>),
-    /// A pool.
-    Pool(Event<EipSpec>),
-    /// The speaker.
-    Speaker(Event<SpeakerRecord>),
-    /// A peer.
-    Peer(Event<Arc<BgpPeerSpec>>),
-    /// A Secret that is named somewhere.
-    Secret(Event<SecretRecord>),
-}
-
-/// The objects of every kind.
-#[derive(Clone, Debug, Default)]
-pub struct Stores {
-    /// Services.
-    pub services: Store<ServiceRecord>,
-    /// EndpointSlices.
-    pub slices: Store<SliceRecord>,
-    /// Nodes.
-    pub nodes: Store<NodeRecord>,
-    /// Pools.
-    pub pools: Store<EipSpec>,
-    /// The speaker.
-    pub speakers: Store<SpeakerRecord>,
-    /// Peers.
-    pub peers: Store<Arc<BgpPeerSpec>>,
-    /// Secrets.
-    pub secrets: Store<SecretRecord>,
-}
-
-impl Stores {
-    /// Whether every kind was listed once.
-    #[must_use]
-    pub fn are_listed(&self) -> bool {
-        self.services.is_listed()
-            && self.slices.is_listed()
-            && self.nodes.is_listed()
-            && self.pools.is_listed()
-            && self.speakers.is_listed()
-            && self.peers.is_listed()
-            && self.secrets.is_listed()
-    }
-
-    /// What is held or refused, or why a kind cannot be read, a sentence each.
-    #[must_use]
-    pub fn alarms(&self) -> Vec<String> {
-        let mut alarms = Vec::new();
-        tell(&mut alarms, "Services", &self.services);
-        tell(&mut alarms, "EndpointSlices", &self.slices);
-        tell(&mut alarms, "Nodes", &self.nodes);
-        tell(&mut alarms, "Eips", &self.pools);
-        tell(&mut alarms, "BgpConfs", &self.speakers);
-        tell(&mut alarms, "BgpPeers", &self.peers);
-        tell(&mut alarms, "Secrets", &self.secrets);
-        alarms
-    }
-}
-
-fn tell<R: Clone + PartialEq + Guarded>(alarms: &mut Vec<String>, kind: &str, store: &Store<R>) {
-    if let Some((count, doubt, until)) = store.held() {
-        let how_long = match until {
-            Some(_) => "for 5 minutes",
-            None => "until it does again",
-        };
-        alarms.push(format!(
-            "{kind}: {doubt}; {count} removals are held {how_long}, `lb-agent accept` lets them take effect now"
-        ));
-    }
-    for (key, why) in store.refused() {
-        alarms.push(format!(
-            "{kind}: {key} is not understood, what it said before is in force: {why}"
-        ));
-    }
-    if let Some(why) = store.away() {
-        alarms.push(format!(
-            "{kind}: the API server does not answer, nothing changes meanwhile: {why}"
-        ));
-    }
 }
 
 /// What of the model has changed.
@@ -410,44 +276,6 @@ impl Cluster {
         nodes.find(|node| node.name == self.settings.node)
     }
 
-    /// How pools are announced, which depends on the peers and on this node.
-    fn renew_announcements(&mut self) {
-        let pools = self.stores.pools.iter().map(|(name, spec)| {
-            let pool = Pool::of(spec);
-            let announcement = self.announcement(&pool);
-            (Arc::clone(name), (pool, announcement))
-        });
-        let pools: BTreeMap<_, _> = pools.collect();
-        if pools != self.pools {
-            self.pools = pools;
-            self.dirty.pools = true;
-            self.dirty.all_services = true;
-        }
-    }
-
-    fn announcement(&self, pool: &Pool) -> Announcement {
-        let given = pool.announcement.as_ref();
-        let no_peers = BTreeMap::new();
-        let remotes = self
-            .speaker
-            .as_ref()
-            .map_or(&no_peers, |speaker| &speaker.remotes);
-        let (mut settings, _) = bgp::announcement(given, remotes);
-        let announces = |node: &Node| bgp::announces(given, node);
-        if given.is_some_and(|given| !given.node_selectors.is_empty()) {
-            let nodes = self.told_nodes.iter().filter(|node| announces(node));
-            settings.next_hops = Some(nodes.map(|node| Arc::clone(&node.name)).collect());
-        }
-        let is_elsewhere = self.own_node().is_some_and(|own| !announces(own));
-        Announcement {
-            announce: match is_elsewhere {
-                true => Announce::Nobody,
-                false => pool.announce,
-            },
-            bgp: Arc::new(settings),
-        }
-    }
-
     /// What somebody should look at, a sentence each.
     #[must_use]
     pub fn alarms(&self) -> Vec<String> {
@@ -510,12 +338,12 @@ impl Cluster {
             notes.push("its status has no address yet: the controller gives it one".to_owned());
             return (None, notes);
         }
-        let mut announcement: Option<&Announcement> = None;
+        let mut announcement: Option<Announcement> = None;
         let mut vips = Vec::new();
         for &vip in &balanced.vips {
-            match self.announcement_of(vip) {
+            match self.announcement_of(vip, record, balanced) {
                 Ok(of_pool) => {
-                    let first = announcement.get_or_insert(of_pool);
+                    let first = announcement.get_or_insert_with(|| of_pool.clone());
                     if first.announce != of_pool.announce {
                         notes.push(format!(
                             "{vip} is of a pool that is announced by {}: it is announced by {} like the others",
@@ -533,39 +361,8 @@ impl Cluster {
         let slices = self.slices_of.get(name).into_iter().flatten();
         let slices = slices.filter_map(|key| self.stores.slices.get(key));
         let here = self.here.as_ref();
-        let service = join::service(name, record, vips, announcement, slices, here);
+        let service = join::service(name, record, vips, &announcement, slices, here);
         (service, notes)
-    }
-
-    /// How an address is announced, or why it is not.
-    fn announcement_of(&self, vip: IpAddr) -> Result<&Announcement, String> {
-        if let Some(owner) = self.node_addresses.get(&vip) {
-            return Err(format!(
-                "{vip} is an address of the node {owner}: it is not served"
-            ));
-        }
-        let allowed = &self.settings.allowed_ranges;
-        if !allowed.is_empty() {
-            let is_allowed = allowed.iter().any(|range| range.contains(vip));
-            return match is_allowed {
-                true => Ok(&BY_BGP),
-                false => Err(format!(
-                    "{vip} is not within the ranges allowed: it is not served"
-                )),
-            };
-        }
-        let mut pools = self.pools.values();
-        let pool = pools.find(|(pool, _)| pool.contains(vip));
-        pool.map(|(_, announcement)| announcement)
-            .ok_or_else(|| format!("{vip} is in no Eip: it is not served"))
-    }
-
-    /// What VIPs are taken from, but for networks that a node is in: it must stay reachable.
-    fn networks(&self) -> BTreeSet<Prefix> {
-        let pools = self.pools.values().flat_map(|(pool, _)| pool.prefixes());
-        let networks = pools.chain(self.settings.allowed_ranges.iter().copied());
-        let has_node = |network: &Prefix| self.node_addresses.keys().any(|a| network.contains(*a));
-        networks.filter(|network| !has_node(network)).collect()
     }
 
     fn slices_changed(&mut self, changed: Changed) {
@@ -626,7 +423,10 @@ impl Cluster {
     /// The nodes as this one sees them: what it says of others only counts where nothing graver is known.
     fn nodes(&self) -> Vec<Arc<Node>> {
         let speaker = self.stores.speakers.get(BGP_CONF_NAME);
-        let says = |name: &str| speaker.is_some_and(|speaker| speaker.nodes.contains_key(name));
+        let says = |name: &str| {
+            let said = speaker.and_then(|speaker| speaker.nodes.get(name));
+            said.is_some_and(|said| said.state.as_deref() != Some(DRAINING))
+        };
         let rules = self.node_rules();
         let own = self.stores.nodes.get(&self.settings.node);
         let own = own.map(|own| own.node(&self.settings.node, &rules));
@@ -674,11 +474,6 @@ fn not_ours(claim: Claim, class: &str) -> String {
         ),
     }
 }
-
-static BY_BGP: std::sync::LazyLock<Announcement> = std::sync::LazyLock::new(|| Announcement {
-    announce: Announce::Bgp,
-    bgp: Arc::default(),
-});
 
 #[cfg(test)]
 mod tests;

@@ -13,8 +13,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    cluster::{SecretRecord, SpeakerRecord, Stores},
     store::{Known, Store},
+    stores::{SecretRecord, SpeakerRecord, Stores},
 };
 use crate::{
     crd::{BgpPeerSpec, EipSpec},

@@ -8,4 +8,5 @@ pub mod passwords;
 pub mod source;
 pub mod speaker;
 pub mod store;
+pub mod stores;
 pub mod watch;

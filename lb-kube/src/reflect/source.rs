@@ -26,9 +26,10 @@ use tokio::{
 };
 
 use super::{
-    cluster::{Cluster, Heard, SecretRecord, Settings, SpeakerRecord, Stores},
+    cluster::{Cluster, Settings},
     last_known, passwords,
     store::Event,
+    stores::{Heard, SecretRecord, SpeakerRecord, Stores},
     watch::{Scope, watch},
 };
 use crate::{
@@ -163,72 +164,47 @@ fn start_watches(source: &Source, heard: &mpsc::Sender<Heard>, watches: &mut Joi
         jitter: source.settings.node.to_string(),
         ..Scope::default()
     };
-    let settles = Scope {
-        settles: true,
-        ..scope.clone()
-    };
     let class = source.settings.class.clone();
     let mut names = Names::default();
     let project = move |object: &ServiceObject| Some(service::service(object, &class, &mut names));
-    start(
-        Api::all(client()),
-        scope.clone(),
-        project,
-        Heard::Service,
-        heard,
-        watches,
-    );
+    let api = Api::all(client());
+    start(api, scope.clone(), project, Heard::Service, heard, watches);
     let mut names = Names::default();
     let project = move |object: &EndpointSlice| slice::slice(object, &mut names);
-    start(
-        Api::all(client()),
-        scope.clone(),
-        project,
-        Heard::Slice,
-        heard,
-        watches,
-    );
+    let api = Api::all(client());
+    start(api, scope.clone(), project, Heard::Slice, heard, watches);
     let project = |object: &NodeObject| Some(node::node(object));
-    start(
-        Api::all(client()),
-        scope,
-        project,
-        Heard::Node,
-        heard,
-        watches,
-    );
+    let api = Api::all(client());
+    start(api, scope.clone(), project, Heard::Node, heard, watches);
+    let scope = Scope {
+        settles: true,
+        ..scope
+    };
+    start_own_kinds(source, &scope, heard, watches);
+}
+
+/// The custom resources.
+fn start_own_kinds(
+    source: &Source,
+    scope: &Scope,
+    heard: &mpsc::Sender<Heard>,
+    watches: &mut JoinSet<()>,
+) {
+    let client = || source.client.clone();
     let project = |object: &Eip| Some(object.spec.clone());
-    start(
-        Api::all(client()),
-        settles.clone(),
-        project,
-        Heard::Pool,
-        heard,
-        watches,
-    );
+    let api = Api::all(client());
+    start(api, scope.clone(), project, Heard::Pool, heard, watches);
     let project = |object: &BgpConf| {
         Some(SpeakerRecord {
             spec: object.spec.clone(),
             nodes: object.status.clone().unwrap_or_default().nodes_conf_status,
         })
     };
-    start(
-        Api::all(client()),
-        settles.clone(),
-        project,
-        Heard::Speaker,
-        heard,
-        watches,
-    );
+    let api = Api::all(client());
+    start(api, scope.clone(), project, Heard::Speaker, heard, watches);
     let project = |object: &BgpPeer| Some(Arc::new(object.spec.clone()));
-    start(
-        Api::all(client()),
-        settles,
-        project,
-        Heard::Peer,
-        heard,
-        watches,
-    );
+    let api = Api::all(client());
+    start(api, scope.clone(), project, Heard::Peer, heard, watches);
 }
 
 /// One kind: its watch, and a task that tells which kind it is.
@@ -408,7 +384,8 @@ impl State {
         }
     }
 
-    /// Lists of one Secret are told as what became of it: others are watched beside.
+    /// Lists of one Secret are told as what became of it: others are watched beside. One that a later list does not
+    /// have stays in force until the watch says that it was deleted: it may be the list that is wrong.
     fn watch_secret(&mut self, name: &str) {
         let api = Api::namespaced(self.source.client.clone(), &self.source.settings.namespace);
         let scope = Scope {
@@ -423,20 +400,21 @@ impl State {
         };
         let (events, mut told) = mpsc::channel(EVENTS_WAITING_MAX);
         self.watches.spawn(watch(api, scope, project, events));
-        let key: Arc<str> = format!("{}/{name}", self.source.settings.namespace).into();
         let heard = self.heard.clone();
         self.watches.spawn(async move {
             while let Some(event) = told.recv().await {
-                let event = match event {
-                    Event::Listed { mut items, .. } => match items.pop() {
-                        Some(item) => Event::Applied(item),
-                        None => Event::Deleted(Arc::clone(&key)),
-                    },
-                    Event::NotServed => continue,
-                    other => other,
+                let events = match event {
+                    Event::Listed { items, .. } => {
+                        let found = items.into_iter().map(Event::Applied);
+                        [Event::Back].into_iter().chain(found).collect()
+                    }
+                    Event::NotServed => vec![Event::Back],
+                    other => vec![other],
                 };
-                if heard.send(Heard::Secret(event)).await.is_err() {
-                    return;
+                for event in events {
+                    if heard.send(Heard::Secret(event)).await.is_err() {
+                        return;
+                    }
                 }
             }
         });

@@ -10,7 +10,7 @@ use std::{
 
 use lb_core::model::{Bgp, Node, Remote};
 
-use super::cluster::Stores;
+use super::stores::Stores;
 use crate::{
     crd::BGP_CONF_NAME,
     project::bgp::{self, Password},

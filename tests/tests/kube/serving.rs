@@ -2,12 +2,19 @@
 //! asks all the time: the API server is killed, frozen and rolled back, an agent starts while it is away, and nothing that
 //! is served changes. Needs root.
 
-use std::{fs, net::SocketAddr, time::Duration};
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    process::Command,
+    time::Duration,
+};
 
 use anyhow::{Result, ensure};
 use lb_lab::{
     ADMIN, Agent, AgentOptions, ApiServer, Lab, NODE_ASN, NODE_BGP_PORT, Node, Pair, Profile,
-    ROUTER_ASN, UPLINK, VIP_PORT, failures, topology::POD_PORT, vip, wait_until,
+    ROUTER_ASN, UPLINK, VIP_PORT, agent_binary, failures, output, topology::POD_PORT, vip,
+    wait_until,
 };
 use serde_json::Value;
 
@@ -16,6 +23,8 @@ use crate::fixture;
 /// Anything that agents and servers do on request.
 const SOON: Duration = Duration::from_secs(15);
 
+/// In each node's own network.
+const HTTP: &str = "127.0.0.1:9080";
 /// In each node's own `/run`.
 const STATE_FILE: &str = "/run/fairlead/kubernetes.json";
 
@@ -127,7 +136,7 @@ fn start_agent(lab: &Lab, server: &ApiServer, node: u8) -> Result<Agent> {
         "--state-file",
         STATE_FILE,
         "--http",
-        "127.0.0.1:9080",
+        HTTP,
         "--on-term",
         "restart",
     ];
@@ -178,6 +187,15 @@ fn has_warning(shown: &Value, words: &str) -> bool {
     warnings
         .filter_map(Value::as_str)
         .any(|warning| warning.contains(words))
+}
+
+/// What the agent of this network namespace answers by HTTP.
+fn get(path: &str) -> Result<String> {
+    let mut stream = TcpStream::connect(HTTP)?;
+    write!(stream, "GET {path} HTTP/1.0\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
 }
 
 fn status(server: &ApiServer, kind: &str, name: &str) -> Result<Value> {
@@ -243,6 +261,15 @@ fn what_is_served_does_not_notice_an_api_server_that_is_away_or_goes_back() -> R
         let kept = lab.node(1).namespace().run(read)?;
         Ok(kept.contains("default/web").then_some(()))
     })?;
+
+    let ready = lab.node(1).namespace().run(|| get("/readyz"))?;
+    ensure!(ready.contains("200 OK"), "{ready}");
+    let metrics = lab.node(1).namespace().run(|| get("/metrics"))?;
+    ensure!(metrics.contains("fairlead_cluster_listed 1"), "{metrics}");
+    let mut explain = Command::new(agent_binary()?);
+    explain.args(["explain", "default/web"]);
+    let explained = output(lab.node(1).namespace(), explain)?;
+    ensure!(explained.contains("announced  10.99.0.1 to"), "{explained}");
 
     let before: Vec<_> = agents.iter().map(served).collect::<Result<_>>()?;
     let client = lab.client();

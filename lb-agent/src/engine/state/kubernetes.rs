@@ -1,6 +1,6 @@
 //! What the API server tells, put into the snapshot. Only what is new calls for a plan.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use lb_core::{
     model::{Dataplane, Service},
@@ -9,6 +9,9 @@ use lb_core::{
 use lb_kube::reflect::source::Update;
 
 use super::{Effect, State};
+
+/// How long the flows of a node that Kubernetes drains are waited for, as `lb-agent drain` does.
+const FLOWS_WAIT: Duration = Duration::from_secs(60);
 
 impl State {
     pub(super) fn kubernetes(&mut self, update: Update) -> Effect {
@@ -38,7 +41,10 @@ impl State {
         }
         // Who leaves does not come back.
         if let Some(drains) = update.drains.filter(|_| !self.leaves) {
-            plan |= self.drain(drains.then(Drain::default)).plan;
+            let drain = drains.then_some(Drain {
+                flows_wait: FLOWS_WAIT,
+            });
+            plan |= self.drain(drain).plan;
         }
         for (name, notes) in update.notes {
             match notes.is_empty() {

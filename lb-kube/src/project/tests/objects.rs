@@ -196,3 +196,14 @@ fn a_slice_without_a_service_is_nobodys() {
     let object = slice_of(json!({"metadata": {"name": "loose", "namespace": "default"}}));
     assert_eq!(slices::slice(&object, &mut Names::default()), None);
 }
+
+#[test]
+fn what_the_controller_recorded_of_a_lost_pool_is_read() {
+    let text = r#"{"protocol":"layer2","announcement":{"localPref":50}}"#;
+    let object = service(json!({"fairlead.io/announcement": text}), json!({}));
+    let recorded = record(&object).balanced.unwrap().recorded.unwrap();
+    assert_eq!(recorded.protocol, Some(crate::crd::Protocol::Layer2));
+    assert_eq!(recorded.announcement.unwrap().local_pref, Some(50));
+    let broken = service(json!({"fairlead.io/announcement": "{"}), json!({}));
+    assert_eq!(record(&broken).balanced.unwrap().recorded, None);
+}

@@ -1,10 +1,21 @@
 use k8s_openapi::api::{core::v1, discovery::v1::EndpointSlice};
+use lb_core::model::Announce;
 use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    project::{names::Names, node, service, slice},
-    reflect::{last_known, store::Known},
+    crd::{EipSpec, NodeConfStatus},
+    project::{
+        names::Names,
+        node::{self, NodeRecord},
+        service::{self, ServiceRecord},
+        slice::{self, SliceRecord},
+    },
+    reflect::{
+        last_known,
+        store::{Event, Known},
+        stores::SpeakerRecord,
+    },
 };
 
 const START: Duration = Duration::ZERO;
@@ -244,15 +255,21 @@ fn a_next_hop_is_a_node_whose_agent_says_so() {
     };
     let not_serving = Some(lb_core::model::Unfit::NotServing);
     assert_eq!(unfit(&cluster.delta()), [None, not_serving]);
-    let speaker = SpeakerRecord {
-        nodes: BTreeMap::from([("node2".to_owned(), NodeConfStatus::default())]),
-        ..SpeakerRecord::default()
+    let speaker = |version, state: &str| {
+        let says = NodeConfStatus {
+            state: Some(state.to_owned()),
+            ..NodeConfStatus::default()
+        };
+        let record = SpeakerRecord {
+            nodes: BTreeMap::from([("node2".to_owned(), says)]),
+            ..SpeakerRecord::default()
+        };
+        Heard::Speaker(Event::Applied(known("default", version, record)))
     };
-    cluster.take(
-        Heard::Speaker(Event::Applied(known("default", 11, speaker))),
-        START,
-    );
+    cluster.take(speaker(11, "Ready"), START);
     assert_eq!(unfit(&cluster.delta()), [None, None]);
+    cluster.take(speaker(12, DRAINING), START);
+    assert_eq!(unfit(&cluster.delta()), [None, not_serving]);
 }
 
 #[test]
@@ -365,4 +382,25 @@ fn the_file_brings_the_same_services_back_and_after_a_reboot_not_the_pods_of_thi
             .unwrap()
             .is_none()
     );
+}
+
+#[test]
+fn an_address_that_left_its_pool_goes_on_as_it_was_recorded() {
+    let mut cluster = cluster(settings());
+    cluster.delta();
+    let mut kept = service_record("a", Some("10.99.0.1"));
+    let recorded = service::Recorded {
+        protocol: Some(crate::crd::Protocol::Layer2),
+        announcement: None,
+    };
+    kept.record.balanced.as_mut().unwrap().recorded = Some(Box::new(recorded));
+    cluster.take(Heard::Service(Event::Applied(kept)), START);
+    cluster.take(
+        Heard::Pool(Event::Applied(pool_record("pool", "10.98.0.0/24"))),
+        START,
+    );
+    let delta = cluster.delta();
+    assert_eq!(names(&delta), [("default/a", true), ("default/b", false)]);
+    let (_, a) = &delta.services[0];
+    assert_eq!(a.as_ref().unwrap().announce, Announce::Layer2);
 }

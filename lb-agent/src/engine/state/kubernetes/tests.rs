@@ -1,4 +1,4 @@
-use std::{collections::BTreeSet, time::Duration};
+use std::collections::BTreeSet;
 
 use lb_core::{model::Prefix, snapshot::Neighbours};
 

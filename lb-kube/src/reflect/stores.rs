@@ -1,0 +1,151 @@
+//! What is known of every kind that the agent reads, and what is heard of it. How much an object stands for, and what
+//! of it a newer version has lost, is said here for each kind.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use super::store::{Event, Guarded, Store};
+use crate::{
+    crd::{BgpConfSpec, BgpPeerSpec, EipSpec, NodeConfStatus},
+    project::{node::NodeRecord, service::ServiceRecord, slice::SliceRecord},
+};
+
+/// The speaker as its object has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct SpeakerRecord {
+    /// What it is to be.
+    pub spec: BgpConfSpec,
+    /// What each node says of itself.
+    pub nodes: BTreeMap<String, NodeConfStatus>,
+}
+
+/// A Secret's values.
+#[derive(Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct SecretRecord(pub BTreeMap<String, Vec<u8>>);
+
+/// Says nothing of the values.
+impl std::fmt::Debug for SecretRecord {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "SecretRecord({} keys)", self.0.len())
+    }
+}
+
+impl Guarded for ServiceRecord {
+    fn lost_in(&self, newer: &Self) -> usize {
+        let has_vips = |record: &Self| record.balanced.as_ref().is_some_and(|b| !b.vips.is_empty());
+        usize::from(has_vips(self) && !has_vips(newer))
+    }
+}
+
+impl Guarded for SliceRecord {
+    fn weight(&self) -> usize {
+        self.endpoints.len()
+    }
+
+    fn lost_in(&self, newer: &Self) -> usize {
+        let kept: BTreeSet<_> = newer.endpoints.iter().map(|e| e.address).collect();
+        let lost = self.endpoints.iter().filter(|e| !kept.contains(&e.address));
+        lost.count()
+    }
+}
+
+impl Guarded for NodeRecord {}
+impl Guarded for EipSpec {}
+impl Guarded for Arc<BgpPeerSpec> {}
+impl Guarded for SecretRecord {}
+
+impl Guarded for SpeakerRecord {
+    fn lost_in(&self, newer: &Self) -> usize {
+        usize::from(!self.nodes.is_empty() && newer.nodes.is_empty())
+    }
+}
+
+/// Something about one kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// A Service.
+    Service(Event<ServiceRecord>),
+    /// An EndpointSlice.
+    Slice(Event<SliceRecord>),
+    /// A Node.
+    Node(Event<NodeRecord>),
+    /// A pool.
+    Pool(Event<EipSpec>),
+    /// The speaker.
+    Speaker(Event<SpeakerRecord>),
+    /// A peer.
+    Peer(Event<Arc<BgpPeerSpec>>),
+    /// A Secret that is named somewhere.
+    Secret(Event<SecretRecord>),
+}
+
+/// The objects of every kind.
+#[derive(Clone, Debug, Default)]
+pub struct Stores {
+    /// Services.
+    pub services: Store<ServiceRecord>,
+    /// EndpointSlices.
+    pub slices: Store<SliceRecord>,
+    /// Nodes.
+    pub nodes: Store<NodeRecord>,
+    /// Pools.
+    pub pools: Store<EipSpec>,
+    /// The speaker.
+    pub speakers: Store<SpeakerRecord>,
+    /// Peers.
+    pub peers: Store<Arc<BgpPeerSpec>>,
+    /// Secrets.
+    pub secrets: Store<SecretRecord>,
+}
+
+impl Stores {
+    /// Whether every kind was listed once.
+    #[must_use]
+    pub fn are_listed(&self) -> bool {
+        self.services.is_listed()
+            && self.slices.is_listed()
+            && self.nodes.is_listed()
+            && self.pools.is_listed()
+            && self.speakers.is_listed()
+            && self.peers.is_listed()
+            && self.secrets.is_listed()
+    }
+
+    /// What is held or refused, or why a kind cannot be read, a sentence each.
+    #[must_use]
+    pub fn alarms(&self) -> Vec<String> {
+        let mut alarms = Vec::new();
+        tell(&mut alarms, "Services", &self.services);
+        tell(&mut alarms, "EndpointSlices", &self.slices);
+        tell(&mut alarms, "Nodes", &self.nodes);
+        tell(&mut alarms, "Eips", &self.pools);
+        tell(&mut alarms, "BgpConfs", &self.speakers);
+        tell(&mut alarms, "BgpPeers", &self.peers);
+        tell(&mut alarms, "Secrets", &self.secrets);
+        alarms
+    }
+}
+
+fn tell<R: Clone + PartialEq + Guarded>(alarms: &mut Vec<String>, kind: &str, store: &Store<R>) {
+    if let Some((count, doubt, until)) = store.held() {
+        let how_long = match until {
+            Some(_) => "for 5 minutes",
+            None => "until it does again",
+        };
+        alarms.push(format!(
+            "{kind}: {doubt}; {count} removals are held {how_long}, `lb-agent accept` lets them take effect now"
+        ));
+    }
+    for (key, why) in store.refused() {
+        alarms.push(format!(
+            "{kind}: {key} is not understood, what it said before is in force: {why}"
+        ));
+    }
+    if let Some(why) = store.away() {
+        alarms.push(format!(
+            "{kind}: the API server does not answer, nothing changes meanwhile: {why}"
+        ));
+    }
+}
