@@ -10,13 +10,14 @@ mod signing_key;
 mod users;
 
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow, ensure};
 
 pub use binaries::prepare as prepare_kubernetes;
 pub use etcd::Saved;
@@ -255,16 +256,30 @@ const ARGUMENTS: [&str; 7] = [
     "--profiling=false",
 ];
 
-/// Loopback ports that nobody listens on. Somebody could take one before its user does; nobody here would.
+/// Loopback ports that nobody listens on. They are below those that the kernel gives to whoever asks for any, and no
+/// two servers of this process are given the same.
 fn free_ports<const N: usize>(namespace: &Namespace) -> Result<[SocketAddr; N]> {
+    static GIVEN: AtomicU16 = AtomicU16::new(0);
+    let process_share = u16::try_from(std::process::id() % PROCESS_SHARES)?;
+    let first = FIRST_PORT + process_share * PORTS_OF_PROCESS;
     namespace.run(|| {
-        let listeners = (0..N).map(|_| TcpListener::bind((IpAddr::V4(Ipv4Addr::LOCALHOST), 0)));
-        let listeners: Vec<_> = listeners.collect::<std::io::Result<_>>()?;
-        let mut addresses = listeners.iter().map(TcpListener::local_addr);
         let mut ports = [SocketAddr::from((Ipv4Addr::LOCALHOST, 0)); N];
         for port in &mut ports {
-            *port = addresses.next().context("a listener for each port")??;
+            for _ in 0..PORTS_OF_PROCESS {
+                let next = GIVEN.fetch_add(1, Ordering::Relaxed) % PORTS_OF_PROCESS;
+                let candidate = SocketAddr::from((Ipv4Addr::LOCALHOST, first + next));
+                if TcpListener::bind(candidate).is_ok() {
+                    *port = candidate;
+                    break;
+                }
+            }
+            ensure!(port.port() > 0, "no port from {first} on is free");
         }
         Ok(ports)
     })
 }
+
+/// Ports that are given: some to each process, below the kernel's ephemeral ones.
+const FIRST_PORT: u16 = 20_000;
+const PORTS_OF_PROCESS: u16 = 200;
+const PROCESS_SHARES: u32 = 60;
