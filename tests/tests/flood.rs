@@ -32,40 +32,42 @@ enum Kind {
     Ack,
 }
 
+/// Packets of the flood in the tier, and in soak.
+const SHORT: u32 = 200_000;
+const LONG: u32 = 1_000_000;
+
 #[test]
 fn a_short_flood_of_syns_keeps_nobody_out() -> Result<()> {
-    flood(Kind::Syn, 200_000)
+    flood(Kind::Syn, vips()[0], SHORT)
 }
 
 #[test]
 fn a_short_flood_of_datagrams_keeps_nobody_out() -> Result<()> {
-    flood(Kind::Udp, 200_000)
+    flood(Kind::Udp, vips()[0], SHORT)
 }
 
 #[test]
 fn a_short_flood_of_acknowledgements_keeps_nobody_out() -> Result<()> {
-    flood(Kind::Ack, 200_000)
+    flood(Kind::Ack, vips()[0], SHORT)
 }
 
 #[test]
-#[ignore = "soak: a million packets"]
-fn a_flood_of_syns_keeps_nobody_out() -> Result<()> {
-    flood(Kind::Syn, 1_000_000)
+fn a_short_flood_over_ipv6_keeps_nobody_out() -> Result<()> {
+    flood(Kind::Syn, vips()[1], SHORT)
 }
 
 #[test]
-#[ignore = "soak: a million packets"]
-fn a_flood_of_datagrams_keeps_nobody_out() -> Result<()> {
-    flood(Kind::Udp, 1_000_000)
+#[ignore = "soak: a million packets of each kind, in either family"]
+fn a_flood_keeps_nobody_out() -> Result<()> {
+    for vip in vips() {
+        for kind in [Kind::Syn, Kind::Udp, Kind::Ack] {
+            flood(kind, vip, LONG)?;
+        }
+    }
+    Ok(())
 }
 
-#[test]
-#[ignore = "soak: a million packets"]
-fn a_flood_of_acknowledgements_keeps_nobody_out() -> Result<()> {
-    flood(Kind::Ack, 1_000_000)
-}
-
-fn flood(kind: Kind, packets: u32) -> Result<()> {
+fn flood(kind: Kind, vip: IpAddr, packets: u32) -> Result<()> {
     let world = World::with(1, CLUSTER, &Options::unpinned(Capacity::DEFAULT))?;
     let idle: Vec<Client> = (0..IDLE_FLOWS).map(Client::idle).collect();
     for client in &idle {
@@ -73,7 +75,7 @@ fn flood(kind: Kind, packets: u32) -> Result<()> {
     }
     let begun = Instant::now();
     let mut rush = Rush::new(begun);
-    let mut attacker = Attacker::new(kind);
+    let mut attacker = Attacker::new(kind, vip);
     for _ in 0..packets / BURST {
         for _ in 0..BURST {
             world.datapath.run_xdp(attacker.next())?;
@@ -92,7 +94,7 @@ fn flood(kind: Kind, packets: u32) -> Result<()> {
         "an idle flow is no longer established"
     );
     println!(
-        "{kind:?}: {packets} packets in {took:?}, {} of {} connects got through",
+        "{kind:?} to {vip}: {packets} packets in {took:?}, {} of {} connects got through",
         rush.through, rush.begun
     );
     ensure!(rush.begun >= 5, "only {} connects in {took:?}", rush.begun);
@@ -250,10 +252,10 @@ struct Attacker {
 }
 
 impl Attacker {
-    fn new(kind: Kind) -> Self {
+    fn new(kind: Kind, vip: IpAddr) -> Self {
         let udp = kind == Kind::Udp;
         let flags = if kind == Kind::Ack { "A" } else { "S" };
-        let template = Packet::to(vips()[0], port_of(1, udp), udp).flags(flags);
+        let template = Packet::to(vip, port_of(1, udp), udp).flags(flags);
         Self {
             dice: Dice::seeded(1),
             frame: template.frame(),
@@ -262,10 +264,16 @@ impl Attacker {
 
     fn next(&mut self) -> &[u8] {
         let random = self.dice.roll().to_be_bytes();
-        // A source below 224.0.0.0 that is none of the clients', and a port.
-        self.frame[26] = 100 + random[0] % 100;
-        self.frame[27..30].copy_from_slice(&random[1..4]);
-        self.frame[34..36].copy_from_slice(&random[4..6]);
+        // A source that is none of the clients': below 224.0.0.0, or in 2001:db8:a000::/35; and a port.
+        let (source, port) = if self.frame[12] == 8 {
+            self.frame[26] = 100 + random[0] % 100;
+            (27..30, 34)
+        } else {
+            self.frame[26] = 0xa0 + random[0] % 0x20;
+            (27..30, 54)
+        };
+        self.frame[source].copy_from_slice(&random[1..4]);
+        self.frame[port..port + 2].copy_from_slice(&random[4..6]);
         &self.frame
     }
 }

@@ -1,9 +1,18 @@
 //! Paths that carry less than their ends think: towards the client, where a router tells the VIP so, and between
 //! nodes, where an outer header takes its share. Needs root.
 
+use std::net::{SocketAddr, UdpSocket};
+
 use anyhow::{Context as _, Result, ensure};
-use fairlead_tests::steered::{Steered, node_of};
-use lb_lab::{Netlink, Profile, ROUTER_WAN_LINK, Request, Segments};
+use fairlead_tests::{
+    fragments::part,
+    frame::Packet,
+    steered::{ANSWER, Steered, node_of},
+};
+use lb_lab::{
+    FrameSocket, Netlink, Profile, ROUTER_WAN_LINK, Request, Seen, Segments, router_link, topology,
+    wait_until,
+};
 
 /// What a download or upload has: some hundred full segments.
 const BYTES: usize = 1 << 20;
@@ -130,4 +139,80 @@ fn port_of(steered: &Steered, target: std::net::SocketAddr, owner: u8) -> Result
         }
     }
     anyhow::bail!("none of sixty flows is node{owner}'s")
+}
+
+/// Routers that spread packets over nodes by ports know none in a later fragment.
+#[test]
+fn a_datagram_arrives_whose_parts_enter_by_different_nodes() -> Result<()> {
+    let steered = Steered::start(&Profile::default())?;
+    let link = FrameSocket::open(steered.lab.router_namespace(), &router_link(0))?;
+    let mut port = 33_000;
+    for target in Steered::targets() {
+        for (first, rest) in [(1, 2), (2, 3), (3, 1), (2, 1)] {
+            port += 1;
+            let answer = in_parts(&steered, &link, target, port, (first, rest));
+            let answer = answer.with_context(|| format!("by node{first}, then by node{rest}"))?;
+            ensure!(answer.received == DATAGRAM_BYTES, "{answer:?}");
+        }
+    }
+    let verdicts = steered.all_verdicts()?;
+    let sent_home = verdicts.get("fragment-sent-home").copied().unwrap_or(0);
+    ensure!(sent_home > 0, "no part had another home: {verdicts:?}");
+    Ok(())
+}
+
+/// In three parts.
+const DATAGRAM_BYTES: usize = 3000;
+/// Of the datagram with its UDP header, in each part but the last: they fit behind an outer header.
+const PART_BYTES: usize = 1352;
+
+/// Sends the first part by one node and, once it is with its pod, the rest by another; the pod's answer.
+fn in_parts(
+    steered: &Steered,
+    link: &FrameSocket,
+    target: SocketAddr,
+    port: u16,
+    (first, rest): (u8, u8),
+) -> Result<Seen> {
+    let client = topology::client().like(target.ip());
+    let socket = steered
+        .lab
+        .client_namespace()
+        .run(|| Ok(UdpSocket::bind((client, port))?))?;
+    socket.set_read_timeout(Some(ANSWER))?;
+    let packet = Packet {
+        from_mac: topology::router_mac(0),
+        source: (client, port),
+        payload: vec![b'x'; DATAGRAM_BYTES],
+        ..Packet::to(target.ip(), target.port(), true)
+    };
+    let whole = packet.frame();
+    let end = DATAGRAM_BYTES + 8;
+    let parts = [
+        0..PART_BYTES,
+        PART_BYTES..2 * PART_BYTES,
+        2 * PART_BYTES..end,
+    ];
+    for (number, bytes) in parts.into_iter().enumerate() {
+        let before = delivered(steered)?;
+        let mut frame = part(&whole, port, bytes.clone(), bytes.end < end);
+        let node = if number == 0 { first } else { rest };
+        frame[..6].copy_from_slice(&topology::node_mac(node));
+        link.send(&frame)?;
+        // What overtakes the first part is dropped, so none is let to.
+        wait_until(ANSWER, "the part is with its pod", || {
+            Ok((delivered(steered)? > before).then_some(()))
+        })?;
+    }
+    let mut answer = [0; 2048];
+    let length = socket.recv(&mut answer).context("no answer")?;
+    Ok(serde_json::from_slice(&answer[..length])?)
+}
+
+fn delivered(steered: &Steered) -> Result<u64> {
+    Ok(steered
+        .all_verdicts()?
+        .get("delivered")
+        .copied()
+        .unwrap_or(0))
 }

@@ -9,6 +9,7 @@ mod dynamic;
 mod flood;
 mod graceful_restart;
 mod interop;
+mod local;
 mod loss;
 mod manuals;
 mod next_hops;
