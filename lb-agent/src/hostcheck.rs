@@ -6,6 +6,7 @@ pub mod firewall;
 mod gather;
 pub mod iptables;
 pub mod nft;
+pub mod routes;
 pub mod settings;
 pub mod ways;
 
@@ -15,6 +16,7 @@ use lb_core::config::Config;
 
 use self::{
     firewall::{Direction, Dropped, Packet, Ruleset},
+    routes::PodRoute,
     settings::Settings,
 };
 
@@ -27,6 +29,8 @@ pub struct Facts {
     pub firewall: Vec<Ruleset>,
     /// Why rules could not be read.
     pub firewall_unread: Option<String>,
+    /// Routes to this node's pods, as far as they could be read.
+    pub pod_routes: Vec<PodRoute>,
 }
 
 /// What is to work on this host.
@@ -69,13 +73,14 @@ impl Needs {
 /// Looks at this host and says what stands in the way. Blocks while tools run, well under a second.
 #[must_use]
 pub fn check(needs: &Needs) -> Vec<String> {
-    judge(&gather::facts(&needs.uplinks), needs)
+    judge(&gather::facts(needs), needs)
 }
 
 /// What stands in the way, given the facts.
 #[must_use]
 pub fn judge(facts: &Facts, needs: &Needs) -> Vec<String> {
     let mut sentences = facts.settings.judge(needs);
+    sentences.extend(routes::judge(&facts.pod_routes, &needs.uplinks));
     let mut told = BTreeSet::new();
     for ruleset in &facts.firewall {
         for sentence in firewall_sentences(ruleset, needs) {

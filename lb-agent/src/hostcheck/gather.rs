@@ -1,12 +1,13 @@
 //! Reads what the checks look at: `/proc`, and the firewall by the tools that made it. Whatever cannot
 //! be read is left out.
 
-use std::{fs, process::Command, sync::Arc};
+use std::{fs, net::IpAddr, process::Command};
 
 use super::{
-    Facts,
+    Facts, Needs,
     firewall::Ruleset,
     iptables, nft,
+    routes::PodRoute,
     settings::{Settings, UplinkSettings},
 };
 
@@ -15,7 +16,7 @@ use super::{
 const RTF_DEFAULT_BY_RA: u32 = 0x0001_0000 | 0x0004_0000;
 
 /// Everything.
-pub(super) fn facts(uplinks: &[Arc<str>]) -> Facts {
+pub(super) fn facts(needs: &Needs) -> Facts {
     let (firewall, firewall_unread) = firewall();
     Facts {
         settings: Settings {
@@ -23,11 +24,19 @@ pub(super) fn facts(uplinks: &[Arc<str>]) -> Facts {
             ipv4_forwarding: sysctl("net/ipv4/ip_forward"),
             ipv6_forwarding: sysctl("net/ipv6/conf/all/forwarding"),
             rp_filter_all: sysctl("net/ipv4/conf/all/rp_filter"),
-            uplinks: uplinks.iter().map(|name| uplink(name)).collect(),
+            uplinks: needs.uplinks.iter().map(|name| uplink(name)).collect(),
         },
         firewall,
         firewall_unread,
+        pod_routes: needs.pods.iter().filter_map(|pod| route(*pod)).collect(),
     }
+}
+
+/// By iproute2.
+fn route(pod: IpAddr) -> Option<PodRoute> {
+    let pod_text = pod.to_string();
+    let answer = output("ip", &["-json", "route", "get", &pod_text])?;
+    PodRoute::parse(pod, &answer)
 }
 
 fn uplink(name: &str) -> UplinkSettings {
@@ -37,7 +46,21 @@ fn uplink(name: &str) -> UplinkSettings {
         has_ra_default_route: fs::read_to_string("/proc/net/ipv6_route")
             .is_ok_and(|routes| has_ra_default_route(&routes, name)),
         rp_filter: sysctl(&format!("net/ipv4/conf/{name}/rp_filter")),
+        vlans: fs::read_to_string("/proc/net/vlan/config")
+            .map_or_else(|_| Vec::new(), |config| vlans(&config, name)),
+        takes_tags_off: output("ethtool", &["-k", name])
+            .is_some_and(|features| features.contains("rx-vlan-offload: on")),
     }
+}
+
+/// Interfaces of VLANs on a link, by lines like `eth0.7 | 7 | eth0`.
+fn vlans(config: &str, link: &str) -> Vec<String> {
+    let of_link = config.lines().filter_map(|line| {
+        let mut fields = line.split('|').map(str::trim);
+        let (name, _, on) = (fields.next()?, fields.next()?, fields.next()?);
+        (on == link).then(|| name.to_owned())
+    });
+    of_link.collect()
 }
 
 fn has_ra_default_route(routes: &str, interface: &str) -> bool {

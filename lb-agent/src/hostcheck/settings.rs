@@ -35,6 +35,10 @@ pub struct UplinkSettings {
     pub has_ra_default_route: bool,
     /// `net.ipv4.conf.NAME.rp_filter`.
     pub rp_filter: Option<u8>,
+    /// Interfaces of VLANs on it.
+    pub vlans: Vec<String>,
+    /// Whether it takes VLAN tags off what it receives (`rx-vlan-offload`).
+    pub takes_tags_off: bool,
 }
 
 impl Settings {
@@ -47,6 +51,7 @@ impl Settings {
         for uplink in &self.uplinks {
             sentences.extend(self.accept_ra(uplink, needs));
             sentences.extend(self.rp_filter(uplink, needs));
+            sentences.extend(hidden_tags(uplink));
         }
         sentences
     }
@@ -102,6 +107,18 @@ impl Settings {
             )
         })
     }
+}
+
+/// An XDP program sees the frame without the tag that a driver took off, and cannot ask for it.
+fn hidden_tags(uplink: &UplinkSettings) -> Option<String> {
+    let name = &uplink.name;
+    (uplink.takes_tags_off && !uplink.vlans.is_empty()).then(|| {
+        format!(
+            "{name} takes VLAN tags off before the data path sees a frame, and {} is on it: what comes by a VLAN for a VIP is \
+             answered without its tag: ethtool -K {name} rxvlan off",
+            uplink.vlans.join(", ")
+        )
+    })
 }
 
 fn has_pods(needs: &Needs, is_ipv4: bool) -> bool {

@@ -22,6 +22,8 @@ fn fine() -> Settings {
             accept_ra: Some(2),
             has_ra_default_route: true,
             rp_filter: Some(1),
+            vlans: Vec::new(),
+            takes_tags_off: true,
         }],
     }
 }
@@ -106,6 +108,17 @@ fn strict_rp_filter_is_fine_with_one_uplink_only() {
     strict_by_all.uplinks[0].rp_filter = Some(0);
     strict_by_all.rp_filter_all = Some(1);
     assert_told(&strict_by_all, &two, &["strict"]);
+}
+
+#[test]
+fn a_driver_that_hides_tags_counts_where_there_are_vlans() {
+    let needs = needs(&["eth0"], &["10.1.1.2"]);
+    let mut tagged = fine();
+    assert!(tagged.judge(&needs).is_empty(), "no VLAN");
+    tagged.uplinks[0].vlans.push("eth0.7".to_owned());
+    assert_told(&tagged, &needs, &["ethtool -K eth0 rxvlan off"]);
+    tagged.uplinks[0].takes_tags_off = false;
+    assert!(tagged.judge(&needs).is_empty());
 }
 
 #[test]
