@@ -4,4 +4,5 @@
 pub mod cluster;
 pub mod maglev;
 pub mod measure;
+pub mod plot;
 pub mod report;

@@ -24,6 +24,10 @@ pub(super) fn list_stale() -> anyhow::Result<()> {
     };
     for page in pages {
         let path = page?.path();
+        // Pictures belong to a page.
+        if path.extension().is_none_or(|extension| extension != "md") {
+            continue;
+        }
         let text = fs::read_to_string(&path)?;
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         match commit_of(&text).map(changes_since) {

@@ -173,6 +173,7 @@ fn run() -> Result<()> {
     for flows in [100_000, 1_000_000] {
         rows.extend(owner::rows(&mut driver, flows)?);
     }
+    rows.extend(owner::flooded(&mut driver, 100_000, &rows)?);
     report::print(&rows);
     if let Some(path) = json {
         report::write_json(&path, &rows)

@@ -1,7 +1,7 @@
 //! The flow owner: packets of flows that it knows, of flows that it must make, replies, and what leaves that is none.
 //! Published without a bar but for the last: most of it is the memory that flows are in.
 
-use std::net::IpAddr;
+use std::{cell::Cell, net::IpAddr};
 
 use anyhow::{Result, ensure};
 use fairlead_benches::{
@@ -42,6 +42,8 @@ const ANSWERED_AT: usize = 33;
 const NEXT: u32 = u32::MAX;
 /// Bar of what leaves and is none of ours (design-dataplane section 5).
 const OTHER_BAR: f64 = 8.0;
+/// What a flood may make a packet dearer, at most.
+const FLOODED_BAR: f64 = 1.5;
 /// Longer than an embryonic TCP flow lives.
 const EMBRYONIC_TICKS: u32 = 15;
 
@@ -63,12 +65,7 @@ pub(crate) fn rows(driver: &mut Driver, flows: u64) -> Result<Vec<Row>> {
         format!("{what}-{size}")
     };
     eprintln!("{} ...", name("owner"));
-    let capacity = Capacity {
-        established_flows: ROOM,
-        embryonic_flows: ROOM,
-        ..OWNER.capacity()
-    };
-    let datapath = cluster::fill_with(OWNER, capacity)?;
+    let datapath = cluster::fill_with(OWNER, roomy())?;
     let vip = cluster::vip(false, 0);
     let (packet, answer) = (frame(vip), reply([100, 64, 0, 0].into()));
     establish(driver, &datapath, flows, &packet, &answer)?;
@@ -89,6 +86,55 @@ pub(crate) fn rows(driver: &mut Driver, flows: u64) -> Result<Vec<Row>> {
         pairs(driver, &name("reply"), None, &datapath, replied)?,
         pairs(driver, &name("owner-new"), None, &datapath, new)?,
     ])
+}
+
+/// Known flows and the flood's own packets while spoofed SYNs have filled the table of flows in the making. `calm` has the
+/// rows of the same packets without a flood.
+pub(crate) fn flooded(driver: &mut Driver, flows: u64, calm: &[Row]) -> Result<Vec<Row>> {
+    eprintln!("owner, flooded ...");
+    let datapath = cluster::fill_with(OWNER, roomy())?;
+    let vip = cluster::vip(false, 0);
+    let (packet, answer) = (frame(vip), reply([100, 64, 0, 0].into()));
+    establish(driver, &datapath, flows, &packet, &answer)?;
+    let mut strange = packet.clone();
+    strange[26..30].copy_from_slice(&[100, 120, 0, 0]);
+    let sent = Cell::new(0);
+    let flood = |driver: &mut Driver, subject: Subject<'_>| {
+        let count = sent.replace(sent.get() + u64::from(PACKETS));
+        let orders = Orders { count, ..orders(0) };
+        arriving(driver, subject, orders, &strange, PACKETS)
+    };
+    for _ in 0..=ROOM / PACKETS {
+        flood(driver, Subject::Datapath(&datapath))?;
+    }
+    let known = |driver: &mut Driver, subject: Subject<'_>| {
+        flood(driver, Subject::Datapath(&datapath))?;
+        arriving(driver, subject, orders(flows), &packet, 4 * PACKETS)
+    };
+    let bar = |name: &str| {
+        let row = calm.iter().find(|row| row.name == name);
+        row.map(|row| row.value * FLOODED_BAR)
+    };
+    let known_bar = bar("owner-known-100k");
+    let new_bar = bar("owner-new-100k");
+    Ok(vec![
+        pairs(
+            driver,
+            "owner-known-100k-flooded",
+            known_bar,
+            &datapath,
+            known,
+        )?,
+        pairs(driver, "owner-new-100k-flooded", new_bar, &datapath, flood)?,
+    ])
+}
+
+fn roomy() -> Capacity {
+    Capacity {
+        established_flows: ROOM,
+        embryonic_flows: ROOM,
+        ..OWNER.capacity()
+    }
 }
 
 /// Lets every flow begin, be answered, and be proven.
