@@ -210,8 +210,8 @@ pub fn ipv6<P: Nested>(
     let mut protocol = ip.load_u8(6);
     let (mut place, mut fragment_at) = (0, 0);
     for _ in 0..EXTENSIONS_MAX {
-        // Behind the header of a later fragment comes data, whatever its "next header" says.
-        if !is_extension(protocol) || place >> 3 != 0 {
+        // Headers behind a fragment's own are in the first part alone: nobody could tell whose the later ones are.
+        if !is_extension(protocol) || place != 0 {
             break;
         }
         let extension = beyond_extension(at, protocol);
@@ -226,8 +226,7 @@ pub fn ipv6<P: Nested>(
         }
         (at, protocol) = (extension.next_at(), extension.protocol());
     }
-    let is_beyond_bound = is_extension(protocol) && place >> 3 == 0;
-    if is_beyond_bound || matches!(protocol, 50 | 59 | 135 | 139 | 140) {
+    if is_extension(protocol) || matches!(protocol, 50 | 59 | 135 | 139 | 140) {
         return Err(Verdict::HeaderOptions);
     }
     if usize::from(at) > total {

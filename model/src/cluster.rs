@@ -22,6 +22,8 @@ pub struct Node {
     pub addresses: Vec<IpAddr>,
     /// To each node by index; `None` for itself.
     pub ways: Vec<Option<Way>>,
+    /// VIPs that it answers for on its link.
+    pub owned: Vec<IpAddr>,
     /// Largest packet that any client may send so that it fits any encapsulation, in bytes.
     pub inner_mtu_bytes: u16,
 }

@@ -9,6 +9,7 @@ mod compare;
 mod flows;
 mod ingress;
 mod learned;
+mod neighbours;
 mod parse;
 mod replies;
 pub mod tags;

@@ -213,9 +213,9 @@ fn network_v6(frame: &[u8]) -> Result<Network, &'static str> {
     let (mut at, mut protocol) = (40, header.next_header().0);
     let mut fragment = None;
     let is_extension = |protocol: u8| matches!(protocol, 0 | 43 | 44 | 51 | 60);
-    let is_later = |fragment: Option<u16>| fragment.unwrap_or(0) >> 3 != 0;
     for _ in 0..EXTENSIONS_MAX {
-        if !is_extension(protocol) || is_later(fragment) {
+        // What the first part alone holds does not say whose the others are.
+        if !is_extension(protocol) || fragment.unwrap_or(0) != 0 {
             break;
         }
         let extension = bytes.get(at..at + 8).ok_or("malformed")?;
@@ -236,8 +236,7 @@ fn network_v6(frame: &[u8]) -> Result<Network, &'static str> {
         }
         (at, protocol) = (at + length, extension[0]);
     }
-    let too_many = is_extension(protocol) && !is_later(fragment);
-    if too_many || matches!(protocol, 50 | 59 | 135 | 139 | 140) {
+    if is_extension(protocol) || matches!(protocol, 50 | 59 | 135 | 139 | 140) {
         return Err("header-options");
     }
     if at > total {

@@ -24,6 +24,15 @@ pub enum Asks {
     WhetherFree,
 }
 
+/// VIPs of `default/lan`, of which number 7 is `node1`'s.
+#[must_use]
+pub fn of_lan(like: IpAddr, number: u8) -> IpAddr {
+    match like {
+        IpAddr::V4(_) => [10, 99, 0, number].into(),
+        IpAddr::V6(_) => [0xfd99, 0, 0, 0, 0, 0, 0, u16::from(number)].into(),
+    }
+}
+
 /// ARP of the host: request or reply, for whom, from which address.
 #[must_use]
 pub fn arp(to_mac: [u8; 6], operation: u8, sender: Ipv4Addr, target: Ipv4Addr) -> Vec<u8> {

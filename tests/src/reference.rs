@@ -274,6 +274,10 @@ fn cluster(worlds: &[World]) -> Cluster {
             mac: node_mac(own),
             addresses: first.nodes[usize::from(own) - 1].addresses.clone(),
             ways: first.nodes.iter().map(|node| way(&node.name)).collect(),
+            owned: worlds
+                .get(usize::from(own) - 1)
+                .map(|world| world.desired.owned.keys().copied().collect())
+                .unwrap_or_default(),
             // 1,500 less the largest outer header, which is IPv6's.
             inner_mtu_bytes: 1436,
         }

@@ -12,6 +12,7 @@ use crate::{
     dice::Dice,
     frame::Packet,
     icmp_error::{complaint, quoted, refusal},
+    neighbour::{Asks, claim, of_lan, question},
     odd::{SERVICE_TAG, TAG, tagged, with_headers},
     reference::{NODES, Reference},
     world::{ROUTER_MAC, node_mac, outer_address},
@@ -79,13 +80,14 @@ impl Scene {
 
     fn step(&mut self, reference: &mut Reference) -> Result<()> {
         let number = self.dice.below(CLIENTS);
-        match self.dice.below(16) {
+        match self.dice.below(17) {
             0..8 => self.client(reference, number),
             8..11 => self.pod(reference, number),
             11 => self.object(reference, number),
             12 => self.complain(reference, number),
             13 => self.ping(reference, number),
             14 => self.stray(reference, number),
+            15 => self.neighbour(reference),
             _ => self.noise(reference, number),
         }
     }
@@ -113,6 +115,31 @@ impl Scene {
             frame = tagged(&frame, self.dice.one_of(&[&[TAG], &[SERVICE_TAG, TAG]]));
         }
         self.carry(reference, number, entry, frame)
+    }
+
+    /// Somebody on the link asks for an address, or says to have it.
+    fn neighbour(&mut self, reference: &mut Reference) -> Result<()> {
+        let node = self.dice.below(NODES.into()) as u8 + 1;
+        let like = self.dice.one_of(&vips());
+        let address = self.dice.one_of(&[like, of_lan(like, 7), of_lan(like, 8)]);
+        let asks = [Asks::ForMac, Asks::Again, Asks::WhetherFree];
+        let mut frame = match self.dice.below(4) {
+            0 => claim(address),
+            _ => question(self.dice.one_of(&asks), address),
+        };
+        if frame[0] & 1 == 0 {
+            frame[..6].copy_from_slice(&node_mac(node));
+        }
+        if self.dice.once_in(4) {
+            frame = tagged(&frame, self.dice.one_of(&[&[TAG], &[SERVICE_TAG, TAG]]));
+        }
+        if self.dice.once_in(3) {
+            mutate(&mut self.dice, &mut frame);
+        }
+        if reference.judges(&frame) {
+            reference.receive(node, &frame)?;
+        }
+        Ok(())
     }
 
     /// From node to node until somebody keeps it.

@@ -15,9 +15,11 @@ const SCENES: u64 = 1400;
 const SCENES_BETWEEN_FLOWS: u64 = 100;
 
 /// Outcomes without which a run has shown little.
-const OUTCOMES: [&[&str]; 31] = [
+const OUTCOMES: [&[&str]; 33] = [
     &[],
     &["delivered"],
+    &["neighbour-answered"],
+    &["vip-claimed"],
     &["forwarded-direct"],
     &["forwarded-gue"],
     &["replied"],
@@ -76,6 +78,16 @@ fn the_data_path_does_what_the_model_says() -> Result<()> {
             shown(reference.taken())
         );
     }
+    Ok(())
+}
+
+#[test]
+#[ignore = "soak: a million packets"]
+fn the_data_path_does_what_the_model_says_a_million_times() -> Result<()> {
+    let reference = run(1 << 20, 10 * SCENES)?;
+    let packets = reference.packets();
+    println!("{packets} packets\n{}", shown(reference.taken()));
+    ensure!(packets >= 1_000_000, "{packets} packets");
     Ok(())
 }
 

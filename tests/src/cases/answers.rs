@@ -11,7 +11,7 @@ use crate::{
     case::{Case, Run},
     frame::{Packet, client, echo_request},
     icmp_error::{quoted, too_big},
-    odd::with_headers,
+    odd::{SERVICE_TAG, TAG, tagged, with_headers},
     world::{ROUTER_MAC, XDP_DROP, XDP_TX, node_mac},
 };
 
@@ -89,6 +89,8 @@ pub(super) fn cases(clients: &mut Clients) -> Vec<Case> {
         });
         cases.extend(martian(clients, vip, udp));
     }
+    let in_vlans: Vec<_> = cases.iter().flat_map(in_vlans).collect();
+    cases.extend(in_vlans);
     cases
 }
 
@@ -139,6 +141,24 @@ fn martian(clients: &mut Clients, vip: IpAddr, udp: bool) -> Vec<Case> {
         }
     };
     martians.map(case).into()
+}
+
+/// What is answered is answered in the VLAN that it came by.
+fn in_vlans(case: &Case) -> Vec<Case> {
+    let tags: [(&'static str, &[[u8; 4]]); 2] = [
+        ("answered in its VLAN", &[TAG]),
+        ("answered in its VLAN of a provider's", &[SERVICE_TAG, TAG]),
+    ];
+    let in_vlan = |(description, tags): &(&'static str, &[[u8; 4]])| Case {
+        description,
+        packet: Run::Ingress(tagged(case.packet.frame(), tags)),
+        out: tagged(&case.out, tags),
+        ..case.clone()
+    };
+    tags.iter()
+        .filter(|_| case.action == XDP_TX)
+        .map(in_vlan)
+        .collect()
 }
 
 fn echo(clients: &mut Clients, vip: IpAddr) -> Case {

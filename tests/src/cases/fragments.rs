@@ -10,6 +10,7 @@ use crate::{
     case::{Case, Ground, Run},
     fragments::{part, split},
     frame::{Packet, echo_request},
+    odd::with_extensions,
     outer::{Outer, arrives_at, home_of},
     world::{ROUTER_MAC, XDP_DROP, XDP_PASS, XDP_TX, node_mac},
 };
@@ -124,6 +125,12 @@ pub(super) fn cases(clients: &mut Clients) -> Vec<Case> {
         cases.push(tiny(&Story::new(clients, vip, false)));
         cases.push(overlapping_header(&Story::new(clients, vip, false)));
         cases.push(echo(&Story::new(clients, vip, true)));
+    }
+    for part in [0, 1] {
+        cases.push(with_headers_inside(
+            &Story::new(clients, vips()[1], true),
+            part,
+        ));
     }
     cases
 }
@@ -250,6 +257,17 @@ fn echo(story: &Story) -> Case {
         action: XDP_DROP,
         counted: &[Verdict::Fragment],
         ..story.case("an echo request in parts", 1, first)
+    }
+}
+
+/// Extension headers behind the fragment header: only the first part has them.
+fn with_headers_inside(story: &Story, part: usize) -> Case {
+    let whole = with_extensions(&story.packet.frame(), &[60]);
+    let frame = split(&whole, story.id, FIRST)[part].clone();
+    Case {
+        action: XDP_DROP,
+        counted: &[Verdict::HeaderOptions],
+        ..story.case("extension headers behind the fragment header", 1, frame)
     }
 }
 

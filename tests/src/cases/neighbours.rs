@@ -1,7 +1,5 @@
 //! ARP and Neighbour Discovery: who asks for a VIP that `node1` owns gets its MAC, and nobody else anything.
 
-use std::net::IpAddr;
-
 use lb_common::verdict::Verdict;
 
 use super::Clients;
@@ -9,7 +7,7 @@ use crate::{
     addresses::{no_vip, vips},
     case::{Case, Ground, Run},
     frame::Packet,
-    neighbour::{Asks, answer, arp, claim, question},
+    neighbour::{Asks, answer, arp, claim, of_lan, question},
     odd::{SERVICE_TAG, TAG, tagged},
     world::{XDP_PASS, XDP_TX, node_mac},
 };
@@ -88,14 +86,6 @@ fn of_ndp_alone() -> Vec<Case> {
         changed("a solicitation that was forwarded", 21, 254),
         changed("a solicitation with a wrong checksum", 57, sound[57] ^ 1),
     ]
-}
-
-/// VIPs of `default/lan`: `node1` owns number 7.
-fn of_lan(like: IpAddr, number: u8) -> IpAddr {
-    match like {
-        IpAddr::V4(_) => [10, 99, 0, number].into(),
-        IpAddr::V6(_) => [0xfd99, 0, 0, 0, 0, 0, 0, u16::from(number)].into(),
-    }
 }
 
 fn passes(description: &'static str, frame: Vec<u8>) -> Case {
