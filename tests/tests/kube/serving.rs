@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Result, ensure};
 use lb_lab::{
-    ADMIN, Agent, AgentOptions, ApiServer, Lab, NODE_ASN, NODE_BGP_PORT, Node, Pair, Profile,
+    AGENT, Agent, AgentOptions, ApiServer, Lab, NODE_ASN, NODE_BGP_PORT, Node, Pair, Profile,
     ROUTER_ASN, UPLINK, VIP_PORT, agent_binary, failures, output, topology::POD_PORT, vip,
     wait_until,
 };
@@ -126,7 +126,7 @@ fn start_agent(lab: &Lab, server: &ApiServer, node: u8) -> Result<Agent> {
         "node: {{name: {}, uplinks: [{UPLINK}]}}\n",
         lab.node(node).name()
     );
-    let kubeconfig = server.kubeconfig(ADMIN)?.display().to_string();
+    let kubeconfig = server.kubeconfig(AGENT)?.display().to_string();
     let arguments = [
         "--kubernetes",
         "--kubeconfig",
