@@ -19,6 +19,8 @@ mod mode;
 mod object;
 mod observe;
 mod pins;
+#[cfg(feature = "bench")]
+mod reader;
 mod sys;
 mod testrun;
 pub mod trace;
@@ -49,6 +51,8 @@ pub use mode::{Attached, EgressHook, Mode, XdpHook};
 
 pub use observe::{MapRow, Observer, Samples, show_maps};
 pub use pins::cleanup;
+#[cfg(feature = "bench")]
+pub use reader::EndpointReader;
 pub use testrun::Outcome;
 
 /// How a data path is opened.

@@ -56,6 +56,10 @@ pub(crate) fn manifests() -> anyhow::Result<ExitCode> {
 pub(crate) fn bench(name: &str, json: Option<&Path>) -> anyhow::Result<ExitCode> {
     preflight::prepare(Purpose::Run, Install::Yes)?;
     let json = json.map(std::path::absolute).transpose()?;
+    if name == "kube" {
+        let program = build(&["-p", "lb-lab"], "debug", "lb-lab")?;
+        process::run(std::process::Command::new(program).arg("build-kubernetes"))?;
+    }
     // Of the benchmarks with a lab, the agent beside them is measured.
     let program = build(
         &[

@@ -61,6 +61,11 @@ pub(crate) fn command() -> Command {
                         .arg(file("json").help("also write the rows to this file")),
                 )
                 .subcommand(
+                    Command::new("kube")
+                        .about("From a change in a real API server to the data path, with 10,000 Services")
+                        .arg(file("json").help("also write the rows to this file")),
+                )
+                .subcommand(
                     Command::new("tables")
                         .about("What tables cost and move beside Maglev, and planning at scale")
                         .arg(file("json").help("also write the rows to this file")),

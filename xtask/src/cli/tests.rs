@@ -20,6 +20,7 @@ fn every_sub_command_parses_and_nonsense_is_refused() {
         "bench packet --json out.json",
         "bench tables",
         "bench scrape --json out.json",
+        "bench kube --json out.json",
     ] {
         let words = std::iter::once("xtask").chain(line.split(' '));
         assert!(command().try_get_matches_from(words).is_ok(), "{line}");

@@ -40,13 +40,22 @@ const ONLY_IN: [(&str, &[&str]); 8] = [
     ("aya", &["lb-datapath"]),
     ("aya-ebpf", &["lb-ebpf"]),
     ("axum", &["lb-agent"]),
-    ("k8s-openapi", &["lb-kube", "fairlead-tests"]),
-    ("kube", &["lb-kube", "fairlead-tests"]),
+    (
+        "k8s-openapi",
+        &["lb-kube", "fairlead-tests", "fairlead-benches"],
+    ),
+    ("kube", &["lb-kube", "fairlead-tests", "fairlead-benches"]),
     ("prometheus-client", &["lb-agent"]),
     ("rtnetlink", &["lb-agent", "lb-lab"]),
     (
         "tokio",
-        &["lb-agent", "lb-kube", "lb-lab", "fairlead-tests"],
+        &[
+            "lb-agent",
+            "lb-kube",
+            "lb-lab",
+            "fairlead-tests",
+            "fairlead-benches",
+        ],
     ),
 ];
 
