@@ -48,9 +48,9 @@ const SHORT: Size = Size {
     frames: 50_000,
     connects: 200,
 };
-/// Both ends of the connections are files of this process, of which shared machines allow some 20,000.
+/// A lab's pod has a thread for each connection; ten thousand idle ones are in `flood`, at the owner's program.
 const LONG: Size = Size {
-    idle: 9_000,
+    idle: 1_000,
     frames: 1_000_000,
     connects: 1000,
 };
@@ -63,7 +63,7 @@ fn a_short_flood_of_syns_is_not_noticed() -> Result<()> {
 }
 
 #[test]
-#[ignore = "soak: a million frames of each kind, in either family, beside nine thousand connections"]
+#[ignore = "soak: a million frames of each kind, in either family, beside a thousand connections"]
 fn a_flood_is_not_noticed() -> Result<()> {
     for target in Steered::targets() {
         for kind in [Kind::Syn, Kind::Udp, Kind::Ack] {

@@ -113,7 +113,7 @@ pub(crate) fn flooded(driver: &mut Driver, flows: u64, calm: &[Row]) -> Result<V
     };
     let bar = |name: &str| {
         let row = calm.iter().find(|row| row.name == name);
-        row.map(|row| row.value * FLOODED_BAR)
+        row.map(|row| (row.value * FLOODED_BAR).round())
     };
     let known_bar = bar("owner-known-100k");
     let new_bar = bar("owner-new-100k");
