@@ -3,6 +3,7 @@
 //! and synchronous: no clock but [`Snapshot::now`], no IO, no async; all memory is in the previous state.
 //! `clippy.toml` beside this crate bans the rest.
 
+pub mod allocate;
 pub mod config;
 pub mod desired;
 pub mod image;
