@@ -1,6 +1,7 @@
 //! The command line. Parses the arguments, hands over to the command, and is the one place where an error
 //! becomes words on standard error and a number: 0 done, 1 the thing failed, 2 cannot run here.
 
+pub mod controller;
 pub mod kubernetes;
 
 use std::{
@@ -14,7 +15,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use lb_common::flow::State;
 use lb_core::model::Prefix;
 
-use self::kubernetes::KubernetesArgs;
+use self::{
+    controller::{ControllerArgs, ReassignArgs},
+    kubernetes::KubernetesArgs,
+};
 use crate::{commands, failure::Failure};
 
 /// Where maps and links are pinned unless told otherwise.
@@ -54,6 +58,10 @@ pub enum Command {
     /// Take this node out of service, or back; forwarding goes on
     #[command(after_help = DRAIN_STEPS)]
     Drain(DrainArgs),
+    /// Give addresses from Eips to Services; runs anywhere in the cluster, one of several leads
+    Controller(ControllerArgs),
+    /// Have a Service leave its addresses for others: the only way besides its own request
+    Reassign(ReassignArgs),
     /// Take everything of ours off this node: links, programs, maps
     #[command(after_help = "Stop the agent first. VIPs are no longer served here afterwards.")]
     Cleanup(CleanupArgs),
@@ -426,6 +434,8 @@ pub fn main() -> ExitCode {
         Command::Explain(args) => commands::explain::explain(&args),
         Command::Accept(args) => commands::accept::accept(&args),
         Command::Drain(args) => commands::drain::drain(&args),
+        Command::Controller(args) => commands::controller::controller(&args),
+        Command::Reassign(args) => commands::controller::reassign(&args),
         Command::Cleanup(args) => commands::cleanup::cleanup(&args),
     };
     match result {

@@ -3,6 +3,7 @@
 pub mod accept;
 pub mod check;
 pub mod cleanup;
+pub mod controller;
 pub mod drain;
 pub mod explain;
 pub mod run;

@@ -6,6 +6,7 @@
 #![allow(clippy::duplicated_attributes, reason = "printer columns of one type")]
 
 pub mod client;
+pub mod controller;
 pub mod crd;
 pub mod project;
 pub mod reflect;

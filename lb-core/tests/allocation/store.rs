@@ -80,6 +80,13 @@ impl<T: Clone> Kind<T> {
 }
 
 impl Store {
+    pub(crate) fn at(now: UnixTime) -> Self {
+        Self {
+            now,
+            ..Self::default()
+        }
+    }
+
     pub(crate) fn last_version(&self) -> u64 {
         self.revision
     }

@@ -40,8 +40,7 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(seed: u64) -> Self {
         let mut random = Random::seeded(seed);
-        let mut store = Store::default();
-        store.now = UnixTime(1_000_000);
+        let mut store = Store::at(UnixTime(1_000_000));
         if random.chance(50) {
             users::leave_by_openelb(&mut store, &mut random);
         }

@@ -84,7 +84,7 @@ pub struct EipSpec {
         skip_serializing_if = "Option::is_none"
     )]
     pub avoid_buggy_ips: Option<bool>,
-    /// Whether Services that ask for no pool and no address get one from here. Not given: they do.
+    /// Whether Services that ask for no pool get an address from here. Not given: they do, unless another Eip is the default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auto_assign: Option<bool>,
     /// Which pool is tried first: the lower number. Not given: 0.

@@ -64,6 +64,8 @@ pub struct Request {
     pub sharing_key: Option<String>,
     /// What of it cannot be honoured, a sentence each.
     pub problems: Vec<String>,
+    /// An address that it asks for is none, which leaves nothing to be given.
+    pub unusable: Option<String>,
 }
 
 impl Request {
@@ -85,12 +87,13 @@ impl Request {
             (AskedBy::MetalLb, metallb),
             (AskedBy::Field, field),
         ];
+        let mut unusable = None;
         let mut asked: Option<(AskedBy, &str, Vec<IpAddr>)> = None;
         for (by, source) in sources {
             let Some((name, text)) = source else {
                 continue;
             };
-            let addresses = addresses(name, text, &mut problems);
+            let addresses = addresses(name, text, &mut problems, &mut unusable);
             match &asked {
                 None => asked = Some((by, name, addresses)),
                 Some((_, winner, first)) if *first != addresses => problems.push(format!(
@@ -123,6 +126,7 @@ impl Request {
             protocol,
             sharing_key: sharing.map(|(_, key)| key.to_owned()),
             problems,
+            unusable,
         }
     }
 }
@@ -148,13 +152,22 @@ fn annotation<'a>(
     first.or(second)
 }
 
-fn addresses(name: &str, text: &str, problems: &mut Vec<String>) -> Vec<IpAddr> {
+fn addresses(
+    name: &str,
+    text: &str,
+    problems: &mut Vec<String>,
+    unusable: &mut Option<String>,
+) -> Vec<IpAddr> {
     let mut made = Vec::new();
     for part in text.split(',').map(str::trim) {
         match part.parse() {
             Ok(address) if made.contains(&address) => {}
             Ok(address) => made.push(address),
-            Err(_) => problems.push(format!("{name}: \"{part}\" is no IPv4 or IPv6 address")),
+            Err(_) => {
+                let problem = format!("{name}: \"{part}\" is no IPv4 or IPv6 address");
+                unusable.get_or_insert_with(|| problem.clone());
+                problems.push(problem);
+            }
         }
     }
     made

@@ -2,6 +2,7 @@
 //! server for all tests of this binary, each test with a Namespace of its own; a test that stops or breaks the server,
 //! or needs an object of which a cluster has one, starts another.
 
+mod allocation;
 mod fixture;
 mod kinds;
 mod manuals;

@@ -1,0 +1,74 @@
+//! A look at the API server itself: whole lists, as new as they are, past any cache. A leader begins with one, and takes
+//! another when an Eip turns up that no leader has written yet.
+
+use std::{collections::BTreeSet, fmt::Debug, sync::Arc};
+
+use k8s_openapi::api::core::v1::Service;
+use kube::{Api, Resource, ResourceExt, api::ListParams, core::DeserializeGuard};
+use serde::de::DeserializeOwned;
+
+use super::{Controller, eip, service};
+use crate::{crd::Eip, reflect::store::Known};
+
+const PAGE: u32 = 500;
+
+impl Controller {
+    /// Reads Eips and Services; the Eips that there are, by name and UID.
+    pub(super) async fn look(&mut self) -> Result<BTreeSet<(Arc<str>, Arc<str>)>, ()> {
+        let rules = self.view.class.clone();
+        let eips = list(Api::all(self.client.clone()), |object: &Eip| {
+            eip::record(object)
+        });
+        let services = list(Api::all(self.client.clone()), |object: &Service| {
+            service::record(object, &rules)
+        });
+        let told =
+            |error: kube::Error| tracing::warn!("Eips and Services cannot be listed: {error}");
+        let (version, eips) = eips.await.map_err(told)?;
+        self.view.eips.replace(version, eips);
+        let (version, services) = services.await.map_err(told)?;
+        self.view.services.replace(version, services);
+        Ok(self.view.eips_seen())
+    }
+}
+
+async fn list<K, R>(
+    api: Api<DeserializeGuard<K>>,
+    project: impl Fn(&K) -> R,
+) -> kube::Result<(u64, Vec<Known<R>>)>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
+{
+    let mut items = Vec::new();
+    let mut params = ListParams::default().limit(PAGE);
+    loop {
+        let page = api.list(&params).await?;
+        let version = number(page.metadata.resource_version.as_deref());
+        let objects = page.items.into_iter().filter_map(|object| object.0.ok());
+        items.extend(objects.map(|object| known(&object, project(&object))));
+        params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
+        if params.continue_token.is_none() {
+            return Ok((version, items));
+        }
+    }
+}
+
+/// A record with what the API server says of its object.
+pub(super) fn known<K: Resource, R>(object: &K, record: R) -> Known<R> {
+    let name = object.name_any();
+    let key = match object.namespace() {
+        Some(namespace) => format!("{namespace}/{name}"),
+        None => name,
+    };
+    Known {
+        key: key.into(),
+        uid: object.uid().unwrap_or_default().into(),
+        version: number(object.meta().resource_version.as_deref()),
+        record,
+    }
+}
+
+/// A resource version as a number (KEP-5504); what is none counts as the oldest.
+fn number(version: Option<&str>) -> u64 {
+    version.and_then(|text| text.parse().ok()).unwrap_or(0)
+}
