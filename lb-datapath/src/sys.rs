@@ -1,6 +1,8 @@
 //! What aya has no word for: mapped arrays, release-ordered stores into them, an RCU barrier, link and map
 //! information, test runs of two programs in a row. The crate's only `unsafe`.
 
+mod probe;
+
 use std::{
     io,
     os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
@@ -9,6 +11,7 @@ use std::{
 };
 
 use bytemuck::{NoUninit, Pod};
+pub(crate) use probe::{has_tcx, has_xdp_fragments, loads};
 
 /// An array map in this process's memory, as 64-bit words.
 pub(crate) struct Mapping {
@@ -182,86 +185,13 @@ pub(crate) fn delete_all_keys(map: BorrowedFd<'_>) -> io::Result<()> {
     }
 }
 
-/// Whether the verifier takes these instructions as a socket filter; what it does take is not run.
-pub(crate) fn loads(instructions: &[u64]) -> bool {
-    const BPF_PROG_TYPE_SOCKET_FILTER: u32 = 1;
-    let licence = c"GPL";
-    let attributes = LoadAttributes {
-        program_type: BPF_PROG_TYPE_SOCKET_FILTER,
-        count: instructions.len() as u32,
-        instructions: instructions.as_ptr() as u64,
-        licence: licence.as_ptr() as u64,
-    };
-    let Ok(fd) = bpf(BPF_PROG_LOAD, &attributes) else {
-        return false;
-    };
-    // SAFETY: the kernel just made this descriptor for us.
-    drop(unsafe { OwnedFd::from_raw_fd(fd) });
-    true
-}
-
-/// Whether the kernel takes an XDP program that knows frames in several buffers.
-pub(crate) fn has_xdp_fragments() -> bool {
-    const BPF_PROG_TYPE_XDP: u32 = 6;
-    const BPF_F_XDP_HAS_FRAGS: u32 = 1 << 5;
-    /// The attributes up to the flags (`union bpf_attr`, linux/bpf.h).
-    #[repr(C)]
-    struct Attributes {
-        first: LoadAttributes,
-        log_level: u32,
-        log_size: u32,
-        log: u64,
-        kernel_version: u32,
-        flags: u32,
-    }
-    // `r0 = 2 (XDP_PASS); exit`.
-    let instructions: [u64; 2] = [0xb7 | 2 << 32, 0x95];
-    let attributes = Attributes {
-        first: LoadAttributes {
-            program_type: BPF_PROG_TYPE_XDP,
-            count: instructions.len() as u32,
-            instructions: instructions.as_ptr() as u64,
-            licence: c"GPL".as_ptr() as u64,
-        },
-        log_level: 0,
-        log_size: 0,
-        log: 0,
-        kernel_version: 0,
-        flags: BPF_F_XDP_HAS_FRAGS,
-    };
-    let Ok(fd) = bpf(BPF_PROG_LOAD, &attributes) else {
-        return false;
-    };
-    // SAFETY: the kernel just made this descriptor for us.
-    drop(unsafe { OwnedFd::from_raw_fd(fd) });
-    true
-}
-
-/// Whether the kernel knows tcx: it can be asked for what is attached to the first interface, the loopback.
-pub(crate) fn has_tcx() -> bool {
-    const BPF_TCX_EGRESS: u32 = 47;
-    const LOOPBACK: u32 = 1;
-    let attributes = QueryAttributes {
-        target: LOOPBACK,
-        attach_type: BPF_TCX_EGRESS,
-        flags: 0,
-        attach_flags: 0,
-        programs: 0,
-        count: 0,
-        padding: 0,
-    };
-    bpf(BPF_PROG_QUERY, &attributes).is_ok()
-}
-
 const BPF_MAP_CREATE: libc::c_int = 0;
 const BPF_MAP_UPDATE_ELEM: libc::c_int = 2;
 const BPF_MAP_DELETE_ELEM: libc::c_int = 3;
 const BPF_MAP_GET_NEXT_KEY: libc::c_int = 4;
-const BPF_PROG_LOAD: libc::c_int = 5;
 const BPF_OBJ_GET: libc::c_int = 7;
 const BPF_PROG_TEST_RUN: libc::c_int = 10;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
-const BPF_PROG_QUERY: libc::c_int = 16;
 const BPF_MAP_TYPE_ARRAY: u32 = 2;
 const BPF_MAP_TYPE_ARRAY_OF_MAPS: u32 = 12;
 
@@ -284,27 +214,6 @@ struct ElementAttributes {
     key: u64,
     value: u64,
     flags: u64,
-}
-
-/// `BPF_PROG_LOAD` (union bpf_attr), as far as it is used here.
-#[repr(C)]
-struct LoadAttributes {
-    program_type: u32,
-    count: u32,
-    instructions: u64,
-    licence: u64,
-}
-
-/// `BPF_PROG_QUERY` (union bpf_attr), as far as it is used here.
-#[repr(C)]
-struct QueryAttributes {
-    target: u32,
-    attach_type: u32,
-    flags: u32,
-    attach_flags: u32,
-    programs: u64,
-    count: u32,
-    padding: u32,
 }
 
 /// `BPF_OBJ_GET` (union bpf_attr).
@@ -358,9 +267,7 @@ fn create_map(
         flags: 0,
         inner_map: inner.map_or(0, |fd| fd.as_raw_fd() as u32),
     };
-    let fd = bpf(BPF_MAP_CREATE, &attributes)?;
-    // SAFETY: the kernel just made this descriptor for us.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    bpf_object(BPF_MAP_CREATE, &attributes)
 }
 
 /// Opens a pinned object.
@@ -372,9 +279,7 @@ pub(crate) fn open_pin(path: &std::path::Path) -> io::Result<OwnedFd> {
         fd: 0,
         flags: 0,
     };
-    let fd = bpf(BPF_OBJ_GET, &attributes)?;
-    // SAFETY: the kernel just made this descriptor for us.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    bpf_object(BPF_OBJ_GET, &attributes)
 }
 
 /// What the kernel says of a map: type, key bytes, value bytes, elements, flags, and its id.
@@ -498,6 +403,13 @@ fn test_run_with(attributes: &mut RunAttributes) -> io::Result<()> {
         return Err(io::Error::last_os_error());
     }
     Ok(())
+}
+
+/// bpf(2) for a command that makes a descriptor.
+fn bpf_object<T>(command: libc::c_int, attributes: &T) -> io::Result<OwnedFd> {
+    let fd = bpf(command, attributes)?;
+    // SAFETY: the kernel just made this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// bpf(2) with attributes that the kernel only reads.

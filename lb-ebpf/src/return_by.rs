@@ -12,6 +12,7 @@ use aya_ebpf::{
 };
 use lb_common::{
     UDP, checksum,
+    config::Config,
     gue::{self, GueHeader, OVERHEAD_V4_BYTES, OVERHEAD_V6_BYTES},
     node::Node,
     packet::{self, ETHERNET_BYTES, ETHERTYPE_IPV4, ETHERTYPE_IPV6},
@@ -75,57 +76,81 @@ fn wrap(ctx: &TcContext, number: u32) -> Result<i32, Verdict> {
     };
     let header = GueHeader::returning(&config.gue_key, hash, protocol, config.own_id);
     if node.flags & Node::OUTER_V6 != 0 {
-        make_room(ctx, OVERHEAD_V6_BYTES, BPF_F_ADJ_ROOM_ENCAP_L3_IPV6)?;
-        let udp_bytes = ctx.len() as u16 - (ETHERNET_BYTES + 40) as u16;
-        let mut ip = [0; 40 / 4];
-        ip[0] = u32::from_ne_bytes([0x60, 0, 0, 0]);
-        let [high, low] = udp_bytes.to_be_bytes();
-        ip[1] = u32::from_ne_bytes([high, low, UDP, gue::OUTER_TTL]);
-        ip[2..6].copy_from_slice(&node.outer_source);
-        ip[6..10].copy_from_slice(&node.outer_destination);
-        write(ctx, ETHERNET_BYTES, &ip)?;
-        finish(
-            ctx,
-            node,
-            ETHERTYPE_IPV6,
-            ETHERNET_BYTES + 40,
-            udp_bytes,
-            &header,
-            hash,
-            config.gue_port,
-        )?;
+        outer_v6(ctx, config, node, &header, hash)?;
     } else {
-        make_room(ctx, OVERHEAD_V4_BYTES, BPF_F_ADJ_ROOM_ENCAP_L3_IPV4)?;
-        let total = (ctx.len() as u16 - ETHERNET_BYTES as u16).to_be();
-        let sum = (node.outer_sum & 0xffff) + u32::from(total);
-        let checksum = !checksum::fold_few(sum);
-        let [high, low] = total.to_ne_bytes();
-        let [first, second] = checksum.to_ne_bytes();
-        let ip = [
-            u32::from_ne_bytes([0x45, 0, high, low]),
-            u32::from_ne_bytes([0, 0, 0x40, 0]),
-            u32::from_ne_bytes([gue::OUTER_TTL, UDP, first, second]),
-            node.outer_source[0],
-            node.outer_destination[0],
-        ];
-        write(ctx, ETHERNET_BYTES, &ip)?;
-        let udp_bytes = u16::from_be(total) - 20;
-        finish(
-            ctx,
-            node,
-            ETHERTYPE_IPV4,
-            ETHERNET_BYTES + 20,
-            udp_bytes,
-            &header,
-            hash,
-            config.gue_port,
-        )?;
+        outer_v4(ctx, config, node, &header, hash)?;
     }
     if node.egress_ifindex == ptr::ifindex(ctx) {
         return Ok(NEXT);
     }
     // SAFETY: the helper takes plain numbers.
     Ok(unsafe { bpf_redirect(node.egress_ifindex, 0) } as i32)
+}
+
+/// Wraps in IPv6.
+#[inline(always)]
+fn outer_v6(
+    ctx: &TcContext,
+    config: &Config,
+    node: &Node,
+    header: &GueHeader,
+    hash: u64,
+) -> Result<(), Verdict> {
+    make_room(ctx, OVERHEAD_V6_BYTES, BPF_F_ADJ_ROOM_ENCAP_L3_IPV6)?;
+    let udp_bytes = ctx.len() as u16 - (ETHERNET_BYTES + 40) as u16;
+    let mut ip = [0; 40 / 4];
+    ip[0] = u32::from_ne_bytes([0x60, 0, 0, 0]);
+    let [high, low] = udp_bytes.to_be_bytes();
+    ip[1] = u32::from_ne_bytes([high, low, UDP, gue::OUTER_TTL]);
+    ip[2..6].copy_from_slice(&node.outer_source);
+    ip[6..10].copy_from_slice(&node.outer_destination);
+    write(ctx, ETHERNET_BYTES, &ip)?;
+    finish(
+        ctx,
+        node,
+        ETHERTYPE_IPV6,
+        ETHERNET_BYTES + 40,
+        udp_bytes,
+        header,
+        hash,
+        config.gue_port,
+    )
+}
+
+/// Wraps in IPv4, whose checksum was begun by the agent.
+#[inline(always)]
+fn outer_v4(
+    ctx: &TcContext,
+    config: &Config,
+    node: &Node,
+    header: &GueHeader,
+    hash: u64,
+) -> Result<(), Verdict> {
+    make_room(ctx, OVERHEAD_V4_BYTES, BPF_F_ADJ_ROOM_ENCAP_L3_IPV4)?;
+    let total = (ctx.len() as u16 - ETHERNET_BYTES as u16).to_be();
+    let sum = (node.outer_sum & 0xffff) + u32::from(total);
+    let checksum = !checksum::fold_few(sum);
+    let [high, low] = total.to_ne_bytes();
+    let [first, second] = checksum.to_ne_bytes();
+    let ip = [
+        u32::from_ne_bytes([0x45, 0, high, low]),
+        u32::from_ne_bytes([0, 0, 0x40, 0]),
+        u32::from_ne_bytes([gue::OUTER_TTL, UDP, first, second]),
+        node.outer_source[0],
+        node.outer_destination[0],
+    ];
+    write(ctx, ETHERNET_BYTES, &ip)?;
+    let udp_bytes = u16::from_be(total) - 20;
+    finish(
+        ctx,
+        node,
+        ETHERTYPE_IPV4,
+        ETHERNET_BYTES + 20,
+        udp_bytes,
+        header,
+        hash,
+        config.gue_port,
+    )
 }
 
 /// The kernel refuses what would be longer than the device takes, and is not to be segmented.
