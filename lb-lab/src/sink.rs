@@ -53,7 +53,6 @@ pub struct Sinks {
 
 struct Shared {
     asn: u16,
-    identifier: Ipv4Addr,
     /// Routes that the speaker on this address announces.
     announces: Option<(IpAddr, Vec<Ipv4Addr>)>,
     sessions: Mutex<Sessions>,
@@ -83,7 +82,6 @@ impl Sinks {
         let listener = namespace.run(|| Ok(TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))?))?;
         let shared = Arc::new(Shared {
             asn,
-            identifier: Ipv4Addr::new(198, 51, 100, 1),
             announces,
             sessions: Mutex::default(),
         });
@@ -155,7 +153,7 @@ impl Shared {
     fn serve(&self, mut stream: TcpStream) -> Result<()> {
         let address = stream.local_addr()?.ip();
         stream.set_nodelay(true)?;
-        stream.write_all(&self.open())?;
+        stream.write_all(&self.open(address))?;
         ensure!(receive(&mut stream)?.0 == OPEN, "no OPEN");
         stream.write_all(&message(KEEPALIVE, &[]))?;
         ensure!(receive(&mut stream)?.0 == KEEPALIVE, "no KEEPALIVE");
@@ -214,14 +212,19 @@ impl Shared {
     }
 
     /// Both families (RFC 4760), route refresh (RFC 2918), AS numbers of four octets (RFC 6793).
-    fn open(&self) -> Vec<u8> {
+    fn open(&self, address: IpAddr) -> Vec<u8> {
         let mut capabilities = vec![1, 4, 0, 1, 0, 1, 1, 4, 0, 2, 0, 1, 2, 0, 65, 4, 0, 0];
         capabilities.extend(self.asn.to_be_bytes());
+        // Each a router of its own: some pass on nothing to the router that it is from.
+        let identifier = match address {
+            IpAddr::V4(address) => address,
+            IpAddr::V6(_) => Ipv4Addr::new(198, 51, 100, 1),
+        };
         let length = capabilities.len() as u8;
         let mut body = vec![4];
         body.extend(self.asn.to_be_bytes());
         body.extend(HOLD_TIME_S.to_be_bytes());
-        body.extend(self.identifier.octets());
+        body.extend(identifier.octets());
         body.extend([length + 2, 2, length]);
         body.extend(capabilities);
         message(OPEN, &body)

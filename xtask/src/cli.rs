@@ -66,6 +66,11 @@ pub(crate) fn command() -> Command {
                         .arg(file("json").help("also write the rows to this file")),
                 )
                 .subcommand(
+                    Command::new("bgp")
+                        .about("Announcing, beside BIRD and GoBGP")
+                        .arg(file("json").help("also write the rows to this file")),
+                )
+                .subcommand(
                     Command::new("tables")
                         .about("What tables cost and move beside Maglev, and planning at scale")
                         .arg(file("json").help("also write the rows to this file")),
