@@ -12,10 +12,13 @@ use lb_core::allocate::{
 
 use crate::store::Store;
 
+/// Services that have left an address, as they were, and when.
+type Leavers = BTreeMap<Arc<str>, (UnixTime, Arc<Service>)>;
+
 /// When each address was last shown by each Service that shows it no more.
 #[derive(Default)]
 pub(crate) struct Past {
-    left: BTreeMap<IpAddr, BTreeMap<Arc<str>, (UnixTime, Arc<Service>)>>,
+    left: BTreeMap<IpAddr, Leavers>,
     services: BTreeMap<Arc<str>, Arc<Service>>,
     shown: BTreeSet<(IpAddr, Arc<str>)>,
     /// Claims were destroyed by force: what rested is not known any more.
