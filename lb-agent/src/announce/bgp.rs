@@ -34,6 +34,7 @@ use tokio::{
 
 use self::{
     foreign::Foreign,
+    held::Vips,
     listener::{Listener, Next},
     password::Passwords,
     router_advertisement::{Heard, Routers},
@@ -98,7 +99,7 @@ struct Speaker {
     /// Peers that can have no session, and why, as was told.
     told_problems: BTreeMap<Remote, String>,
     /// What each peer may still have a route to.
-    held: BTreeMap<Remote, BTreeSet<IpAddr>>,
+    held: BTreeMap<Remote, Vips>,
     told_held: BTreeSet<IpAddr>,
     desired: Arc<DesiredState>,
 }
@@ -256,7 +257,10 @@ impl Speaker {
                 Next::Accepted(stream, remote) => self.hand_over(stream, remote),
                 Next::Listening(feedback) => self.say(feedback),
             },
-            Some(report) = reported.recv() => self.hear(report),
+            Some(report) = reported.recv() => {
+                self.hear(report);
+                self.hear_all(reported);
+            }
             heard = self.routers.next() => match heard {
                 Heard::Router(name, router) => {
                     tracing::info!(interface = %name, router = %router.ip(), "a router announces itself");
@@ -316,12 +320,19 @@ impl Speaker {
         true
     }
 
+    /// Takes all reports that are here before it tells what they come to: one change is reported by every session.
+    fn hear_all(&mut self, reported: &mut mpsc::UnboundedReceiver<Report>) {
+        while let Ok(report) = reported.try_recv() {
+            self.hear(report);
+        }
+        self.tell_held();
+    }
+
     fn hear(&mut self, report: Report) {
         match report {
             Report::Session(session) => self.say(Feedback::Session(session)),
             Report::Held { peer, vips } => {
                 self.held.insert(peer, vips);
-                self.tell_held();
             }
             Report::Ended(peer) => {
                 self.sessions.ended(&peer);
@@ -343,7 +354,12 @@ impl Speaker {
     }
 
     fn tell_held(&mut self) {
-        let held: BTreeSet<_> = self.held.values().flatten().copied().collect();
+        let held: BTreeSet<_> = self
+            .held
+            .values()
+            .flat_map(|vips| vips.iter())
+            .copied()
+            .collect();
         if held != self.told_held {
             self.told_held.clone_from(&held);
             self.say(Feedback::Held(held));
@@ -365,9 +381,7 @@ impl Speaker {
             Goodbye::Silent => self.sessions.abandon(),
         }
         self.sessions.join().await;
-        while let Ok(report) = reported.try_recv() {
-            self.hear(report);
-        }
+        self.hear_all(reported);
     }
 }
 

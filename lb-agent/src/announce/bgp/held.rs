@@ -6,14 +6,18 @@
 use std::{
     collections::BTreeSet,
     net::IpAddr,
+    sync::Arc,
     time::{Duration, Instant},
 };
+
+/// A set of VIPs that is shared by whoever remembers it: the same pointer is the same set.
+pub(super) type Vips = Arc<BTreeSet<IpAddr>>;
 
 /// What one peer holds.
 #[derive(Debug, Default)]
 pub(super) struct Held {
-    wanted: BTreeSet<IpAddr>,
-    may_have: BTreeSet<IpAddr>,
+    wanted: Vips,
+    may_have: Vips,
     is_up: bool,
     awaits_acknowledgement: bool,
     lapses_at: Option<Instant>,
@@ -22,17 +26,17 @@ pub(super) struct Held {
 
 impl Held {
     /// VIPs that the peer may still have a route to.
-    pub(super) fn vips(&self) -> &BTreeSet<IpAddr> {
+    pub(super) fn vips(&self) -> &Vips {
         &self.may_have
     }
 
     /// All that shall be announced in this session changed.
     pub(super) fn want(&mut self, vips: BTreeSet<IpAddr>) {
         self.awaits_acknowledgement = false;
+        self.wanted = Arc::new(vips);
         if self.is_up {
-            self.may_have.extend(&vips);
+            self.may_have_wanted();
         }
-        self.wanted = vips;
     }
 
     /// A session came up; what the peer had from an earlier one is gone, unless it retains it until it has heard
@@ -41,9 +45,9 @@ impl Held {
         self.is_up = true;
         self.lapses_at = None;
         if !std::mem::take(&mut self.is_retained) {
-            self.may_have.clear();
+            self.may_have = Vips::default();
         }
-        self.may_have.extend(&self.wanted);
+        self.may_have_wanted();
     }
 
     /// Every message that the wanted set needs is written.
@@ -60,14 +64,14 @@ impl Held {
     pub(super) fn acknowledged(&mut self) {
         if self.awaits_acknowledgement {
             self.awaits_acknowledgement = false;
-            self.may_have.clone_from(&self.wanted);
+            self.may_have = Arc::clone(&self.wanted);
         }
     }
 
     /// The session is over, and the peer knows.
     pub(super) fn session_ended_by_peer(&mut self) {
         self.session_over();
-        self.may_have.clear();
+        self.may_have = Vips::default();
     }
 
     /// The session is over, and the peer may find out only by its hold timer; zero: it never does.
@@ -91,7 +95,19 @@ impl Held {
     pub(super) fn expire(&mut self, now: Instant) {
         if self.lapses_at.is_some_and(|at| at <= now) {
             self.lapses_at = None;
-            self.may_have.clear();
+            self.may_have = Vips::default();
+        }
+    }
+
+    /// Adds what is wanted, and keeps the set where that is nothing new.
+    fn may_have_wanted(&mut self) {
+        if self.wanted.is_subset(&self.may_have) {
+            return;
+        }
+        if self.may_have.is_subset(&self.wanted) {
+            self.may_have = Arc::clone(&self.wanted);
+        } else {
+            Arc::make_mut(&mut self.may_have).extend(self.wanted.iter());
         }
     }
 

@@ -4,8 +4,8 @@
 mod news;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::{IpAddr, SocketAddr},
+    collections::BTreeMap,
+    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -24,6 +24,7 @@ use tokio::{
 use self::news::News;
 use super::{
     connection::{Connection, Happening},
+    held::Vips,
     socket::{self, Transport},
 };
 use crate::engine::feedback::PeerSession;
@@ -80,7 +81,7 @@ pub(super) enum Report {
         /// The peer.
         peer: Remote,
         /// VIPs.
-        vips: BTreeSet<IpAddr>,
+        vips: Vips,
     },
     /// The task has ended.
     Ended(Remote),

@@ -18,7 +18,12 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::{Counterpart, Report};
 use crate::{
-    announce::bgp::{connection::Connection, held::Held, journal::Journal, socket::Transport},
+    announce::bgp::{
+        connection::Connection,
+        held::{Held, Vips},
+        journal::Journal,
+        socket::Transport,
+    },
     engine::feedback::{Agreed, Figures, PeerSession, Timers},
 };
 
@@ -42,7 +47,7 @@ pub(super) struct News {
     is_urgent: bool,
     told_at: Option<Instant>,
     told_session: Option<PeerSession>,
-    told_held: BTreeSet<IpAddr>,
+    told_held: Vips,
 }
 
 impl News {
@@ -65,7 +70,7 @@ impl News {
             is_urgent: true,
             told_at: None,
             told_session: None,
-            told_held: BTreeSet::new(),
+            told_held: Vips::default(),
         }
     }
 
@@ -218,9 +223,13 @@ impl News {
     }
 
     fn tell_held(&mut self) {
-        if self.told_held != *self.held.vips() {
-            self.told_held.clone_from(self.held.vips());
-            let (peer, vips) = (self.name.clone(), self.told_held.clone());
+        let vips = self.held.vips();
+        if Arc::ptr_eq(&self.told_held, vips) {
+            return;
+        }
+        let told = std::mem::replace(&mut self.told_held, Arc::clone(vips));
+        if told != self.told_held {
+            let (peer, vips) = (self.name.clone(), Arc::clone(&self.told_held));
             let _ = self.reports.send(Report::Held { peer, vips });
         }
     }
