@@ -18,7 +18,7 @@ mod term;
 mod time;
 mod view;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use k8s_openapi::api::core::v1::{Namespace, Node, Service};
 use kube::{Api, Client, Resource, ResourceExt, core::DeserializeGuard};
@@ -30,12 +30,13 @@ use tokio::{
 };
 
 use crate::{
-    crd::{BgpPeer, Eip},
+    crd::{BgpConf, BgpPeer, Eip},
     project::claim::ClassRules,
     reflect::{
         store::Event,
         watch::{Scope, watch as read},
     },
+    speakers,
 };
 
 pub use lease::LeaseTimes;
@@ -102,7 +103,8 @@ struct Feeds {
     services: mpsc::Receiver<Event<service::ServiceRecord>>,
     namespaces: mpsc::Receiver<Event<lb_core::allocate::Labels>>,
     nodes: mpsc::Receiver<Event<nodes::NodeRecord>>,
-    peers: mpsc::Receiver<Event<usize>>,
+    peers: mpsc::Receiver<Event<BgpPeer>>,
+    confs: mpsc::Receiver<Event<BgpConf>>,
 }
 
 impl Feeds {
@@ -121,9 +123,8 @@ impl Feeds {
             nodes: feed(client, false, tasks, |object: &Node| {
                 Some(nodes::record(object))
             }),
-            peers: feed(client, true, tasks, |object: &BgpPeer| {
-                Some(nodes::established(object))
-            }),
+            peers: feed(client, true, tasks, |object: &BgpPeer| Some(object.clone())),
+            confs: feed(client, true, tasks, |object: &BgpConf| Some(object.clone())),
         }
     }
 }
@@ -172,7 +173,7 @@ struct Office {
     /// Greater than that of every leader before.
     epoch: u64,
     /// Eips that were there at the last look, by name and UID.
-    seen: std::collections::BTreeSet<(Arc<str>, Arc<str>)>,
+    seen: BTreeSet<(Arc<str>, Arc<str>)>,
 }
 
 impl Controller {
@@ -185,6 +186,7 @@ impl Controller {
             Some(event) = feeds.namespaces.recv() => self.view.namespaces.hear(event),
             Some(event) = feeds.nodes.recv() => self.view.nodes.hear(event),
             Some(event) = feeds.peers.recv() => self.view.peers.hear(event),
+            Some(event) = feeds.confs.recv() => self.view.confs.hear(event),
             Ok(()) = self.term.changed() => {}
             () = at(wake_at) => self.wake_at = None,
         }
@@ -197,6 +199,7 @@ impl Controller {
                 Some(event) = feeds.namespaces.recv() => self.view.namespaces.hear(event),
                 Some(event) = feeds.nodes.recv() => self.view.nodes.hear(event),
                 Some(event) = feeds.peers.recv() => self.view.peers.hear(event),
+                Some(event) = feeds.confs.recv() => self.view.confs.hear(event),
                 () = &mut window => break,
             }
         }
@@ -215,12 +218,29 @@ impl Controller {
                 Outcome::Again => {}
                 Outcome::Quiet(wake_at) => {
                     self.wake_at = wake_at;
+                    self.tend_speakers().await;
                     return;
                 }
                 Outcome::Failed => break,
             }
         }
         self.wake_at = Some(Instant::now() + FAILURE_REST);
+    }
+
+    /// Says of BgpConf and BgpPeers whether they can be used. A list without any Node is not believed: keys of nodes that
+    /// are gone go, and with a key a next hop.
+    async fn tend_speakers(&mut self) {
+        let nodes = self.view.nodes.all().map(|node| node.key.to_string());
+        let nodes: BTreeSet<String> = nodes.collect();
+        if nodes.is_empty() || self.options.addresses_only {
+            return;
+        }
+        let (confs, peers) = (self.view.confs.values(), self.view.peers.values());
+        if let Err(error) = speakers::tend(&self.client, &nodes, confs, peers).await {
+            tracing::warn!("the status of BgpConf and BgpPeers cannot be written: {error}");
+            let again = Instant::now() + FAILURE_REST;
+            self.wake_at = Some(self.wake_at.map_or(again, |at| at.min(again)));
+        }
     }
 
     /// Whether this process leads and has read everything afresh in this term.

@@ -10,8 +10,15 @@ use std::{
 
 use lb_core::allocate::{Announcer, Cluster, Labels, Pool, Refused, Service};
 
-use super::{Office, eip::EipRecord, nodes::NodeRecord, service::ServiceRecord, time};
+use super::{
+    Office,
+    eip::EipRecord,
+    nodes::{self, NodeRecord},
+    service::ServiceRecord,
+    time,
+};
 use crate::{
+    crd::{BgpConf, BgpPeer},
     project::claim::ClassRules,
     reflect::store::{Event, Known},
 };
@@ -93,8 +100,8 @@ pub(super) struct View {
     pub(super) services: Kind<ServiceRecord>,
     pub(super) namespaces: Kind<Labels>,
     pub(super) nodes: Kind<NodeRecord>,
-    /// Sessions that are established, by BgpPeer.
-    pub(super) peers: Kind<usize>,
+    pub(super) peers: Kind<BgpPeer>,
+    pub(super) confs: Kind<BgpConf>,
 }
 
 impl View {
@@ -106,6 +113,7 @@ impl View {
             namespaces: Kind::default(),
             nodes: Kind::default(),
             peers: Kind::default(),
+            confs: Kind::default(),
         }
     }
 
@@ -117,6 +125,7 @@ impl View {
             && self.namespaces.is_listed
             && self.nodes.is_listed
             && self.peers.is_listed
+            && self.confs.is_listed
     }
 
     /// Eips that are there, by name and UID.
@@ -170,7 +179,7 @@ impl View {
         }
         Announcer::Agents {
             peers: self.peers.values().count(),
-            established: self.peers.values().sum(),
+            established: self.peers.values().map(nodes::established).sum(),
         }
     }
 

@@ -5,8 +5,9 @@ mod controller;
 mod faults;
 
 use anyhow::{Result, ensure};
+use lb_lab::wait_until;
 
-use self::controller::{Cluster, service};
+use self::controller::{Cluster, LIMIT, service};
 
 const POOL: &str = r"
 apiVersion: network.kubesphere.io/v1alpha2
@@ -212,5 +213,43 @@ fn keeps_addresses_over_restarts_and_gives_them_back() -> Result<()> {
     let freed = cluster.kubectl(&["get", "eip", "pool", "-o", freed])?;
     ensure!(!freed.is_empty(), "what is freed must rest");
     second.stop();
+    Ok(())
+}
+
+#[test]
+fn a_leader_says_whether_routers_can_be_spoken_to() -> Result<()> {
+    let cluster = Cluster::start()?;
+    cluster.apply(POOL)?;
+    cluster.apply(
+        "{apiVersion: v1, kind: Node, metadata: {name: node1}}
+---
+apiVersion: network.kubesphere.io/v1alpha2
+kind: BgpConf
+metadata: {name: default}
+spec: {as: 65000}
+",
+    )?;
+    let keys =
+        r#"{"status": {"nodesConfStatus": {"node1": {"as": 65000}, "gone": {"as": 65000}}}}"#;
+    cluster.kubectl(&[
+        "patch",
+        "bgpconf",
+        "default",
+        "--subresource=status",
+        "--type=merge",
+        "-p",
+        keys,
+    ])?;
+    let _controller = cluster.controller("one");
+    let ready = r#"jsonpath={.status.conditions[?(@.type=="Ready")].status}"#;
+    for object in ["bgppeer/router", "bgpconf/default"] {
+        wait_until(LIMIT, &format!("{object} is ready"), || {
+            let seen = cluster.kubectl(&["get", object, "-o", ready])?;
+            Ok((seen == "True").then_some(()))
+        })?;
+    }
+    let left = "jsonpath={.status.nodesConfStatus}";
+    let left = cluster.kubectl(&["get", "bgpconf/default", "-o", left])?;
+    assert_eq!(left, r#"{"node1":{"as":65000}}"#);
     Ok(())
 }

@@ -10,7 +10,7 @@ use tokio::{sync::watch, task::JoinHandle};
 use crate::fixture::{self, block_on};
 
 /// A finalizer stays for ten seconds, and a dead leader is followed after three.
-const LIMIT: Duration = Duration::from_secs(16);
+pub(super) const LIMIT: Duration = Duration::from_secs(16);
 
 /// A Service on port 80 with these annotations and further fields.
 pub(super) fn service(name: &str, annotations: &str, fields: &str) -> String {
