@@ -56,9 +56,13 @@ pub(crate) async fn client(server: &ApiServer, user: &str) -> Result<Client> {
 
 /// Runs a test's asynchronous part to its end.
 pub(crate) fn block_on<T>(work: impl Future<Output = T>) -> T {
+    runtime().block_on(work)
+}
+
+/// The runtime of [`block_on`], for what goes on beside a test.
+pub(crate) fn runtime() -> &'static Runtime {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
-    let runtime = RUNTIME.get_or_init(|| Runtime::new().expect("threads can be started"));
-    runtime.block_on(work)
+    RUNTIME.get_or_init(|| Runtime::new().expect("threads can be started"))
 }
 
 /// A Kubernetes Namespace of the shared server for one test. What it holds stays until the server goes.

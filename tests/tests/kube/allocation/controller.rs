@@ -7,7 +7,7 @@ use lb_kube::controller::{self, LeaseTimes, Options};
 use lb_lab::{ADMIN, ApiServer, CONTROLLER, SYSTEM_NAMESPACE, wait_until};
 use tokio::{sync::watch, task::JoinHandle};
 
-use crate::fixture::{self, block_on};
+use crate::fixture::{self, block_on, runtime};
 
 /// A finalizer stays for ten seconds, and a dead leader is followed after three.
 pub(super) const LIMIT: Duration = Duration::from_secs(16);
@@ -50,7 +50,7 @@ impl Cluster {
         let (stop, stops) = watch::channel(false);
         let client = block_on(fixture::client(&self.server, CONTROLLER))
             .expect("the controller has a token");
-        let task = block_on(async { tokio::spawn(controller::run(client, options, stops)) });
+        let task = runtime().spawn(controller::run(client, options, stops));
         Controller { task, stop }
     }
 
