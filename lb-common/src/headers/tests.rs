@@ -158,10 +158,12 @@ fn ipv6_fragments() {
     };
     assert_eq!(read(0, UDP, 8), Ok((UDP, 48, None)));
     assert_eq!(read(1, UDP, 8), Ok((UDP, 48, part(1))));
-    // What follows a later fragment's header is data, whatever it would be in the first.
-    assert_eq!(read(8 << 3, 60, 8), Ok((60, 48, part(8 << 3))));
+    // Behind an extension header, the later parts do not say whose they are, so that the first is refused as well.
+    assert_eq!(read(1, 60, 8), Err(Verdict::HeaderOptions));
+    assert_eq!(read(8 << 3, 60, 8), Err(Verdict::HeaderOptions));
+    assert_eq!(read(8 << 3, UDP, 8), Ok((UDP, 48, part(8 << 3))));
     let twice = [fragment(44, 1, [0; 4]), fragment(UDP, 1, [0; 4])].concat();
-    assert_eq!(ipv6(&&v6(44, &twice)[..]), Err(Verdict::Malformed));
+    assert_eq!(ipv6(&&v6(44, &twice)[..]), Err(Verdict::HeaderOptions));
 }
 
 #[test]
