@@ -58,14 +58,19 @@ fn attach_xdp(
         |hook: XdpHook| pin_dir.map(|folder| pins::link(folder, hook.pin_name(), &uplink.name));
     let allowed = XdpHook::allowed_by(mode);
     for hook in XdpHook::ALL {
-        let Some(pinned) = pin(hook).as_deref().and_then(|pin| usable(pin, uplink)) else {
+        let Some(path) = pin(hook) else { continue };
+        let Some(pinned) = usable(&path, uplink) else {
             continue;
         };
         if allowed.contains(&hook) {
             update_xdp(program, pinned, uplink)?;
             return Ok((hook, None));
         }
-        // The operator asks for the other hook: for a moment there is none.
+        // The operator asks for the other hook: for a moment there is none. The kernel puts off what it does for a last
+        // reference that goes, and until then the interface would be taken.
+        if let Ok(link) = sys::open_pin(&path) {
+            let _ = sys::detach_link(link.as_fd());
+        }
         drop(pinned.unpin());
     }
     let mut refusal = None;

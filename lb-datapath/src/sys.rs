@@ -192,6 +192,7 @@ const BPF_MAP_GET_NEXT_KEY: libc::c_int = 4;
 const BPF_OBJ_GET: libc::c_int = 7;
 const BPF_PROG_TEST_RUN: libc::c_int = 10;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
+const BPF_LINK_DETACH: libc::c_int = 34;
 const BPF_MAP_TYPE_ARRAY: u32 = 2;
 const BPF_MAP_TYPE_ARRAY_OF_MAPS: u32 = 12;
 
@@ -305,6 +306,11 @@ pub(crate) fn map_definition(map: BorrowedFd<'_>) -> io::Result<MapDefinition> {
         elements: words[4],
         flags: words[5],
     })
+}
+
+/// Takes a link's program off its interface at once, whoever still holds the link.
+pub(crate) fn detach_link(link: BorrowedFd<'_>) -> io::Result<()> {
+    bpf(BPF_LINK_DETACH, &(link.as_raw_fd() as u32)).map(drop)
 }
 
 /// Interface that an XDP or tcx link is on; 0 if the interface is gone or the link was detached.
