@@ -226,7 +226,11 @@ fn bird_commands(bird: &Bird) -> [(String, String); 2] {
 
 /// The pinned maps worth a look, what they hold, and what to do with a dump that is long.
 const MAPS: [(&str, &str, &str); 3] = [
-    ("interfaces", "the data path's view of the uplink", ""),
+    (
+        "config",
+        "what has a fixed size: settings, uplinks, ways to the nodes",
+        " | head -n 70",
+    ),
     (
         "endpoints",
         "the pods in the data path; most places are free",
