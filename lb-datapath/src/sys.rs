@@ -333,12 +333,12 @@ pub(crate) fn interface_name(ifindex: u32) -> Option<String> {
 
 fn information(object: BorrowedFd<'_>) -> io::Result<[u32; 32]> {
     let mut words = [0u32; 32];
-    let attributes = InfoAttributes {
+    let mut attributes = InfoAttributes {
         fd: object.as_raw_fd() as u32,
         length: size_of_val(&words) as u32,
         info: words.as_mut_ptr() as u64,
     };
-    bpf(BPF_OBJ_GET_INFO_BY_FD, &attributes)?;
+    bpf_answered(BPF_OBJ_GET_INFO_BY_FD, &mut attributes)?;
     Ok(words)
 }
 
@@ -396,13 +396,19 @@ const BPF_F_TEST_XDP_LIVE_FRAMES: u32 = 1 << 1;
 const LIVE_BATCH_FRAMES: u32 = 64;
 
 fn test_run_with(attributes: &mut RunAttributes) -> io::Result<()> {
+    bpf_answered(BPF_PROG_TEST_RUN, attributes)
+}
+
+/// bpf(2) for a command that answers in its attributes, which must have all that the kernel writes: it does not heed
+/// their length there.
+fn bpf_answered<T>(command: libc::c_int, attributes: &mut T) -> io::Result<()> {
     // SAFETY: the kernel reads and writes within the lengths given, and the attributes themselves.
     let result = unsafe {
         libc::syscall(
             libc::SYS_bpf,
-            BPF_PROG_TEST_RUN,
+            command,
             std::ptr::from_mut(attributes),
-            size_of::<RunAttributes>(),
+            size_of::<T>(),
         )
     };
     if result < 0 {

@@ -3,7 +3,7 @@
 
 use std::os::fd::OwnedFd;
 
-use super::{bpf, bpf_object};
+use super::{bpf_answered, bpf_object};
 
 const BPF_PROG_LOAD: libc::c_int = 5;
 const BPF_PROG_QUERY: libc::c_int = 16;
@@ -28,7 +28,7 @@ struct LoadAttributes {
     flags: u32,
 }
 
-/// `BPF_PROG_QUERY` (union bpf_attr), as far as it is used here.
+/// `BPF_PROG_QUERY` (union bpf_attr), whole: the kernel writes the last field whatever length it is told.
 #[repr(C)]
 #[derive(Default)]
 struct QueryAttributes {
@@ -39,6 +39,10 @@ struct QueryAttributes {
     programs: u64,
     count: u32,
     padding: u32,
+    program_flags: u64,
+    links: u64,
+    link_flags: u64,
+    revision: u64,
 }
 
 /// Whether the verifier takes these instructions as a socket filter.
@@ -58,12 +62,12 @@ pub(crate) fn has_xdp_fragments() -> bool {
 
 /// Whether the kernel knows tcx: it can be asked for what is attached to the first interface, the loopback.
 pub(crate) fn has_tcx() -> bool {
-    let attributes = QueryAttributes {
+    let mut attributes = QueryAttributes {
         target: LOOPBACK,
         attach_type: BPF_TCX_EGRESS,
         ..QueryAttributes::default()
     };
-    bpf(BPF_PROG_QUERY, &attributes).is_ok()
+    bpf_answered(BPF_PROG_QUERY, &mut attributes).is_ok()
 }
 
 fn load(program_type: u32, flags: u32, instructions: &[u64]) -> bool {
