@@ -120,12 +120,12 @@ fn replies_go_back_by_the_node_that_the_connection_came_in_by() -> Result<()> {
     }
     know_the_gateway(&steered, 1)?;
     let before = steered.lab.tcp_counters()?;
-    transfers(&steered, 20_000)?;
+    transfers(&steered, 20_000..20_012)?;
     for node in steered.lab.nodes() {
         let uplink = || Ok(set_transmit_checksum(UPLINK, false)?);
         node.namespace().run(uplink)?;
     }
-    transfers(&steered, 21_000)?;
+    transfers(&steered, 21_000..21_012)?;
     let counted = steered.lab.tcp_counters()?.since(before);
     ensure!(counted.wrong_checksums == 0, "{counted:?}");
     let mut sent_back = 0;
@@ -167,11 +167,11 @@ fn know_the_gateway(steered: &Steered, node: u8) -> Result<()> {
 const DISCARD: u16 = 9;
 
 /// A megabyte down from each of some connections.
-fn transfers(steered: &Steered, first_port: u16) -> Result<()> {
+fn transfers(steered: &Steered, ports: Range<u16>) -> Result<()> {
     const BYTES: usize = 1 << 20;
     let client = steered.lab.client();
     for target in Steered::targets() {
-        for port in first_port..first_port + 12 {
+        for port in ports.clone() {
             let request = Request {
                 download_bytes: BYTES,
                 ..Request::to(target).from_port(port)
@@ -209,21 +209,10 @@ fn other_programs_on_egress_still_run() -> Result<()> {
 /// A megabyte by TCP from pods of all nodes, and datagrams in fragments and in one call; how many packets the agents
 /// counted as replies.
 fn replies_of(steered: &Steered, first_port: u16) -> Result<u64> {
-    const BYTES: usize = 1 << 20;
     let replied =
         || -> Result<u64> { Ok(steered.all_verdicts()?.get("replied").copied().unwrap_or(0)) };
     let before = replied()?;
-    let client = steered.lab.client();
-    for target in Steered::targets() {
-        for port in first_port..first_port + 8 {
-            let request = Request {
-                download_bytes: BYTES,
-                ..Request::to(target).from_port(port)
-            };
-            let seen = client.http(&request).result?;
-            ensure!(seen.padding.len() == BYTES, "{} bytes", seen.padding.len());
-        }
-    }
+    transfers(steered, first_port..first_port + 8)?;
     let downloads = replied()? - before;
     for address in vip(2).both() {
         for port in first_port + 100..first_port + 106 {

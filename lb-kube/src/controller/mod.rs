@@ -21,8 +21,7 @@ mod view;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use k8s_openapi::api::core::v1::{Namespace, Node, Service};
-use kube::{Api, Client, Resource, ResourceExt, core::DeserializeGuard};
-use serde::de::DeserializeOwned;
+use kube::{Api, Client, ResourceExt, core::DeserializeGuard};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
@@ -34,7 +33,7 @@ use crate::{
     project::claim::ClassRules,
     reflect::{
         store::Event,
-        watch::{Scope, watch as read},
+        watch::{Scope, Watched, watch as read},
     },
     speakers,
 };
@@ -136,13 +135,7 @@ fn feed<K, R, P>(
     project: P,
 ) -> mpsc::Receiver<Event<R>>
 where
-    K: Resource<DynamicType = ()>
-        + Clone
-        + std::fmt::Debug
-        + DeserializeOwned
-        + Send
-        + Sync
-        + 'static,
+    K: Watched,
     R: Send + 'static,
     P: FnMut(&K) -> Option<R> + Send + 'static,
 {

@@ -13,12 +13,11 @@ use k8s_openapi::api::{
     core::v1::{Node as NodeObject, Secret, Service as ServiceObject},
     discovery::v1::EndpointSlice,
 };
-use kube::{Api, Client, Resource, core::DeserializeGuard};
+use kube::{Api, Client, core::DeserializeGuard};
 use lb_core::{
     keys::ClusterKeys,
     model::{Bgp, Node, Prefix, Remote, Service, Unfit},
 };
-use serde::de::DeserializeOwned;
 use tokio::{
     sync::mpsc,
     task::JoinSet,
@@ -30,7 +29,7 @@ use super::{
     last_known, passwords,
     store::Event,
     stores::{Heard, SecretRecord, SpeakerRecord, Stores},
-    watch::{Scope, watch},
+    watch::{Scope, Watched, watch},
 };
 use crate::{
     crd::{BgpConf, BgpPeer, Eip},
@@ -216,13 +215,7 @@ fn start<K, R, P>(
     heard: &mpsc::Sender<Heard>,
     watches: &mut JoinSet<()>,
 ) where
-    K: Resource<DynamicType = ()>
-        + Clone
-        + std::fmt::Debug
-        + DeserializeOwned
-        + Send
-        + Sync
-        + 'static,
+    K: Watched,
     R: Send + 'static,
     P: FnMut(&K) -> Option<R> + Send + 'static,
 {

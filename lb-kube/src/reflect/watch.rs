@@ -99,6 +99,17 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// A kind whose objects can be watched.
+pub trait Watched:
+    Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static
+{
+}
+
+impl<K> Watched for K where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static
+{
+}
+
 /// Watches until nobody listens. `project` makes the record of an object; `None` leaves it out.
 pub async fn watch<K, R, P>(
     api: Api<DeserializeGuard<K>>,
@@ -106,7 +117,7 @@ pub async fn watch<K, R, P>(
     project: P,
     events: mpsc::Sender<Event<R>>,
 ) where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+    K: Watched,
     P: FnMut(&K) -> Option<R>,
 {
     let mut watcher = Watcher {
@@ -136,7 +147,7 @@ struct Watcher<K: Clone, R, P> {
 
 impl<K, R, P> Watcher<K, R, P>
 where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+    K: Watched,
     P: FnMut(&K) -> Option<R>,
 {
     async fn run(&mut self) {

@@ -11,7 +11,7 @@ use fairlead_benches::{
 };
 use lb_common::{flow::State, limits::Capacity};
 use lb_datapath::{
-    Datapath,
+    Datapath, Error,
     bench::{Driver, Orders, Subject},
 };
 
@@ -207,9 +207,7 @@ fn arriving(
     template: &[u8],
     packets: u32,
 ) -> Result<f64> {
-    let before = thread_cpu_ns();
-    driver.run(subject, orders, template, packets)?;
-    Ok((thread_cpu_ns() - before) as f64 / f64::from(packets))
+    a_packet(packets, || driver.run(subject, orders, template, packets))
 }
 
 fn leaving(
@@ -219,8 +217,15 @@ fn leaving(
     template: &[u8],
     packets: u32,
 ) -> Result<f64> {
+    a_packet(packets, || {
+        driver.run_leaving(subject, orders, template, packets)
+    })
+}
+
+/// CPU nanoseconds that one of so many packets takes.
+fn a_packet(packets: u32, run: impl FnOnce() -> Result<u32, Error>) -> Result<f64> {
     let before = thread_cpu_ns();
-    driver.run_leaving(subject, orders, template, packets)?;
+    run()?;
     Ok((thread_cpu_ns() - before) as f64 / f64::from(packets))
 }
 
