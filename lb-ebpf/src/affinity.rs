@@ -2,7 +2,6 @@
 //! written when one is established, refreshed while it is used, at most once a tick. Entries are not claimed:
 //! of two CPUs that write one at once, one is forgotten.
 
-use aya_ebpf::programs::XdpContext;
 use lb_common::{
     Address,
     affinity::{self, AffinityEntry, ENTRIES_PER_LINE, Kept},
@@ -14,7 +13,7 @@ use lb_common::{
     walk::Walk,
 };
 
-use crate::{count, flows, maps, ptr, rooms};
+use crate::{count, flows, hook::Context, maps, ptr, rooms};
 
 /// Hash of a client's address alone.
 #[inline(always)]
@@ -68,7 +67,7 @@ extern "C" fn affinity_kept(service: u64, client_hash: u64, now: u32) -> u32 {
 
 /// The program of the room: an established flow of the service has just been used.
 #[inline(always)]
-pub(crate) fn enter(_: &XdpContext) -> u32 {
+pub(crate) fn enter(_: &Context) -> u32 {
     if let (Some(walk), Some(config)) = (rooms::walk(), maps::config()) {
         note(config, walk);
     }

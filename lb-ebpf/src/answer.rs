@@ -3,10 +3,6 @@
 //! came, which goes back where it came from, under a token bucket per CPU. Nothing that a node has steered draws an
 //! answer: its sender's tables are ahead of ours, or behind.
 
-use aya_ebpf::{
-    bindings::xdp_action::{XDP_PASS, XDP_TX},
-    programs::XdpContext,
-};
 use lb_common::{
     TCP, UDP,
     config::{Config, Globals},
@@ -17,12 +13,18 @@ use lb_common::{
     walk::Walk,
 };
 
-use crate::{count, forward, lookup, maps, ptr::Frame, reply, rooms};
+use crate::{
+    count, forward,
+    hook::{self, Context},
+    lookup, maps,
+    ptr::Frame,
+    reply, rooms,
+};
 
 /// The program of the room: counts why a packet goes nowhere, and answers it if there is an answer. Only what is
 /// addressed to a VIP may be dropped, or answered.
 #[inline(always)]
-pub(crate) fn enter<const V6: bool>(ctx: &XdpContext) -> u32 {
+pub(crate) fn enter<const V6: bool>(ctx: &Context) -> u32 {
     let (Some(walk), Some(globals)) = (rooms::walk(), maps::globals()) else {
         return count::drop(Verdict::TableInconsistent);
     };
@@ -30,7 +32,7 @@ pub(crate) fn enter<const V6: bool>(ctx: &XdpContext) -> u32 {
         return if walk.has(Walk::BY_GUE) {
             count::drop(Verdict::GueMalformed)
         } else {
-            XDP_PASS
+            hook::PASS
         };
     }
     if walk.service != 0 {
@@ -54,13 +56,13 @@ pub(crate) fn enter<const V6: bool>(ctx: &XdpContext) -> u32 {
     if !answered.0 {
         return dropped;
     }
-    reply::swap_macs(Frame::xdp(ctx));
+    reply::swap_macs(Frame::of(ctx));
     count::verdict(answered.1);
-    XDP_TX
+    hook::send_back(maps::interface_of(globals, walk.slot.into()))
 }
 
 #[inline(always)]
-fn is_for_vip<const V6: bool>(ctx: &XdpContext, walk: &Walk) -> bool {
+fn is_for_vip<const V6: bool>(ctx: &Context, walk: &Walk) -> bool {
     let frame = Frame::untagged(ctx, walk);
     if !frame.has(Layout::transport(V6)) {
         return false;
@@ -86,8 +88,8 @@ impl Due {
 
 /// What is due to a packet that no node has steered, and that somebody can have sent.
 #[inline(always)]
-fn due<const V6: bool>(ctx: &XdpContext, globals: &Globals, walk: &Walk) -> Due {
-    let whole = Frame::xdp(ctx);
+fn due<const V6: bool>(ctx: &Context, globals: &Globals, walk: &Walk) -> Due {
+    let whole = Frame::of(ctx);
     let interface = maps::interface_of(globals, walk.slot.into());
     if walk.has(Walk::BY_GUE) || forward::is_of_a_node(whole, interface) {
         return Due::NOTHING;

@@ -17,7 +17,10 @@ use lb_common::{
     packet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Packet as _},
 };
 
-use crate::ptr::{self, Frame};
+use crate::{
+    hook,
+    ptr::{self, Frame},
+};
 
 /// What to make, written by the bench.
 #[derive(Clone, Copy)]
@@ -89,7 +92,7 @@ pub(crate) fn bench_next(_ctx: TcContext) -> i32 {
 /// The floor: exchanges the MACs and sends the frame back.
 #[xdp(frags)]
 pub(crate) fn bench_swap(ctx: XdpContext) -> u32 {
-    let frame = Frame::xdp(&ctx);
+    let frame = Frame::of(&ctx);
     if !frame.has(14) {
         return XDP_ABORTED;
     }
@@ -108,7 +111,7 @@ pub(crate) fn bench_send(ctx: XdpContext) -> u32 {
     if make(&ctx).is_none() {
         return XDP_ABORTED;
     }
-    let frame = Frame::xdp(&ctx);
+    let frame = Frame::of(&ctx);
     if !frame.has(76) {
         return XDP_ABORTED;
     }
@@ -125,17 +128,17 @@ pub(crate) fn bench_send(ctx: XdpContext) -> u32 {
             .word(destination, frame.load_u32(30));
         frame.store_u16(24, delta.apply(words[6] as u16));
     }
-    ptr::redirect(ptr::by_ref(orders).egress_ifindex as u32)
+    hook::redirect(ptr::by_ref(orders).egress_ifindex as u32)
 }
 
 #[inline(always)]
 fn make(ctx: &XdpContext) -> Option<()> {
     let orders = ptr::by_mut(ORDERS.get_ptr_mut(0)?);
     let surplus = ptr::opaque(Frame::one_buffer(ctx).len()).wrapping_sub(orders.frame_bytes);
-    if surplus != 0 && !ptr::move_head(ctx, surplus as i32) {
+    if surplus != 0 && !hook::move_head(ctx, surplus as i32) {
         return None;
     }
-    let frame = Frame::xdp(ctx);
+    let frame = Frame::of(ctx);
     if !frame.has(76) {
         return None;
     }

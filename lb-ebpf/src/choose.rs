@@ -3,7 +3,6 @@
 //! this node first (`externalTrafficPolicy: Local`), and what is left to the kernel. From here the packet goes the
 //! way of all others.
 
-use aya_ebpf::programs::XdpContext;
 use lb_common::{
     Address, TCP, UDP,
     packet::Packet as _,
@@ -15,7 +14,9 @@ use lb_common::{
 use crate::{
     affinity, count,
     deliver::tcp,
-    flows, lookup, maps,
+    flows,
+    hook::Context,
+    lookup, maps,
     ptr::{self, Frame},
     rooms, source, steer,
 };
@@ -27,12 +28,12 @@ const ICMP_BYTES: usize = 8;
 
 /// The program of the room.
 #[inline(always)]
-pub(crate) fn enter<const V6: bool>(ctx: &XdpContext) -> u32 {
+pub(crate) fn enter<const V6: bool>(ctx: &Context) -> u32 {
     let (Some(walk), Some(config)) = (rooms::walk(), maps::config()) else {
         return count::drop(Verdict::TableInconsistent);
     };
     let service = ServiceValue(walk.service);
-    let frame = Frame::xdp(ctx);
+    let frame = Frame::of(ctx);
     let Some(client) = client::<V6>(frame, walk) else {
         return rooms::answer::<V6>(ctx, walk, Verdict::Malformed);
     };
@@ -80,7 +81,7 @@ pub(crate) fn enter<const V6: bool>(ctx: &XdpContext) -> u32 {
 
 /// To the rooms of this node's flows, which send on what they do not know.
 #[inline(always)]
-fn ask_here<const V6: bool>(ctx: &XdpContext, walk: &Walk) -> u32 {
+fn ask_here<const V6: bool>(ctx: &Context, walk: &Walk) -> u32 {
     if walk.has(Walk::IS_ERROR) {
         rooms::enter_by_family::<V6>(ctx, Room::RelatedV4, Room::RelatedV6)
     } else {

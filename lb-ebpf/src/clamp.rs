@@ -1,7 +1,6 @@
 //! The largest segment that a client's SYN offers to take, lowered where the pod's replies go back through another node: they
 //! must fit with an outer header in front. [`crate::mss`] does the same to SYN-ACKs.
 
-use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
 use lb_common::{
     checksum::Delta,
     headers::Nested as _,
@@ -11,7 +10,14 @@ use lb_common::{
     walk::{Room, Walk},
 };
 
-use crate::{count, deliver::tcp, maps, ptr::Frame, rooms};
+use crate::{
+    count,
+    deliver::tcp,
+    hook::{self, Context, Raw},
+    maps,
+    ptr::Frame,
+    rooms,
+};
 
 /// Options that are looked at before the search ends; a SYN has six at the most in practice.
 const OPTIONS_MAX: u32 = 8;
@@ -21,7 +27,7 @@ const OPTIONS_AT: u32 = 20;
 
 /// The program of the room: lowers the MSS of a SYN, and delivers it.
 #[inline(always)]
-pub(crate) fn enter(ctx: &XdpContext) -> u32 {
+pub(crate) fn enter(ctx: &Context) -> u32 {
     let (Some(walk), Some(config)) = (rooms::walk(), maps::config()) else {
         return count::drop(Verdict::TableInconsistent);
     };
@@ -41,12 +47,12 @@ pub(crate) fn enter(ctx: &XdpContext) -> u32 {
 
 /// Looks for the option, and lowers it.
 #[inline(always)]
-fn clamp(ctx: &XdpContext, most: u16) {
+fn clamp(ctx: &Context, most: u16) {
     let mut at = OPTIONS_AT;
     for _ in 0..OPTIONS_MAX {
-        let next = syn_option(ctx.ctx, at);
+        let next = syn_option(hook::raw(ctx), at);
         if next == FOUND {
-            syn_lower(ctx.ctx, at, most.into());
+            syn_lower(hook::raw(ctx), at, most.into());
             return;
         }
         if next == 0 {
@@ -62,8 +68,8 @@ const FOUND: u32 = u32::MAX;
 /// Where the option after this one begins; 0 if there is none, [`FOUND`] if this is it.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn syn_option(ctx: *mut xdp_md, at: u32) -> u32 {
-    let Some(segment) = segment(&XdpContext::new(ctx)) else {
+extern "C" fn syn_option(ctx: *mut Raw, at: u32) -> u32 {
+    let Some(segment) = segment(&Context::new(ctx)) else {
         return 0;
     };
     let end = u32::from(segment.load_u8(12) >> 4) * 4;
@@ -82,8 +88,8 @@ extern "C" fn syn_option(ctx: *mut xdp_md, at: u32) -> u32 {
 /// Lowers the MSS option that begins `at` bytes into the segment.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn syn_lower(ctx: *mut xdp_md, at: u32, most: u32) -> u32 {
-    let Some(segment) = segment(&XdpContext::new(ctx)) else {
+extern "C" fn syn_lower(ctx: *mut Raw, at: u32, most: u32) -> u32 {
+    let Some(segment) = segment(&Context::new(ctx)) else {
         return 0;
     };
     let option = segment.beyond(at as usize);
@@ -110,9 +116,9 @@ extern "C" fn syn_lower(ctx: *mut xdp_md, at: u32, most: u32) -> u32 {
 
 /// The packet from its TCP header on, if it is a SYN.
 #[inline(always)]
-fn segment(ctx: &XdpContext) -> Option<Frame> {
+fn segment(ctx: &Context) -> Option<Frame> {
     let walk = rooms::walk()?;
-    let segment = Frame::xdp(ctx).beyond(usize::from(walk.transport_at));
+    let segment = Frame::of(ctx).beyond(usize::from(walk.transport_at));
     let is_syn = segment.has(OPTIONS_AT as usize) && segment.load_u8(tcp::FLAGS_AT) & tcp::SYN != 0;
     is_syn.then_some(segment)
 }

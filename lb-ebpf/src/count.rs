@@ -1,6 +1,5 @@
 //! Counting: each CPU has its own lines, so no atomics. A verdict is counted where it falls.
 
-use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use lb_common::{
     config::Config,
     counter::{SAMPLED_OF, Sampled, ServiceCounters},
@@ -8,7 +7,7 @@ use lb_common::{
     verdict::{VERDICTS, Verdict},
 };
 
-use crate::{maps, ptr};
+use crate::{hook, maps, ptr};
 
 /// This CPU's line for a service, if the id is within the capacity.
 #[inline(always)]
@@ -94,7 +93,7 @@ pub(crate) fn drop(reason: Verdict) -> u32 {
 pub(crate) fn drop_number(reason: u32) -> u32 {
     // The compiler knows the enum's range and would leave the mask out; the verifier does not.
     add_at(ptr::opaque(reason as usize) & (VERDICTS - 1));
-    XDP_DROP
+    hook::DROP
 }
 
 /// Counts for the service that a packet of it goes nowhere, and drops.
@@ -130,5 +129,5 @@ fn add_at(index: usize) {
 #[inline(always)]
 pub(crate) fn pass(reason: Verdict) -> u32 {
     verdict(reason);
-    XDP_PASS
+    hook::PASS
 }

@@ -1,7 +1,6 @@
 //! To a pod of this node: the flow's state decides, or makes one; the destination is translated and the stack
 //! does the rest, so that any CNI and its policies see the client's own address.
 
-use aya_ebpf::programs::XdpContext;
 use lb_common::{
     TCP, UDP,
     config::Config,
@@ -18,6 +17,7 @@ use lb_common::{
 use crate::{
     count,
     flows::{self, Found},
+    hook::Context,
     lookup, maps,
     ptr::{self, Frame},
     rooms, translate, way_back,
@@ -93,16 +93,16 @@ pub(crate) struct Headers {
 impl Headers {
     /// Those of a packet for a service port; `None` if it is shorter than they are.
     #[inline(always)]
-    pub(crate) fn of<const V6: bool>(ctx: &XdpContext, walk: &Walk) -> Option<Self> {
+    pub(crate) fn of<const V6: bool>(ctx: &Context, walk: &Walk) -> Option<Self> {
         let transport_at = if walk.is_later_fragment() {
             walk.ip_at
         } else {
             walk.transport_at
         };
         let headers = Self {
-            whole: Frame::xdp(ctx),
+            whole: Frame::of(ctx),
             frame: Frame::untagged(ctx, walk),
-            transport: Frame::xdp(ctx).beyond(usize::from(transport_at)),
+            transport: Frame::of(ctx).beyond(usize::from(transport_at)),
         };
         let are_there = headers.frame.has(Layout::transport(V6)) && headers.transport.has(8);
         are_there.then_some(headers)
@@ -131,7 +131,7 @@ impl Headers {
 
 /// The program of the room: delivers a packet to the endpoint of its flow, or of its row if the flow is new.
 #[inline(always)]
-pub(crate) fn enter<const V6: bool>(ctx: &XdpContext) -> u32 {
+pub(crate) fn enter<const V6: bool>(ctx: &Context) -> u32 {
     let (Some(walk), Some(config)) = (rooms::walk(), maps::config()) else {
         return count::drop(Verdict::TableInconsistent);
     };

@@ -1,7 +1,6 @@
 //! GUE around a packet: the outer headers of both families, and what their UDP checksum is over IPv6, without a look at
 //! the payload.
 
-use aya_ebpf::programs::XdpContext;
 use lb_common::{
     TCP, UDP, checksum,
     config::Config,
@@ -15,6 +14,7 @@ use lb_common::{
 
 use crate::{
     ethernet, forward,
+    hook::{self, Context},
     ptr::{self, Frame},
 };
 
@@ -28,7 +28,7 @@ use crate::{
     reason = "inlined; a struct would go through the stack"
 )]
 pub(crate) fn encapsulate<const OUTER_V6: bool>(
-    ctx: &XdpContext,
+    ctx: &Context,
     config: &Config,
     node: &Node,
     header: &Header,
@@ -43,10 +43,10 @@ pub(crate) fn encapsulate<const OUTER_V6: bool>(
     } else {
         OVERHEAD_V4_BYTES
     };
-    if !ptr::move_head(ctx, -(overhead as i32)) {
+    if !hook::move_head(ctx, -(overhead as i32)) {
         return Err(Verdict::NoHeadroom);
     }
-    let whole = Frame::xdp(ctx);
+    let whole = Frame::of(ctx);
     let frame = ethernet::move_tags(whole, overhead, 0, tag_bytes);
     if !whole.has(ETHERNET_BYTES) || !frame.has(ETHERNET_BYTES + overhead) {
         return Err(Verdict::NoHeadroom);

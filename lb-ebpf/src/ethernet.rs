@@ -1,13 +1,15 @@
 //! The Ethernet header while the packet behind it changes its place: VLAN tags stay with it.
 
-use aya_ebpf::programs::XdpContext;
 use lb_common::{
     headers::{Nested as _, TAG_BYTES},
     packet::{ETHERNET_BYTES, Packet as _},
     walk::Walk,
 };
 
-use crate::ptr::{self, Frame};
+use crate::{
+    hook::Context,
+    ptr::{self, Frame},
+};
 
 /// Where the first tag is, behind the MACs.
 const TAGS_AT: usize = 12;
@@ -39,9 +41,9 @@ pub(crate) struct Tags {
 
 /// Moves the MACs behind the tags, so that from there on the frame is as untagged ones are ([`Tags::view`]).
 #[inline(always)]
-pub(crate) fn without_tags(ctx: &XdpContext, walk: &Walk) -> Option<Tags> {
+pub(crate) fn without_tags(ctx: &Context, walk: &Walk) -> Option<Tags> {
     let bytes = ptr::tag_bytes(walk);
-    let frame = Frame::xdp(ctx);
+    let frame = Frame::of(ctx);
     let view = frame.beyond(bytes);
     if !frame.has(TAGS_AT + 2 * TAG_BYTES) || !view.has(TAGS_AT) {
         return None;
@@ -57,14 +59,14 @@ pub(crate) fn without_tags(ctx: &XdpContext, walk: &Walk) -> Option<Tags> {
 impl Tags {
     /// The frame without them.
     #[inline(always)]
-    pub(crate) fn view(&self, ctx: &XdpContext) -> Frame {
-        Frame::xdp(ctx).beyond(self.bytes)
+    pub(crate) fn view(&self, ctx: &Context) -> Frame {
+        Frame::of(ctx).beyond(self.bytes)
     }
 
     /// Puts them where they were, in front of them the MACs as they are now.
     #[inline(always)]
-    pub(crate) fn put_back(&self, ctx: &XdpContext) -> Option<()> {
-        let (frame, view) = (Frame::xdp(ctx), self.view(ctx));
+    pub(crate) fn put_back(&self, ctx: &Context) -> Option<()> {
+        let (frame, view) = (Frame::of(ctx), self.view(ctx));
         if !frame.has(TAGS_AT + 2 * TAG_BYTES) || !view.has(TAGS_AT) {
             return None;
         }

@@ -2,7 +2,6 @@
 //! way there is one row of `nodes`; nothing is asked of the kernel but headroom. The entry program does it at once for
 //! a plain packet that no node has steered ([`plain`]); the room does it for all others.
 
-use aya_ebpf::{bindings::xdp_action::XDP_TX, programs::XdpContext};
 use lb_common::{
     config::{Config, Globals},
     filter,
@@ -19,7 +18,9 @@ use lb_common::{
 use crate::{
     count,
     encapsulate::{encapsulate, udp_checksum},
-    fragment, lookup, maps,
+    fragment,
+    hook::{self, Context},
+    lookup, maps,
     ptr::{self, Frame},
     rooms,
 };
@@ -42,7 +43,7 @@ pub(crate) fn is_of_a_node(frame: Frame, interface: &Interface) -> bool {
 /// Sends a packet without tags, options or extensions on that no node has steered. The action, and whether it is GUE.
 #[inline(always)]
 pub(crate) fn plain<const V6: bool>(
-    ctx: &XdpContext,
+    ctx: &Context,
     frame: Frame,
     globals: &Globals,
     hash: u64,
@@ -67,7 +68,7 @@ pub(crate) fn plain<const V6: bool>(
 
 /// The program of the room.
 #[inline(always)]
-pub(crate) fn enter<const V6: bool>(ctx: &XdpContext) -> u32 {
+pub(crate) fn enter<const V6: bool>(ctx: &Context) -> u32 {
     let Some(walk) = rooms::walk() else {
         return count::drop(Verdict::TableInconsistent);
     };
@@ -78,7 +79,7 @@ pub(crate) fn enter<const V6: bool>(ctx: &XdpContext) -> u32 {
 }
 
 #[inline(always)]
-fn onward<const V6: bool>(ctx: &XdpContext, walk: &mut Walk) -> Result<u32, Verdict> {
+fn onward<const V6: bool>(ctx: &Context, walk: &mut Walk) -> Result<u32, Verdict> {
     let globals = maps::globals().ok_or(Verdict::TableInconsistent)?;
     let config = &globals.config;
     let interface = maps::interface_of(globals, walk.slot.into());
@@ -100,7 +101,7 @@ fn onward<const V6: bool>(ctx: &XdpContext, walk: &mut Walk) -> Result<u32, Verd
     };
     let by_mac = goes_by_mac(walk, node);
     if by_mac {
-        direct::<V6>(frame, Frame::xdp(ctx), &header, node)?;
+        direct::<V6>(frame, Frame::of(ctx), &header, node)?;
     } else {
         let carried = Carried::of::<V6>(walk, config)?;
         let hash = if walk.has(Walk::FRAGMENT) {
@@ -269,7 +270,7 @@ fn direct<const V6: bool>(
 
 #[inline(always)]
 fn by_gue<const V6: bool>(
-    ctx: &XdpContext,
+    ctx: &Context,
     frame: Frame,
     config: &Config,
     header: &Header,
@@ -322,9 +323,9 @@ fn by_gue<const V6: bool>(
 #[inline(always)]
 fn transmit(interface: &Interface, node: &Node) -> u32 {
     if node.egress_ifindex == interface.ifindex {
-        XDP_TX
+        hook::send_back(interface)
     } else {
-        ptr::redirect(node.egress_ifindex)
+        hook::redirect(node.egress_ifindex)
     }
 }
 

@@ -2,7 +2,6 @@
 //! ingress node, but by GUE alone; so does every node that a part comes to by GUE, which is never sent home again. Parts that
 //! overtake the first, overlap what has come, or are too small for a transport header are dropped.
 
-use aya_ebpf::programs::XdpContext;
 use lb_common::{
     TCP,
     config::Config,
@@ -14,7 +13,9 @@ use lb_common::{
 };
 
 use crate::{
-    count, flows, forward, lookup, maps,
+    count, flows, forward,
+    hook::Context,
+    lookup, maps,
     ptr::{self, Frame},
     rooms, steer,
 };
@@ -24,7 +25,7 @@ const DATAGRAM_BYTES_MAX: u32 = 0xffff;
 
 /// The program of the room.
 #[inline(always)]
-pub(crate) fn enter(ctx: &XdpContext) -> u32 {
+pub(crate) fn enter(ctx: &Context) -> u32 {
     let (Some(walk), Some(config)) = (rooms::walk(), maps::config()) else {
         return count::drop(Verdict::TableInconsistent);
     };
@@ -36,7 +37,7 @@ pub(crate) fn enter(ctx: &XdpContext) -> u32 {
 }
 
 #[inline(always)]
-fn receive<const V6: bool>(ctx: &XdpContext, config: &Config, walk: &mut Walk) -> u32 {
+fn receive<const V6: bool>(ctx: &Context, config: &Config, walk: &mut Walk) -> u32 {
     let frame = Frame::untagged(ctx, walk);
     if !frame.has(Layout::transport(V6)) {
         return rooms::answer::<V6>(ctx, walk, Verdict::Malformed);
@@ -85,7 +86,7 @@ fn other_home(config: &Config, pair: u64) -> Option<u16> {
 /// The ports of the datagram: the first part says them, for the later ones they are remembered.
 #[inline(always)]
 fn ports<const V6: bool>(
-    ctx: &XdpContext,
+    ctx: &Context,
     config: &Config,
     walk: &Walk,
     pair: u64,
@@ -122,8 +123,8 @@ fn ports<const V6: bool>(
 
 /// A first part must hold the whole transport header (RFC 1858 section 3, RFC 7112).
 #[inline(always)]
-fn first_ports(ctx: &XdpContext, walk: &Walk, bytes: u32) -> Result<u32, Verdict> {
-    let transport = Frame::xdp(ctx).beyond(usize::from(walk.transport_at));
+fn first_ports(ctx: &Context, walk: &Walk, bytes: u32) -> Result<u32, Verdict> {
+    let transport = Frame::of(ctx).beyond(usize::from(walk.transport_at));
     let ports = if walk.protocol == TCP {
         headers::tcp_ports(&transport, bytes as usize)
     } else {

@@ -2,7 +2,6 @@
 //! What is neither for a VIP nor GUE for this node passes untouched and uncounted; everything else goes on in a
 //! room.
 
-use aya_ebpf::{bindings::xdp_action::XDP_PASS, programs::XdpContext};
 use lb_common::{
     config::{Config, Globals},
     headers::{self, ETHERTYPE_SERVICE_VLAN, ETHERTYPE_VLAN},
@@ -14,17 +13,23 @@ use lb_common::{
     walk::{Room, Walk},
 };
 
-use crate::{count, forward, lookup, maps, neighbours, ptr::Frame, rooms, steer, tunnel};
+use crate::{
+    count, forward,
+    hook::{self, Context},
+    lookup, maps, neighbours,
+    ptr::Frame,
+    rooms, steer, tunnel,
+};
 
 /// The entry program.
 #[inline(always)]
-pub(crate) fn walk(ctx: &XdpContext) -> u32 {
-    try_walk(ctx).unwrap_or(XDP_PASS)
+pub(crate) fn walk(ctx: &Context) -> u32 {
+    try_walk(ctx).unwrap_or(hook::PASS)
 }
 
 /// `None`: none of ours.
 #[inline(always)]
-fn try_walk(ctx: &XdpContext) -> Option<u32> {
+fn try_walk(ctx: &Context) -> Option<u32> {
     let frame = Frame::one_buffer(ctx);
     if !frame.has(Layout::transport(false)) {
         return None;
@@ -54,7 +59,7 @@ fn try_walk(ctx: &XdpContext) -> Option<u32> {
 
 /// Goes on in a room of ARP and Neighbour Discovery, if the frame is of these, or tagged.
 #[inline(always)]
-fn ask_neighbours(ctx: &XdpContext, frame: Frame) -> Option<u32> {
+fn ask_neighbours(ctx: &Context, frame: Frame) -> Option<u32> {
     if headers::is_tag(frame.load_u16(12)) {
         begin::<false>(Walk::TO_GROUP)?;
         return Some(rooms::enter_or_pass(ctx, Room::Odd));
@@ -66,7 +71,7 @@ fn ask_neighbours(ctx: &XdpContext, frame: Frame) -> Option<u32> {
 
 /// Stops what is none of ours (`None`), and sends away what is not plain.
 #[inline(always)]
-fn receive<const V6: bool>(ctx: &XdpContext, frame: Frame, globals: &Globals) -> Option<u32> {
+fn receive<const V6: bool>(ctx: &Context, frame: Frame, globals: &Globals) -> Option<u32> {
     if !frame.has(Layout::transport(V6)) {
         return None;
     }
@@ -100,7 +105,7 @@ fn receive<const V6: bool>(ctx: &XdpContext, frame: Frame, globals: &Globals) ->
 /// than to keep it, there are few registers.
 #[inline(always)]
 fn choose<const V6: bool>(
-    ctx: &XdpContext,
+    ctx: &Context,
     frame: Frame,
     globals: &Globals,
     service: ServiceValue,

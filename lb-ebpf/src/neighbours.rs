@@ -2,10 +2,6 @@
 //! uplink's MAC. Everything else passes into the stack untouched, claims of our VIPs by others as well. Nothing is
 //! learned from what comes. An agent that has been silent for too long is taken for dead, and so is this node.
 
-use aya_ebpf::{
-    bindings::xdp_action::{XDP_PASS, XDP_TX},
-    programs::XdpContext,
-};
 use lb_common::{
     Address,
     arp::{self, ETHERTYPE_ARP},
@@ -21,6 +17,7 @@ use lb_common::{
 use crate::{
     count,
     ethernet::{self, Tags},
+    hook::{self, Context},
     lookup, maps,
     ptr::{self, Frame},
     reply, rooms, tokens,
@@ -38,19 +35,19 @@ pub(crate) fn room(frame: Frame) -> Option<Room> {
 
 /// The program of the room of ARP.
 #[inline(always)]
-pub(crate) fn arp(ctx: &XdpContext) -> u32 {
-    untagged(ctx, try_arp).unwrap_or(XDP_PASS)
+pub(crate) fn arp(ctx: &Context) -> u32 {
+    untagged(ctx, try_arp).unwrap_or(hook::PASS)
 }
 
 /// The program of the room of Neighbour Discovery.
 #[inline(always)]
-pub(crate) fn ndp(ctx: &XdpContext) -> u32 {
-    untagged(ctx, try_ndp).unwrap_or(XDP_PASS)
+pub(crate) fn ndp(ctx: &Context) -> u32 {
+    untagged(ctx, try_ndp).unwrap_or(hook::PASS)
 }
 
 /// Tags are out of the way meanwhile, and in front of the answer afterwards.
 #[inline(always)]
-fn untagged(ctx: &XdpContext, answer: impl Fn(&XdpContext, &Tags) -> Option<u32>) -> Option<u32> {
+fn untagged(ctx: &Context, answer: impl Fn(&Context, &Tags) -> Option<u32>) -> Option<u32> {
     let tags = ethernet::without_tags(ctx, rooms::walk()?)?;
     let answered = answer(ctx, &tags);
     tags.put_back(ctx)?;
@@ -59,7 +56,7 @@ fn untagged(ctx: &XdpContext, answer: impl Fn(&XdpContext, &Tags) -> Option<u32>
 
 /// `None`: not for us to answer.
 #[inline(always)]
-fn try_arp(ctx: &XdpContext, tags: &Tags) -> Option<u32> {
+fn try_arp(ctx: &Context, tags: &Tags) -> Option<u32> {
     let here = Here::new()?;
     let mut frame = tags.view(ctx);
     let said = arp::message(&frame)?;
@@ -74,11 +71,11 @@ fn try_arp(ctx: &XdpContext, tags: &Tags) -> Option<u32> {
     }
     arp::answer(&mut frame, here.interface, &said);
     count::verdict(Verdict::NeighbourAnswered);
-    Some(XDP_TX)
+    Some(hook::send_back(here.interface))
 }
 
 #[inline(always)]
-fn try_ndp(ctx: &XdpContext, tags: &Tags) -> Option<u32> {
+fn try_ndp(ctx: &Context, tags: &Tags) -> Option<u32> {
     let here = Here::new()?;
     let frame = tags.view(ctx);
     if let Some(target) = ndp::advertised(&frame) {
@@ -96,7 +93,7 @@ fn try_ndp(ctx: &XdpContext, tags: &Tags) -> Option<u32> {
         return None;
     }
     let is_short = ptr::opaque(tags.view(ctx).len()) < ndp::FRAME_BYTES as u64;
-    if is_short && !ptr::move_head(ctx, -(ndp::OPTION_BYTES as i32)) {
+    if is_short && !hook::move_head(ctx, -(ndp::OPTION_BYTES as i32)) {
         return None;
     }
     reply::trim(ctx, tags.view(ctx), ndp::FRAME_BYTES)?;
@@ -106,7 +103,7 @@ fn try_ndp(ctx: &XdpContext, tags: &Tags) -> Option<u32> {
     }
     ndp::answer(&mut frame, here.interface, &asked);
     count::verdict(Verdict::NeighbourAnswered);
-    Some(XDP_TX)
+    Some(hook::send_back(here.interface))
 }
 
 /// Uplinks on which this node answers for an IPv4 address, a bit each. Global, so that the verifier walks it once.

@@ -1,7 +1,6 @@
 //! A flow that is not known here, and whose row leads to a pod of this node: its record, its state, and the way back
 //! from the pod to it. Nothing is seen of a flow until all of that is written.
 
-use aya_ebpf::programs::XdpContext;
 use lb_common::{
     TCP,
     config::Config,
@@ -16,19 +15,21 @@ use lb_common::{
 use crate::{
     clash, count,
     deliver::{Headers, Steered, tcp},
-    flow_limit, flows, maps, promote, ptr, reverse, rooms, way_back,
+    flow_limit, flows,
+    hook::{self, Context, Raw},
+    maps, promote, ptr, reverse, rooms, way_back,
 };
 
 /// The program of the room: makes the flow, or promotes it, and delivers the packet.
 #[inline(always)]
-pub(crate) fn enter(ctx: &XdpContext) -> u32 {
+pub(crate) fn enter(ctx: &Context) -> u32 {
     let (Some(walk), Some(config)) = (rooms::walk(), maps::config()) else {
         return count::drop(Verdict::TableInconsistent);
     };
     let reason = if walk.has(Walk::V6) {
-        deliver::<true>(ctx, walk, make::flow_v6(ctx.ctx))
+        deliver::<true>(ctx, walk, make::flow_v6(hook::raw(ctx)))
     } else {
-        deliver::<false>(ctx, walk, make::flow_v4(ctx.ctx))
+        deliver::<false>(ctx, walk, make::flow_v4(hook::raw(ctx)))
     };
     if reason != 0 {
         return count::drop_number_of(config, ServiceValue(walk.service).id(), reason - 1);
@@ -41,7 +42,7 @@ pub(crate) fn enter(ctx: &XdpContext) -> u32 {
 
 /// Translates the packet for the flow that was made, [`Walk::flow`]. Why not, as [`make`] says it.
 #[inline(always)]
-fn deliver<const V6: bool>(ctx: &XdpContext, walk: &Walk, reason: u32) -> u32 {
+fn deliver<const V6: bool>(ctx: &Context, walk: &Walk, reason: u32) -> u32 {
     if reason != 0 {
         return reason;
     }
@@ -59,24 +60,23 @@ fn deliver<const V6: bool>(ctx: &XdpContext, walk: &Walk, reason: u32) -> u32 {
 /// Makes or promotes the flow and notes its number. Global functions, after which all ways are one for the verifier.
 /// 0, or the number of the verdict that says why not plus one.
 mod make {
-    use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
 
-    use super::{Verdict, flow_of_packet, maps, rooms};
+    use super::{Context, Raw, Verdict, flow_of_packet, maps, rooms};
 
     #[unsafe(no_mangle)]
     #[inline(never)]
-    pub(super) extern "C" fn flow_v4(ctx: *mut xdp_md) -> u32 {
-        flow::<false>(&XdpContext::new(ctx))
+    pub(super) extern "C" fn flow_v4(ctx: *mut Raw) -> u32 {
+        flow::<false>(&Context::new(ctx))
     }
 
     #[unsafe(no_mangle)]
     #[inline(never)]
-    pub(super) extern "C" fn flow_v6(ctx: *mut xdp_md) -> u32 {
-        flow::<true>(&XdpContext::new(ctx))
+    pub(super) extern "C" fn flow_v6(ctx: *mut Raw) -> u32 {
+        flow::<true>(&Context::new(ctx))
     }
 
     #[inline(always)]
-    fn flow<const V6: bool>(ctx: &XdpContext) -> u32 {
+    fn flow<const V6: bool>(ctx: &Context) -> u32 {
         let (Some(walk), Some(config)) = (rooms::walk(), maps::config()) else {
             return Verdict::TableInconsistent as u32 + 1;
         };
@@ -93,7 +93,7 @@ mod make {
 /// The number of the packet's flow.
 #[inline(always)]
 fn flow_of_packet<const V6: bool>(
-    ctx: &XdpContext,
+    ctx: &Context,
     config: &Config,
     walk: &Walk,
 ) -> Result<u32, Verdict> {

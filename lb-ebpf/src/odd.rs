@@ -1,7 +1,6 @@
 //! The room of packets that are not plain TCP or UDP: tagged, with options or extension headers, in parts, ICMP, or none of
 //! it. Finds out whether the packet is for a VIP, and what it is; anything else passes as it came.
 
-use aya_ebpf::{bindings::xdp_action::XDP_PASS, programs::XdpContext};
 use lb_common::{
     TCP, UDP,
     arp::ETHERTYPE_ARP,
@@ -13,25 +12,30 @@ use lb_common::{
     walk::{Room, Walk},
 };
 
-use crate::{count, lookup, maps, ptr::Frame, rooms, steer, tunnel};
+use crate::{
+    count,
+    hook::{self, Context, Raw},
+    lookup, maps,
+    ptr::Frame,
+    rooms, steer, tunnel,
+};
 
 /// One step each over a list of headers. Global functions of numbers: the verifier walks a step once, not once for
 /// every way through the list.
 mod steps {
-    use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
     use lb_common::headers;
 
-    use super::{ETHERNET_BYTES, Frame, rooms};
+    use super::{Context, ETHERNET_BYTES, Frame, Raw, rooms};
 
     #[unsafe(no_mangle)]
     #[inline(never)]
-    pub(super) extern "C" fn ipv4_option(ctx: *mut xdp_md, at: u32) -> u32 {
+    pub(super) extern "C" fn ipv4_option(ctx: *mut Raw, at: u32) -> u32 {
         from_ip(ctx).map_or(0, |ip| headers::beyond_option(&ip, at as u16).into())
     }
 
     #[unsafe(no_mangle)]
     #[inline(never)]
-    pub(super) extern "C" fn ipv6_extension(ctx: *mut xdp_md, at: u32, protocol: u32) -> u64 {
+    pub(super) extern "C" fn ipv6_extension(ctx: *mut Raw, at: u32, protocol: u32) -> u64 {
         from_ip(ctx).map_or(0, |ip| {
             headers::beyond_extension(&ip, at as u16, protocol as u8).0
         })
@@ -39,40 +43,40 @@ mod steps {
 
     #[unsafe(no_mangle)]
     #[inline(never)]
-    pub(super) extern "C" fn parse_v4(ctx: *mut xdp_md) -> u32 {
-        super::parse::<false>(&XdpContext::new(ctx))
+    pub(super) extern "C" fn parse_v4(ctx: *mut Raw) -> u32 {
+        super::parse::<false>(&Context::new(ctx))
     }
 
     #[unsafe(no_mangle)]
     #[inline(never)]
-    pub(super) extern "C" fn parse_v6(ctx: *mut xdp_md) -> u32 {
-        super::parse::<true>(&XdpContext::new(ctx))
+    pub(super) extern "C" fn parse_v6(ctx: *mut Raw) -> u32 {
+        super::parse::<true>(&Context::new(ctx))
     }
 
     #[inline(always)]
-    fn from_ip(ctx: *mut xdp_md) -> Option<Frame> {
+    fn from_ip(ctx: *mut Raw) -> Option<Frame> {
         let walk = rooms::walk()?;
-        Some(Frame::untagged(&XdpContext::new(ctx), walk).past(ETHERNET_BYTES))
+        Some(Frame::untagged(&Context::new(ctx), walk).past(ETHERNET_BYTES))
     }
 }
 
 /// The program of the room.
 #[inline(always)]
-pub(crate) fn enter(ctx: &XdpContext) -> u32 {
+pub(crate) fn enter(ctx: &Context) -> u32 {
     let (Some(walk), Some(globals)) = (rooms::walk(), maps::globals()) else {
-        return XDP_PASS;
+        return hook::PASS;
     };
     match receive(ctx, globals, walk) {
         Some(action) => action,
         None if walk.has(Walk::BY_GUE) => count::drop(Verdict::GueMalformed),
-        None => XDP_PASS,
+        None => hook::PASS,
     }
 }
 
 /// `None`: none of ours.
 #[inline(always)]
-fn receive(ctx: &XdpContext, globals: &Globals, walk: &mut Walk) -> Option<u32> {
-    let frame = Frame::xdp(ctx);
+fn receive(ctx: &Context, globals: &Globals, walk: &mut Walk) -> Option<u32> {
+    let frame = Frame::of(ctx);
     if !frame.has(ETHERNET_BYTES) {
         return None;
     }
@@ -93,7 +97,7 @@ fn receive(ctx: &XdpContext, globals: &Globals, walk: &mut Walk) -> Option<u32> 
 }
 
 #[inline(always)]
-fn odd<const V6: bool>(ctx: &XdpContext, globals: &Globals, walk: &mut Walk) -> Option<u32> {
+fn odd<const V6: bool>(ctx: &Context, globals: &Globals, walk: &mut Walk) -> Option<u32> {
     let frame = Frame::untagged(ctx, walk);
     if !frame.has(Layout::transport(V6)) {
         return None;
@@ -110,9 +114,9 @@ fn odd<const V6: bool>(ctx: &XdpContext, globals: &Globals, walk: &mut Walk) -> 
         return Some(rooms::enter_or_pass(ctx, Room::Ndp));
     }
     let outcome = if V6 {
-        steps::parse_v6(ctx.ctx)
+        steps::parse_v6(hook::raw(ctx))
     } else {
-        steps::parse_v4(ctx.ctx)
+        steps::parse_v4(hook::raw(ctx))
     };
     Some(match outcome {
         WHOLE => steer::leave_again::<V6>(ctx),
@@ -131,7 +135,7 @@ const PART: u32 = u32::MAX - 1;
 /// Notes the flow that a packet belongs to, or that it is an ICMP error about. [`WHOLE`], [`PART`] of a datagram, or the
 /// number of the verdict that ends it.
 #[inline(always)]
-fn parse<const V6: bool>(ctx: &XdpContext) -> u32 {
+fn parse<const V6: bool>(ctx: &Context) -> u32 {
     let Some(walk) = rooms::walk() else {
         return Verdict::TableInconsistent as u32;
     };
@@ -149,17 +153,23 @@ fn parse<const V6: bool>(ctx: &XdpContext) -> u32 {
 /// Whether it is whole.
 #[inline(always)]
 fn try_parse<const V6: bool>(
-    ctx: &XdpContext,
+    ctx: &Context,
     frame: Frame,
     walk: &mut Walk,
 ) -> Result<bool, Verdict> {
     let from_ip = frame.past(ETHERNET_BYTES);
     let ip = if V6 {
         headers::ipv6(&from_ip, |at, protocol| {
-            Extension(steps::ipv6_extension(ctx.ctx, at.into(), protocol.into()))
+            Extension(steps::ipv6_extension(
+                hook::raw(ctx),
+                at.into(),
+                protocol.into(),
+            ))
         })?
     } else {
-        headers::ipv4(&from_ip, |at| steps::ipv4_option(ctx.ctx, at.into()) as u16)?
+        headers::ipv4(&from_ip, |at| {
+            steps::ipv4_option(hook::raw(ctx), at.into()) as u16
+        })?
     };
     walk.ip_bytes = ip.bytes;
     walk.protocol = ip.protocol;
@@ -195,7 +205,7 @@ fn try_parse<const V6: bool>(
 /// headers is nobody's: no router puts any there.
 #[inline(always)]
 fn quoted<const V6: bool>(
-    ctx: &XdpContext,
+    ctx: &Context,
     frame: Frame,
     walk: &mut Walk,
     ip: &Ip,
@@ -213,7 +223,11 @@ fn quoted<const V6: bool>(
     let at = (packet::quote(V6) - ETHERNET_BYTES) as u16;
     let found = if V6 {
         headers::quoted_v6(&from_ip, at, |at, protocol| {
-            Extension(steps::ipv6_extension(ctx.ctx, at.into(), protocol.into()))
+            Extension(steps::ipv6_extension(
+                hook::raw(ctx),
+                at.into(),
+                protocol.into(),
+            ))
         })
     } else {
         headers::quoted_v4(&from_ip, at)

@@ -2,17 +2,14 @@
 //! loads are single aligned-typed loads: byte by byte they would cost a third of the program, and the BPF
 //! machine takes them at any address.
 
-use aya_ebpf::{
-    EbpfContext as _,
-    bindings::xdp_md,
-    helpers,
-    programs::{TcContext, XdpContext},
-};
+use aya_ebpf::{helpers, programs::TcContext};
 use lb_common::{
     headers::Nested,
     packet::{ETHERNET_BYTES, Packet, PacketMut},
     walk::Walk,
 };
+
+use crate::hook::{self, Context, Raw};
 
 /// The linear part of a packet, from its Ethernet header on. All headers are in it; what follows may lie in other buffers.
 #[derive(Clone, Copy)]
@@ -20,39 +17,34 @@ pub(crate) struct Frame {
     start: usize,
     end: usize,
     /// The context that knows the other buffers; null where nobody asks.
-    whole: *mut xdp_md,
+    whole: *mut Raw,
 }
 
 impl Frame {
-    /// The frame as XDP has it now; stale after the head was moved.
-    ///
-    /// Volatile: a compiler that loads these in a caller and hands them on as 32 bits loses what the verifier
-    /// knows about them.
+    /// The frame as it is now; stale after one of its ends was moved.
     #[inline(always)]
-    pub(crate) fn xdp(ctx: &XdpContext) -> Self {
+    pub(crate) fn of(ctx: &Context) -> Self {
         Self {
-            whole: ctx.ctx,
+            whole: hook::raw(ctx),
             ..Self::one_buffer(ctx)
         }
     }
 
-    /// As [`Frame::xdp`], of which nobody asks what is in other buffers: a frame that has any seems cut short.
+    /// As [`Frame::of`], of which nobody asks what is in other buffers: a frame that has any seems cut short.
     #[inline(always)]
-    pub(crate) fn one_buffer(ctx: &XdpContext) -> Self {
-        // SAFETY: the context is the one that the kernel passed to this run.
-        unsafe {
-            Self {
-                start: (&raw const (*ctx.ctx).data).read_volatile() as usize,
-                end: (&raw const (*ctx.ctx).data_end).read_volatile() as usize,
-                whole: core::ptr::null_mut(),
-            }
+    pub(crate) fn one_buffer(ctx: &Context) -> Self {
+        let (start, end) = hook::bounds(ctx);
+        Self {
+            start,
+            end,
+            whole: core::ptr::null_mut(),
         }
     }
 
     /// The linear part of an skb; stale after a helper that writes it.
     #[inline(always)]
     pub(crate) fn skb(ctx: &TcContext) -> Self {
-        // SAFETY: as `xdp`.
+        // SAFETY: the context is the one that the kernel passed to this run.
         unsafe {
             Self {
                 start: (&raw const (*ctx.skb.skb).data).read_volatile() as usize,
@@ -65,8 +57,8 @@ impl Frame {
     /// The frame as it would be without its tags, but for the MACs: what is behind the EtherType is where it is in an
     /// untagged frame.
     #[inline(always)]
-    pub(crate) fn untagged(ctx: &XdpContext, walk: &Walk) -> Self {
-        Self::xdp(ctx).beyond(tag_bytes(walk))
+    pub(crate) fn untagged(ctx: &Context, walk: &Walk) -> Self {
+        Self::of(ctx).beyond(tag_bytes(walk))
     }
 
     /// The frame without a number of bytes that is known here.
@@ -201,13 +193,12 @@ pub(crate) fn ifindex(ctx: &TcContext) -> u32 {
 
 /// Bytes of a frame that are not in its first buffer.
 #[inline(always)]
-fn elsewhere(ctx: *mut xdp_md) -> u64 {
-    if ctx.is_null() || cfg!(feature = "basic") {
+fn elsewhere(ctx: *mut Raw) -> u64 {
+    if ctx.is_null() || hook::ONE_BUFFER {
         return 0;
     }
-    let first = Frame::one_buffer(&XdpContext::new(ctx));
-    // SAFETY: the context is the one that the kernel passed to this run.
-    let all = unsafe { helpers::bpf_xdp_get_buff_len(ctx) };
+    let first = Frame::one_buffer(&Context::new(ctx));
+    let all = hook::bytes(ctx);
     // Opaque: the compiler would add the address of the end to what the kernel said.
     all.wrapping_sub(opaque(first.len()))
 }
@@ -225,35 +216,6 @@ pub(crate) fn opaque<T>(value: T) -> T {
     core::hint::black_box(value)
 }
 
-/// Moves the start of the frame: negative makes room. False if the driver left no headroom.
-#[inline(always)]
-pub(crate) fn move_head(ctx: &XdpContext, bytes: i32) -> bool {
-    // SAFETY: the context is the one that the kernel passed to this run.
-    unsafe { helpers::bpf_xdp_adjust_head(ctx.as_ptr().cast::<xdp_md>(), bytes) == 0 }
-}
-
-/// Moves the end of the frame: negative cuts off. False if the driver refuses.
-#[inline(always)]
-pub(crate) fn move_tail(ctx: &XdpContext, bytes: i32) -> bool {
-    // SAFETY: as `move_head`.
-    unsafe { helpers::bpf_xdp_adjust_tail(ctx.as_ptr().cast::<xdp_md>(), bytes) == 0 }
-}
-
-/// Sends the frame out of another interface.
-#[inline(always)]
-pub(crate) fn redirect(ifindex: u32) -> u32 {
-    // SAFETY: the helper takes plain numbers.
-    unsafe { helpers::bpf_redirect(ifindex, 0) as u32 }
-}
-
-/// Asks the kernel's routing table (`struct bpf_fib_lookup` in words, both ways); `BPF_FIB_LKUP_RET_*` (linux/bpf.h).
-#[inline(always)]
-pub(crate) fn fib_lookup(ctx: &XdpContext, question: &mut [u32; 16]) -> i64 {
-    let bytes = size_of_val(question) as i32;
-    // SAFETY: the context is the one that the kernel passed to this run, the question is as long as its struct.
-    unsafe { helpers::bpf_fib_lookup(ctx.as_ptr(), question.as_mut_ptr().cast(), bytes, 0) }
-}
-
 /// `jiffies64`, inlined by the verifier.
 #[inline(always)]
 pub(crate) fn jiffies() -> u64 {
@@ -263,14 +225,14 @@ pub(crate) fn jiffies() -> u64 {
 
 /// Writes [`jiffies`] over the start of a frame.
 #[inline(always)]
-pub(crate) fn write_jiffies(ctx: &XdpContext) -> u32 {
-    let frame = Frame::xdp(ctx);
+pub(crate) fn write_jiffies(ctx: &Context) -> u32 {
+    let frame = Frame::of(ctx);
     if frame.has(8) {
         let now = jiffies();
         frame.store_u32(0, now as u32);
         frame.store_u32(4, (now >> 32) as u32);
     }
-    aya_ebpf::bindings::xdp_action::XDP_PASS
+    hook::PASS
 }
 
 /// The CPU this run is on, inlined by the verifier.

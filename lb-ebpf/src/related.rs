@@ -2,7 +2,6 @@
 //! address, and so does the source of what it quotes, as if no VIP had ever been. Without this a path MTU smaller
 //! than the client's own stays unknown to the pod, and its large answers vanish.
 
-use aya_ebpf::programs::XdpContext;
 use lb_common::{
     UDP,
     checksum::Delta,
@@ -13,12 +12,12 @@ use lb_common::{
     walk::{Room, Walk},
 };
 
-use crate::{count, flows, maps, ptr::Frame, rooms};
+use crate::{count, flows, hook::Context, maps, ptr::Frame, rooms};
 
 /// The program of the room: delivers an error that was parsed by [`packet::quoted`]. One that another node has steered
 /// may be about a flow that is known here although its row leads elsewhere by now.
 #[inline(always)]
-pub(crate) fn enter<const V6: bool>(ctx: &XdpContext) -> u32 {
+pub(crate) fn enter<const V6: bool>(ctx: &Context) -> u32 {
     let Some(walk) = rooms::walk() else {
         return count::drop(Verdict::TableInconsistent);
     };
@@ -33,10 +32,10 @@ pub(crate) fn enter<const V6: bool>(ctx: &XdpContext) -> u32 {
 }
 
 #[inline(always)]
-fn deliver<const V6: bool>(ctx: &XdpContext, walk: &Walk) -> Option<u32> {
+fn deliver<const V6: bool>(ctx: &Context, walk: &Walk) -> Option<u32> {
     let frame = Frame::untagged(ctx, walk);
     let config = maps::config()?;
-    let transport = Frame::xdp(ctx).beyond(usize::from(walk.quoted_at));
+    let transport = Frame::of(ctx).beyond(usize::from(walk.quoted_at));
     let quoted = packet::quote(V6) + if V6 { IPV6_BYTES } else { IPV4_BYTES };
     if !frame.has(quoted) || !transport.has(8) {
         return None;

@@ -2,7 +2,6 @@
 //! first bytes. Only the MACs are still as they came. Global functions, one a family: the verifier walks each once,
 //! whatever led to it.
 
-use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
 use lb_common::{
     Address, TCP,
     checksum::{self, Delta},
@@ -16,6 +15,7 @@ use lb_common::{
 use crate::{
     deliver::tcp,
     ethernet,
+    hook::{self, Context, Raw},
     ptr::{self, Frame},
     rooms, tokens,
 };
@@ -39,25 +39,25 @@ macro_rules! by_family {
         $(
             $(#[$doc])*
             #[inline(always)]
-            pub(crate) fn $name<const V6: bool>(ctx: &XdpContext, $($argument: u32),*) -> bool {
+            pub(crate) fn $name<const V6: bool>(ctx: &Context, $($argument: u32),*) -> bool {
                 let made = if V6 {
-                    $v6(ctx.ctx, $($argument),*)
+                    $v6(hook::raw(ctx), $($argument),*)
                 } else {
-                    $v4(ctx.ctx, $($argument),*)
+                    $v4(hook::raw(ctx), $($argument),*)
                 };
                 made != 0
             }
 
             #[unsafe(no_mangle)]
             #[inline(never)]
-            extern "C" fn $v4(ctx: *mut xdp_md, $($argument: u32),*) -> u32 {
-                u32::from($make::<false>(&XdpContext::new(ctx), $($argument),*).is_some())
+            extern "C" fn $v4(ctx: *mut Raw, $($argument: u32),*) -> u32 {
+                u32::from($make::<false>(&Context::new(ctx), $($argument),*).is_some())
             }
 
             #[unsafe(no_mangle)]
             #[inline(never)]
-            extern "C" fn $v6(ctx: *mut xdp_md, $($argument: u32),*) -> u32 {
-                u32::from($make::<true>(&XdpContext::new(ctx), $($argument),*).is_some())
+            extern "C" fn $v6(ctx: *mut Raw, $($argument: u32),*) -> u32 {
+                u32::from($make::<true>(&Context::new(ctx), $($argument),*).is_some())
             }
         )*
     };
@@ -80,16 +80,16 @@ fn may_answer() -> bool {
 
 /// The packet as if untagged, and from its transport header on, of which eight bytes are there.
 #[inline(always)]
-fn frames<const V6: bool>(ctx: &XdpContext, walk: &Walk) -> Option<(Frame, Frame)> {
+fn frames<const V6: bool>(ctx: &Context, walk: &Walk) -> Option<(Frame, Frame)> {
     let frame = Frame::untagged(ctx, walk);
-    let transport = Frame::xdp(ctx).beyond(usize::from(walk.transport_at));
+    let transport = Frame::of(ctx).beyond(usize::from(walk.transport_at));
     (frame.has(Layout::transport(V6)) && transport.has(8)).then_some((frame, transport))
 }
 
 /// An echo request becomes its reply: types differ, so the checksum does by their difference alone; exchanging
 /// the addresses leaves sums as they are. Options and extension headers go back as they came.
 #[inline(always)]
-fn make_echo<const V6: bool>(ctx: &XdpContext) -> Option<()> {
+fn make_echo<const V6: bool>(ctx: &Context) -> Option<()> {
     let (frame, icmp) = frames::<V6>(ctx, rooms::walk()?)?;
     let (request, reply) = if V6 { (128, 129) } else { (8, 0) };
     if icmp.load_u8(0) != request || icmp.load_u8(1) != 0 || !may_answer() {
@@ -119,7 +119,7 @@ fn make_echo<const V6: bool>(ctx: &XdpContext) -> Option<()> {
 }
 
 #[inline(always)]
-fn make_reset<const V6: bool>(ctx: &XdpContext) -> Option<()> {
+fn make_reset<const V6: bool>(ctx: &Context) -> Option<()> {
     let walk = rooms::walk()?;
     let (frame, segment) = frames::<V6>(ctx, walk)?;
     if !segment.has(20) {
@@ -165,7 +165,7 @@ fn make_reset<const V6: bool>(ctx: &XdpContext) -> Option<()> {
 
 /// Puts an ICMP error in front of the packet's first bytes and cuts off the rest.
 #[inline(always)]
-fn make_error<const V6: bool>(ctx: &XdpContext, kind_code: u32, mtu_bytes: u32) -> Option<()> {
+fn make_error<const V6: bool>(ctx: &Context, kind_code: u32, mtu_bytes: u32) -> Option<()> {
     let walk = rooms::walk()?;
     let (frame, _) = frames::<V6>(ctx, walk)?;
     let quote = usize::from(walk.transport_at - walk.ip_at) + 8;
@@ -175,11 +175,11 @@ fn make_error<const V6: bool>(ctx: &XdpContext, kind_code: u32, mtu_bytes: u32) 
     }
     let (client, vip) = frame.load_addresses::<V6>(Layout::source(V6));
     let room = Layout::transport(V6) - ETHERNET_BYTES + ICMP_BYTES;
-    if !ptr::move_head(ctx, -(room as i32)) {
+    if !hook::move_head(ctx, -(room as i32)) {
         return None;
     }
     let ethertype = if V6 { ETHERTYPE_IPV6 } else { ETHERTYPE_IPV4 };
-    ethernet::move_header(Frame::xdp(ctx), room, 0, ptr::tag_bytes(walk), ethertype)?;
+    ethernet::move_header(Frame::of(ctx), room, 0, ptr::tag_bytes(walk), ethertype)?;
     let end = ETHERNET_BYTES + room + quote;
     trim(ctx, Frame::untagged(ctx, walk), end.max(FRAME_BYTES_MIN))?;
     let frame = Frame::untagged(ctx, walk);
@@ -197,9 +197,9 @@ fn make_error<const V6: bool>(ctx: &XdpContext, kind_code: u32, mtu_bytes: u32) 
     // "Next-hop MTU" is the last half of the word in ICMP (RFC 1191), the whole word in ICMPv6.
     frame.store_u32(at + 4, mtu_bytes.to_be());
     let quoted = if V6 {
-        quote_sum_v6(ctx.ctx, quote as u32)
+        quote_sum_v6(hook::raw(ctx), quote as u32)
     } else {
-        quote_sum_v4(ctx.ctx, quote as u32)
+        quote_sum_v4(hook::raw(ctx), quote as u32)
     };
     let pseudo = if V6 {
         pseudo_sum::<true>(&vip, &client, ICMPV6, bytes)
@@ -214,19 +214,19 @@ fn make_error<const V6: bool>(ctx: &XdpContext, kind_code: u32, mtu_bytes: u32) 
 /// Sum of the words that an error quotes, which has just been made; `bytes` is a multiple of four.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn quote_sum_v4(ctx: *mut xdp_md, bytes: u32) -> u64 {
-    quote_sum::<false, QUOTE_WORDS_V4>(&XdpContext::new(ctx), bytes as usize)
+extern "C" fn quote_sum_v4(ctx: *mut Raw, bytes: u32) -> u64 {
+    quote_sum::<false, QUOTE_WORDS_V4>(&Context::new(ctx), bytes as usize)
 }
 
 /// As [`quote_sum_v4`].
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn quote_sum_v6(ctx: *mut xdp_md, bytes: u32) -> u64 {
-    quote_sum::<true, QUOTE_WORDS_V6>(&XdpContext::new(ctx), bytes as usize)
+extern "C" fn quote_sum_v6(ctx: *mut Raw, bytes: u32) -> u64 {
+    quote_sum::<true, QUOTE_WORDS_V6>(&Context::new(ctx), bytes as usize)
 }
 
 #[inline(always)]
-fn quote_sum<const V6: bool, const WORDS: usize>(ctx: &XdpContext, bytes: usize) -> u64 {
+fn quote_sum<const V6: bool, const WORDS: usize>(ctx: &Context, bytes: usize) -> u64 {
     let Some(walk) = rooms::walk() else { return 0 };
     let frame = Frame::untagged(ctx, walk);
     let first = Layout::transport(V6) + ICMP_BYTES;
@@ -243,9 +243,9 @@ fn quote_sum<const V6: bool, const WORDS: usize>(ctx: &XdpContext, bytes: usize)
 
 /// Cuts the frame to a length, if it is longer. It is to be looked at anew.
 #[inline(always)]
-pub(crate) fn trim(ctx: &XdpContext, frame: Frame, bytes: usize) -> Option<()> {
+pub(crate) fn trim(ctx: &Context, frame: Frame, bytes: usize) -> Option<()> {
     let surplus = ptr::opaque(frame.len()).saturating_sub(bytes as u64) as i32;
-    (surplus <= 0 || ptr::move_tail(ctx, -surplus)).then_some(())
+    (surplus <= 0 || hook::move_tail(ctx, -surplus)).then_some(())
 }
 
 /// A fresh IP header, with its checksum; `bytes` of payload.

@@ -2,7 +2,6 @@
 //! client, by the way that the kernel's routing table knows. Their source is a VIP, so a stack that filters by reverse path would
 //! not take them: it gets only what it must ask a next hop's MAC for.
 
-use aya_ebpf::{bindings::xdp_action::XDP_TX, programs::XdpContext};
 use lb_common::{
     Address,
     config::Config,
@@ -14,7 +13,9 @@ use lb_common::{
 };
 
 use crate::{
-    count, forward, lookup, maps,
+    count, forward,
+    hook::{self, Context},
+    lookup, maps,
     ptr::{self, Frame},
     rooms, steer,
 };
@@ -37,7 +38,7 @@ pub(crate) fn hash<const V6: bool>(
 
 /// The program of the room.
 #[inline(always)]
-pub(crate) fn enter(ctx: &XdpContext) -> u32 {
+pub(crate) fn enter(ctx: &Context) -> u32 {
     let Some(walk) = rooms::walk() else {
         return count::drop(Verdict::TableInconsistent);
     };
@@ -50,7 +51,7 @@ pub(crate) fn enter(ctx: &XdpContext) -> u32 {
 }
 
 #[inline(always)]
-fn send<const V6: bool>(ctx: &XdpContext, walk: &Walk) -> Result<u32, Verdict> {
+fn send<const V6: bool>(ctx: &Context, walk: &Walk) -> Result<u32, Verdict> {
     let globals = maps::globals().ok_or(Verdict::TableInconsistent)?;
     let interface = maps::interface_of(globals, walk.slot.into());
     let frame = Frame::untagged(ctx, walk);
@@ -73,7 +74,7 @@ fn send<const V6: bool>(ctx: &XdpContext, walk: &Walk) -> Result<u32, Verdict> {
         // The stack forwards it, and asks for the next hop's MAC.
         return Ok(count::pass(Verdict::ReturnForwarded));
     };
-    let mut whole = Frame::xdp(ctx);
+    let mut whole = Frame::of(ctx);
     let frame = Frame::untagged(ctx, walk);
     if !whole.has(ETHERNET_BYTES) || !frame.has(Layout::transport(V6)) {
         return Err(Verdict::GueMalformed);
@@ -83,9 +84,9 @@ fn send<const V6: bool>(ctx: &XdpContext, walk: &Walk) -> Result<u32, Verdict> {
     store_mac(&mut whole, 6, way.from);
     count::verdict(Verdict::ReturnForwarded);
     if way.ifindex == interface.ifindex {
-        Ok(XDP_TX)
+        Ok(hook::send_back(interface))
     } else {
-        Ok(ptr::redirect(way.ifindex))
+        Ok(hook::redirect(way.ifindex))
     }
 }
 
@@ -102,7 +103,7 @@ struct Way {
 /// `ReturnUnroutable` if the kernel has no route.
 #[inline(always)]
 fn way_to<const V6: bool>(
-    ctx: &XdpContext,
+    ctx: &Context,
     interface: &Interface,
     source: &Address,
     destination: &Address,
@@ -118,7 +119,7 @@ fn way_to<const V6: bool>(
     question[2] = interface.ifindex;
     question[4..8].copy_from_slice(source);
     question[8..12].copy_from_slice(destination);
-    match ptr::fib_lookup(ctx, &mut question) {
+    match hook::fib_lookup(ctx, &mut question) {
         FOUND => {}
         NO_NEIGHBOUR => return Ok(None),
         _ => return Err(Verdict::ReturnUnroutable),

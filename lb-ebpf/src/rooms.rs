@@ -2,15 +2,17 @@
 //! by a tail call for a room ([`Room`]), which finds what is known of it in this CPU's [`Walk`]. Each room is verified
 //! apart and has 512 bytes of stack of its own, so that what is rare costs the plain packet nothing.
 
-use aya_ebpf::{
-    bindings::xdp_action::XDP_PASS, btf_maps::ProgramArray, macros::btf_map, programs::XdpContext,
-};
+use aya_ebpf::{btf_maps::ProgramArray, macros::btf_map};
 use lb_common::{
     verdict::Verdict,
     walk::{ROOMS_MAX, Room, Walk},
 };
 
-use crate::{count, maps, ptr};
+use crate::{
+    count,
+    hook::{self, Context},
+    maps, ptr,
+};
 
 /// The rooms, by number. The indices are constants where they are used, so that the kernel makes direct jumps of them.
 #[btf_map(name = "rooms")]
@@ -35,33 +37,33 @@ pub(crate) fn begin() -> Option<&'static mut Walk> {
 
 /// Goes on in a room. Comes back only where there is none, which drops the packet.
 #[inline(always)]
-pub(crate) fn enter(ctx: &XdpContext, room: Room) -> u32 {
+pub(crate) fn enter(ctx: &Context, room: Room) -> u32 {
     tail_call(ctx, room);
     count::drop(Verdict::TableInconsistent)
 }
 
 /// As [`enter`], for a packet that need not be ours.
 #[inline(always)]
-pub(crate) fn enter_or_pass(ctx: &XdpContext, room: Room) -> u32 {
+pub(crate) fn enter_or_pass(ctx: &Context, room: Room) -> u32 {
     tail_call(ctx, room);
-    XDP_PASS
+    hook::PASS
 }
 
 /// As [`enter`], by the packet's family.
 #[inline(always)]
-pub(crate) fn enter_by_family<const V6: bool>(ctx: &XdpContext, v4: Room, v6: Room) -> u32 {
+pub(crate) fn enter_by_family<const V6: bool>(ctx: &Context, v4: Room, v6: Room) -> u32 {
     enter(ctx, if V6 { v6 } else { v4 })
 }
 
 /// Gives the packet up for `reason`, which is counted, and answered where an answer is due.
 #[inline(always)]
-pub(crate) fn answer<const V6: bool>(ctx: &XdpContext, walk: &mut Walk, reason: Verdict) -> u32 {
+pub(crate) fn answer<const V6: bool>(ctx: &Context, walk: &mut Walk, reason: Verdict) -> u32 {
     walk.reason = reason as u32;
     enter_by_family::<V6>(ctx, Room::AnswerV4, Room::AnswerV6)
 }
 
 #[inline(always)]
-fn tail_call(ctx: &XdpContext, room: Room) {
-    // SAFETY: the array holds XDP programs only; nothing of this run is left to be dropped.
+fn tail_call(ctx: &Context, room: Room) {
+    // SAFETY: the array holds programs of this hook only; nothing of this run is left to be dropped.
     unsafe { ROOMS.tail_call(ctx, room as u32) }
 }

@@ -2,7 +2,6 @@
 //! endpoint, and the room that ends its walk. The same steps as at the entry, with nothing taken for granted about how
 //! the packet came.
 
-use aya_ebpf::programs::XdpContext;
 use lb_common::{
     config::{Config, Globals},
     gue,
@@ -12,11 +11,11 @@ use lb_common::{
     walk::{Room, Walk},
 };
 
-use crate::{count, forward, lookup, maps, ptr::Frame, rooms};
+use crate::{count, forward, hook::Context, lookup, maps, ptr::Frame, rooms};
 
 /// The program of the room.
 #[inline(always)]
-pub(crate) fn enter<const V6: bool>(ctx: &XdpContext) -> u32 {
+pub(crate) fn enter<const V6: bool>(ctx: &Context) -> u32 {
     let (Some(walk), Some(globals)) = (rooms::walk(), maps::globals()) else {
         return count::drop(Verdict::TableInconsistent);
     };
@@ -46,7 +45,7 @@ pub(crate) fn enter<const V6: bool>(ctx: &XdpContext) -> u32 {
 
 /// Leaves for the room, with what the headers said.
 #[inline(always)]
-pub(crate) fn leave<const V6: bool>(ctx: &XdpContext, walk: &mut Walk, header: &Header) -> u32 {
+pub(crate) fn leave<const V6: bool>(ctx: &Context, walk: &mut Walk, header: &Header) -> u32 {
     walk.ip_bytes = header.ip_bytes;
     walk.protocol = header.protocol;
     walk.ports = header.ports;
@@ -55,13 +54,13 @@ pub(crate) fn leave<const V6: bool>(ctx: &XdpContext, walk: &mut Walk, header: &
 
 /// As [`leave`], for a packet whose record says all of it.
 #[inline(always)]
-pub(crate) fn leave_again<const V6: bool>(ctx: &XdpContext) -> u32 {
+pub(crate) fn leave_again<const V6: bool>(ctx: &Context) -> u32 {
     rooms::enter_by_family::<V6>(ctx, Room::SteerV4, Room::SteerV6)
 }
 
 #[inline(always)]
 fn steer<const V6: bool>(
-    ctx: &XdpContext,
+    ctx: &Context,
     globals: &Globals,
     walk: &mut Walk,
     header: &Header,
@@ -97,7 +96,7 @@ fn steer<const V6: bool>(
 
 /// Enters the room of a packet whose endpoint is known.
 #[inline(always)]
-pub(crate) fn go_on<const V6: bool>(ctx: &XdpContext, config: &Config, walk: &mut Walk) -> u32 {
+pub(crate) fn go_on<const V6: bool>(ctx: &Context, config: &Config, walk: &mut Walk) -> u32 {
     if walk.has(Walk::SAMPLED) {
         count::sample(walk.endpoint, walk.node);
     }
@@ -117,16 +116,16 @@ pub(crate) fn go_on<const V6: bool>(ctx: &XdpContext, config: &Config, walk: &mu
 
 /// Finds out whether the frame comes from another node.
 #[inline(always)]
-pub(crate) fn note_sender(ctx: &XdpContext, walk: &mut Walk) {
+pub(crate) fn note_sender(ctx: &Context, walk: &mut Walk) {
     if is_of_a_node(ctx, walk) {
         walk.flags |= Walk::OF_NODE;
     }
 }
 
 #[inline(always)]
-fn is_of_a_node(ctx: &XdpContext, walk: &Walk) -> bool {
+fn is_of_a_node(ctx: &Context, walk: &Walk) -> bool {
     maps::interface(walk.slot).is_some_and(|interface| {
-        !walk.has(Walk::BY_GUE) && forward::is_of_a_node(Frame::xdp(ctx), interface)
+        !walk.has(Walk::BY_GUE) && forward::is_of_a_node(Frame::of(ctx), interface)
     })
 }
 

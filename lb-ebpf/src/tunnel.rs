@@ -1,7 +1,6 @@
 //! GUE: what is for this node, taking off its outer header, and the inner packet's way. The tag is judged when the
 //! inner flow's hash is known; until then nothing depends on what the header says.
 
-use aya_ebpf::programs::XdpContext;
 use lb_common::{
     Address, UDP,
     config::Config,
@@ -13,7 +12,9 @@ use lb_common::{
 };
 
 use crate::{
-    count, ethernet, lookup, maps,
+    count, ethernet,
+    hook::{self, Context},
+    lookup, maps,
     ptr::{self, Frame},
     rooms, steer,
 };
@@ -46,12 +47,12 @@ pub(crate) fn is_for_us<const V6: bool>(
 
 /// The program of the room.
 #[inline(always)]
-pub(crate) fn enter(ctx: &XdpContext) -> u32 {
+pub(crate) fn enter(ctx: &Context) -> u32 {
     try_enter(ctx).unwrap_or_else(count::drop)
 }
 
 #[inline(always)]
-fn try_enter(ctx: &XdpContext) -> Result<u32, Verdict> {
+fn try_enter(ctx: &Context) -> Result<u32, Verdict> {
     let walk = rooms::walk().ok_or(Verdict::TableInconsistent)?;
     let config = maps::config().ok_or(Verdict::TableInconsistent)?;
     let interface = maps::interface(walk.slot).ok_or(Verdict::TableInconsistent)?;
@@ -76,7 +77,7 @@ fn try_enter(ctx: &XdpContext) -> Result<u32, Verdict> {
 /// Takes the outer header off, and notes what it said.
 #[inline(always)]
 fn decapsulate<const V6: bool>(
-    ctx: &XdpContext,
+    ctx: &Context,
     config: &Config,
     walk: &mut Walk,
 ) -> Result<(), Verdict> {
@@ -104,10 +105,10 @@ fn decapsulate<const V6: bool>(
         ETHERTYPE_IPV4
     };
     let tags = ptr::tag_bytes(walk);
-    if ethernet::move_header(Frame::xdp(ctx), 0, overhead, tags, ethertype).is_none() {
+    if ethernet::move_header(Frame::of(ctx), 0, overhead, tags, ethertype).is_none() {
         return Err(Verdict::GueMalformed);
     }
-    if !ptr::move_head(ctx, overhead as i32) {
+    if !hook::move_head(ctx, overhead as i32) {
         return Err(Verdict::NoHeadroom);
     }
     walk.flags = Walk::BY_GUE | if inner_v6 { Walk::V6 } else { 0 };
@@ -122,7 +123,7 @@ fn decapsulate<const V6: bool>(
 
 /// The way of what was inside; nobody has looked at it on this node.
 #[inline(always)]
-fn inner<const V6: bool>(ctx: &XdpContext, walk: &mut Walk) -> Result<u32, Verdict> {
+fn inner<const V6: bool>(ctx: &Context, walk: &mut Walk) -> Result<u32, Verdict> {
     let frame = Frame::untagged(ctx, walk);
     if !frame.has(Layout::transport(V6)) {
         return Err(Verdict::GueMalformed);
