@@ -2,20 +2,23 @@
 //!
 //! The wanted set comes whole; the difference to what the peer has is what is pending. A change that comes
 //! before the last one was written replaces it, so that a slow peer costs memory for the routes, not for
-//! their history. Messages are built one at a time, when there is room to write them.
+//! their history; a peer that has all that is wanted costs none, as it shares the set with the others. Messages are
+//! built one at a time, when there is room to write them.
 
 mod path_ids;
+mod paths;
+mod told;
 
-use std::collections::{BTreeMap, VecDeque};
-use std::net::IpAddr;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use crate::attributes::RouteAttributes;
 use crate::family::{Family, PerFamily};
-use crate::route::{NextHops, Prefix, Route, RouteSet};
+use crate::route::RouteSet;
 use crate::wire::update::{self, SessionAttributes};
 use crate::wire::{self, NextHop, Path, Refresh};
-use path_ids::PathIds;
+use paths::{Expansion, Said};
+use told::{Has, Told};
 
 /// What both ends of a session agreed on about routes.
 #[derive(Debug, Clone, Copy)]
@@ -33,27 +36,37 @@ pub(crate) struct Agreed {
 /// Routes of one Established session.
 #[derive(Debug)]
 pub(crate) struct RibOut {
-    agreed: Agreed,
+    expansion: Expansion,
     /// This node, for each family that has a next hop.
     own: PerFamily<Option<NextHop>>,
     wanted: Arc<RouteSet>,
-    path_ids: PathIds,
-    /// What the peer has from us. `None` if in a form that is out of date: it has asked for it again.
-    sent: BTreeMap<Path, Option<Said>>,
+    /// What the peer had when the pending lists were made.
+    told: Told,
     /// In order of prefix, and so of family.
-    to_withdraw: VecDeque<Path>,
+    to_withdraw: Pending<Path>,
     /// In order of family, then of what is said: what may share a message is adjacent.
-    to_announce: VecDeque<(Path, Said)>,
+    to_announce: Pending<Announcement>,
+    /// Paths that the peer has.
+    sent_counts: PerFamily<usize>,
     /// Families whose End-of-RIB is still to come.
     end_of_rib: VecDeque<Family>,
     refresh: PerFamily<Option<Refreshing>>,
 }
 
-/// What is said of a path.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Said {
-    attributes: Arc<RouteAttributes>,
-    next_hop: NextHop,
+/// A list of things to send, and how many of them are sent.
+#[derive(Debug)]
+struct Pending<T> {
+    all: Vec<T>,
+    done: usize,
+}
+
+/// A path to announce.
+#[derive(Debug, Clone)]
+struct Announcement {
+    path: Path,
+    said: Said,
+    /// Whether the peer has not got this path at all.
+    is_new: bool,
 }
 
 /// How far a family is that the peer has asked for again.
@@ -73,13 +86,13 @@ impl RibOut {
         wanted: Arc<RouteSet>,
     ) -> Self {
         let mut rib = Self {
-            agreed,
+            expansion: Expansion::new(agreed),
             own,
             wanted: Arc::default(),
-            path_ids: PathIds::default(),
-            sent: BTreeMap::new(),
-            to_withdraw: VecDeque::new(),
-            to_announce: VecDeque::new(),
+            told: Told::default(),
+            to_withdraw: Pending::default(),
+            to_announce: Pending::default(),
+            sent_counts: PerFamily::default(),
             end_of_rib: agreed.families.enabled().collect(),
             refresh: PerFamily::default(),
         };
@@ -88,6 +101,7 @@ impl RibOut {
     }
 
     pub(crate) fn set_wanted(&mut self, wanted: Arc<RouteSet>) {
+        self.note_progress();
         self.wanted = wanted;
         self.find_pending();
     }
@@ -95,6 +109,7 @@ impl RibOut {
     /// Routes whose next hop is another one now are announced once more, or withdrawn.
     pub(crate) fn set_own_next_hops(&mut self, own: PerFamily<Option<NextHop>>) {
         if self.own != own {
+            self.note_progress();
             self.own = own;
             self.find_pending();
         }
@@ -102,10 +117,10 @@ impl RibOut {
 
     /// Announces all routes of a family once more (RFC 2918, RFC 7313).
     pub(crate) fn resend(&mut self, family: Family) {
-        if !self.agreed.families[family] {
+        if !self.agreed().families[family] {
             return;
         }
-        if self.agreed.enhanced_refresh {
+        if self.agreed().enhanced_refresh {
             self.refresh[family] = Some(Refreshing::Asked);
         } else {
             self.outdate(family);
@@ -123,23 +138,32 @@ impl RibOut {
 
     pub(crate) fn is_complete(&self) -> bool {
         let is_refreshing = |family| self.refresh[family].is_some();
-        self.to_withdraw.is_empty()
-            && self.to_announce.is_empty()
+        self.to_withdraw.rest().is_empty()
+            && self.to_announce.rest().is_empty()
             && self.end_of_rib.is_empty()
             && !Family::ALL.into_iter().any(is_refreshing)
     }
 
     /// Paths the peer has from us, by family.
     pub(crate) fn sent_counts(&self) -> PerFamily<usize> {
-        let of = |path: &Path| path.prefix.family();
-        PerFamily::from_fn(|family| self.sent.keys().filter(|p| of(p) == family).count())
+        self.sent_counts
     }
 
     /// What the peer has been told of each path, and by which next hop.
-    pub(crate) fn told(&self) -> impl Iterator<Item = (Path, NextHop, &RouteAttributes)> {
-        self.sent.iter().filter_map(|(path, said)| {
-            let said = said.as_ref()?;
-            Some((*path, said.next_hop, &*said.attributes))
+    pub(crate) fn told(&self) -> impl Iterator<Item = (Path, NextHop, Arc<RouteAttributes>)> {
+        let prefixes: BTreeSet<_> = self.told.prefixes().collect();
+        let told = prefixes.into_iter();
+        let told = told.flat_map(|prefix| self.told.of(prefix, &self.expansion));
+        let mut told: BTreeMap<Path, Option<Said>> = told.collect();
+        for path in self.to_withdraw.done() {
+            told.remove(path);
+        }
+        for Announcement { path, said, .. } in self.to_announce.done() {
+            told.insert(*path, Some(said.clone()));
+        }
+        told.into_iter().filter_map(|(path, said)| {
+            let said = said?;
+            Some((path, said.next_hop, said.attributes))
         })
     }
 
@@ -148,29 +172,36 @@ impl RibOut {
         self.own[family].is_some()
     }
 
+    fn agreed(&self) -> &Agreed {
+        &self.expansion.agreed
+    }
+
     fn next_withdrawal(&mut self) -> Option<Vec<u8>> {
-        let family = self.to_withdraw.front()?.prefix.family();
-        let paths = self.to_withdraw.iter().copied();
-        let same_family = paths.take_while(|path| path.prefix.family() == family);
-        let packed = update::withdraw(family, self.agreed.session.message_len_max, same_family);
-        for path in self.to_withdraw.drain(..packed.paths) {
-            self.sent.remove(&path);
-        }
+        let paths = self.to_withdraw.rest();
+        let family = paths.first()?.prefix.family();
+        let same_family = paths.iter().copied();
+        let same_family = same_family.take_while(|path| path.prefix.family() == family);
+        let packed = update::withdraw(family, self.agreed().session.message_len_max, same_family);
+        self.to_withdraw.done += packed.paths;
+        self.sent_counts[family] -= packed.paths;
+        self.settle_if_done();
         Some(packed.message)
     }
 
     fn next_announcement(&mut self) -> Option<Vec<u8>> {
-        let (first, said) = self.to_announce.front()?.clone();
-        let family = first.prefix.family();
+        let pending = self.to_announce.rest();
+        let Announcement { path, said, .. } = pending.first()?;
+        let family = path.prefix.family();
         let alike =
-            |(path, other): &&(Path, Said)| path.prefix.family() == family && *other == said;
-        let paths = self.to_announce.iter().take_while(alike);
-        let paths = paths.map(|(path, _)| *path);
+            |other: &&Announcement| other.path.prefix.family() == family && other.said == *said;
+        let paths = pending.iter().take_while(alike).map(|other| other.path);
         let next_hop = (family, said.next_hop);
-        let packed = update::announce(self.agreed.session, &said.attributes, next_hop, paths);
-        for (path, said) in self.to_announce.drain(..packed.paths) {
-            self.sent.insert(path, Some(said));
-        }
+        let packed = update::announce(self.agreed().session, &said.attributes, next_hop, paths);
+        let new = pending[..packed.paths].iter().filter(|path| path.is_new);
+        let new = new.count();
+        self.sent_counts[family] += new;
+        self.to_announce.done += packed.paths;
+        self.settle_if_done();
         Some(packed.message)
     }
 
@@ -193,87 +224,98 @@ impl RibOut {
     }
 
     fn outdate(&mut self, family: Family) {
-        let of_family = |path: &Path| path.prefix.family() == family;
-        for (_, said) in self.sent.iter_mut().filter(|(path, _)| of_family(path)) {
-            *said = None;
-        }
+        self.note_progress();
+        self.told.outdate(family);
         self.find_pending();
+    }
+
+    /// Keeps what was sent of lists that are about to be made anew.
+    fn note_progress(&mut self) {
+        for path in std::mem::take(&mut self.to_withdraw).into_done() {
+            self.told.withdrawn(path);
+        }
+        for Announcement { path, said, .. } in std::mem::take(&mut self.to_announce).into_done() {
+            self.told.announced(path, said);
+        }
     }
 
     fn find_pending(&mut self) {
         let wanted = Arc::clone(&self.wanted);
-        let mut missing = Vec::new();
-        let mut kept = 0;
+        if self.told.is(&wanted, &self.own) {
+            return;
+        }
+        self.expansion.identify(&wanted, &self.own);
+        let gone = self.told.prefixes();
+        let gone: BTreeSet<_> = gone.filter(|prefix| !wanted.contains_key(prefix)).collect();
+        for prefix in gone {
+            let has = self.told.of(prefix, &self.expansion);
+            self.to_withdraw
+                .all
+                .extend(has.into_iter().map(|(path, _)| path));
+        }
         for (&prefix, route) in wanted.iter() {
-            for (path, said) in self.paths(prefix, route) {
-                match self.sent.get(&path) {
-                    Some(sent) if sent.as_ref() == Some(&said) => kept += 1,
-                    Some(_) => {
-                        kept += 1;
-                        missing.push((path, said));
-                    }
-                    None => missing.push((path, said)),
-                }
+            if !self.told.is_route(prefix, route, &self.own) {
+                let paths = self.expansion.paths(prefix, route, &self.own);
+                let has = self.told.of(prefix, &self.expansion);
+                self.compare(has, paths);
             }
         }
-        self.to_withdraw = match kept == self.sent.len() {
-            true => VecDeque::new(),
-            false => self.unwanted(),
-        };
-        missing.sort_unstable_by(|(path, said), (other, than)| {
-            let family = |path: &Path| path.prefix.family();
-            (family(path), said, path).cmp(&(family(other), than, other))
+        self.to_withdraw.all.sort_unstable();
+        self.to_announce.all.sort_unstable_by(|a, b| {
+            let family = |of: &Announcement| of.path.prefix.family();
+            (family(a), &a.said, a.path).cmp(&(family(b), &b.said, b.path))
         });
-        self.to_announce = missing.into();
+        self.settle_if_done();
     }
 
-    fn unwanted(&mut self) -> VecDeque<Path> {
-        let sent: Vec<_> = self.sent.keys().copied().collect();
-        let wanted = Arc::clone(&self.wanted);
-        let is_wanted = |rib: &mut Self, path: &Path| {
-            let route = wanted.get(&path.prefix);
-            route.is_some_and(|route| rib.paths(path.prefix, route).iter().any(|p| p.0 == *path))
-        };
-        sent.into_iter()
-            .filter(|path| !is_wanted(self, path))
-            .collect()
-    }
-
-    /// The paths of a route that this peer can have.
-    fn paths(&mut self, prefix: Prefix, route: &Route) -> Vec<(Path, Said)> {
-        let family = prefix.family();
-        if !self.agreed.families[family] {
-            return Vec::new();
-        }
-        let mut next_hops: Vec<NextHop> = match &route.next_hops {
-            NextHops::Own => self.own[family].into_iter().collect(),
-            NextHops::Listed(list) => {
-                let fits = |address: &IpAddr| self.takes(family, *address);
-                list.iter()
-                    .copied()
-                    .filter(fits)
-                    .map(NextHop::from)
-                    .collect()
+    /// What is pending for one prefix.
+    fn compare(&mut self, has: Vec<Has>, wanted: Vec<(Path, Said)>) {
+        let is_wanted = |path: &Path| wanted.iter().any(|(wanted, _)| wanted == path);
+        let unwanted = has.iter().map(|(path, _)| *path);
+        let unwanted = unwanted.filter(|path| !is_wanted(path));
+        self.to_withdraw.all.extend(unwanted);
+        for (path, said) in wanted {
+            let had = has.iter().find(|(had, _)| *had == path);
+            if had.is_some_and(|(_, had)| had.as_ref() == Some(&said)) {
+                continue;
             }
-        };
-        let several = self.agreed.add_path[family];
-        if !several {
-            next_hops.truncate(1);
+            let is_new = had.is_none();
+            self.to_announce
+                .all
+                .push(Announcement { path, said, is_new });
         }
-        let path = |next_hop: NextHop| {
-            let id = several.then(|| self.path_ids.of(next_hop.address()));
-            let attributes = Arc::clone(&route.attributes);
-            let said = Said {
-                attributes,
-                next_hop,
-            };
-            (Path { prefix, id }, said)
-        };
-        next_hops.into_iter().map(path).collect()
     }
 
-    fn takes(&self, family: Family, next_hop: IpAddr) -> bool {
-        let is_extended = family == Family::Ipv4Unicast && next_hop.is_ipv6();
-        Family::of(next_hop) == family || is_extended && self.agreed.extended_next_hop
+    /// A peer that has all that is wanted needs no list of it.
+    fn settle_if_done(&mut self) {
+        if self.to_withdraw.rest().is_empty() && self.to_announce.rest().is_empty() {
+            self.told.settle(Arc::clone(&self.wanted), self.own);
+            self.to_withdraw = Pending::default();
+            self.to_announce = Pending::default();
+        }
+    }
+}
+
+impl<T> Pending<T> {
+    fn rest(&self) -> &[T] {
+        &self.all[self.done..]
+    }
+
+    fn done(&self) -> &[T] {
+        &self.all[..self.done]
+    }
+
+    fn into_done(mut self) -> Vec<T> {
+        self.all.truncate(self.done);
+        self.all
+    }
+}
+
+impl<T> Default for Pending<T> {
+    fn default() -> Self {
+        Self {
+            all: Vec::new(),
+            done: 0,
+        }
     }
 }

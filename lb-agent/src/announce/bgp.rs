@@ -13,6 +13,7 @@ mod listener;
 mod password;
 pub(crate) mod port_holder;
 mod router_advertisement;
+mod routes;
 mod session;
 mod sessions;
 mod socket;
@@ -354,9 +355,15 @@ impl Speaker {
     }
 
     fn tell_held(&mut self) {
-        let held: BTreeSet<_> = self
-            .held
-            .values()
+        // Peers of one policy hold one and the same set.
+        let mut sets: Vec<&Vips> = Vec::new();
+        for vips in self.held.values() {
+            if !sets.iter().any(|known| Arc::ptr_eq(known, vips)) {
+                sets.push(vips);
+            }
+        }
+        let held: BTreeSet<_> = sets
+            .into_iter()
             .flat_map(|vips| vips.iter())
             .copied()
             .collect();

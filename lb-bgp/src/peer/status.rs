@@ -168,7 +168,7 @@ impl Peer {
         told.map(|(path, next_hop, attributes)| Told {
             path,
             next_hop,
-            attributes: attributes.clone(),
+            attributes: (*attributes).clone(),
         })
         .collect()
     }

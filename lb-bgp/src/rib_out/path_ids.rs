@@ -25,6 +25,11 @@ impl PathIds {
         self.of.insert(next_hop, id);
         id
     }
+
+    /// The identifier that a next hop has been given.
+    pub(super) fn known(&self, next_hop: IpAddr) -> Option<u32> {
+        self.of.get(&next_hop).copied()
+    }
 }
 
 fn preferred(next_hop: IpAddr) -> u32 {
@@ -51,6 +56,10 @@ mod tests {
         let (first, second) = (ids.of(v4), ids.of(v6));
         assert_eq!((first, second), (0x0a00_0001, 0x0a00_0002));
         assert_eq!((ids.of(v6), ids.of(v4)), (second, first));
+        assert_eq!(
+            (ids.known(v6), ids.known("::1".parse().unwrap())),
+            (Some(second), None)
+        );
         assert_ne!(ids.of("::".parse().unwrap()), 0);
     }
 }

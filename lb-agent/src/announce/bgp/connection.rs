@@ -25,6 +25,8 @@ use super::socket::{self, Distance};
 pub(super) const GOODBYE_MAX: Duration = Duration::from_secs(1);
 /// Octets read at once: several of the longest messages.
 const READ_OCTETS: usize = 16 * 1024;
+/// Messages are put together until they are as many octets.
+const WRITE_OCTETS: usize = 32 * 1024;
 
 /// What happened on a connection.
 #[derive(Debug)]
@@ -121,14 +123,19 @@ async fn read_all(
     }
 }
 
-/// Writes until the queue is closed and empty.
+/// Writes until the queue is closed and empty; what waits goes out together.
 async fn write_all(
     id: ConnId,
     stream: &TcpStream,
     queue: &mut UnboundedReceiver<Vec<u8>>,
     happenings: &Sender<Happening>,
 ) -> io::Result<()> {
-    while let Some(octets) = queue.recv().await {
+    while let Some(mut octets) = queue.recv().await {
+        while octets.len() < WRITE_OCTETS
+            && let Ok(more) = queue.try_recv()
+        {
+            octets.extend(more);
+        }
         let mut rest = &octets[..];
         while !rest.is_empty() {
             stream.writable().await?;

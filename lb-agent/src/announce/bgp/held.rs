@@ -31,9 +31,9 @@ impl Held {
     }
 
     /// All that shall be announced in this session changed.
-    pub(super) fn want(&mut self, vips: BTreeSet<IpAddr>) {
+    pub(super) fn want(&mut self, vips: Vips) {
         self.awaits_acknowledgement = false;
-        self.wanted = Arc::new(vips);
+        self.wanted = vips;
         if self.is_up {
             self.may_have_wanted();
         }

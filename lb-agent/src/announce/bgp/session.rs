@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lb_bgp::{ConnId, Input, Output, Peer, PeerConfig, RouteSet, Shutdown};
+use lb_bgp::{ConnId, Input, Output, Peer, PeerConfig, Shutdown};
 use lb_core::model::Remote;
 use tokio::{
     net::TcpStream,
@@ -25,6 +25,7 @@ use self::news::News;
 use super::{
     connection::{Connection, Happening},
     held::Vips,
+    routes::Routes,
     socket::{self, Transport},
 };
 use crate::engine::feedback::PeerSession;
@@ -51,7 +52,7 @@ pub(super) struct Counterpart {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Asked {
     /// All that shall be announced.
-    pub(super) routes: Arc<RouteSet>,
+    pub(super) routes: Arc<Routes>,
     /// How the session is configured.
     pub(super) config: PeerConfig,
     /// How connections are made; those that are up in another way end if they must.
@@ -213,7 +214,7 @@ impl Session {
     }
 
     fn set_routes(&mut self, now: Instant) {
-        let routes = Arc::clone(&self.is.routes);
+        let routes = Arc::clone(self.is.routes.set());
         self.machine.handle(now, Input::Routes(routes));
         self.news.want(&self.machine, &self.is.routes);
     }

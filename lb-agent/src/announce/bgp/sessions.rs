@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
-use lb_bgp::{PeerConfig, RouteSet, Shutdown};
+use lb_bgp::{PeerConfig, Shutdown};
 use lb_core::{desired::PeerRoutes, model::Remote};
 use tokio::{
     net::TcpStream,
@@ -13,6 +13,7 @@ use tokio::{
 
 use super::{
     configure,
+    routes::Routes,
     session::{self, Asked, Counterpart, End, Report},
     socket::Transport,
 };
@@ -57,7 +58,7 @@ struct Running {
 struct Converted {
     planned: Arc<PeerRoutes>,
     asn: u32,
-    routes: Arc<RouteSet>,
+    routes: Arc<Routes>,
 }
 
 impl Sessions {
@@ -196,12 +197,12 @@ impl Sessions {
         }
     }
 
-    fn convert(&mut self, planned: &Arc<PeerRoutes>, asn: u32) -> Arc<RouteSet> {
+    fn convert(&mut self, planned: &Arc<PeerRoutes>, asn: u32) -> Arc<Routes> {
         let known = |of: &&Converted| Arc::ptr_eq(&of.planned, planned) && of.asn == asn;
         if let Some(known) = self.converted.iter().find(known) {
             return Arc::clone(&known.routes);
         }
-        let routes = Arc::new(configure::routes(planned, asn));
+        let routes = Arc::new(Routes::new(configure::routes(planned, asn)));
         self.converted.push(Converted {
             planned: Arc::clone(planned),
             asn,
@@ -212,7 +213,7 @@ impl Sessions {
 }
 
 impl Wanted {
-    fn asks(&self, routes: Arc<RouteSet>) -> Asked {
+    fn asks(&self, routes: Arc<Routes>) -> Asked {
         Asked {
             routes,
             config: self.config.clone(),

@@ -1,6 +1,7 @@
 use std::{
     collections::BTreeSet,
     net::IpAddr,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -8,11 +9,12 @@ use super::Held;
 
 const HOLD_TIME: Duration = Duration::from_secs(9);
 
-fn vips(last_octets: &[u8]) -> BTreeSet<IpAddr> {
-    last_octets
+fn vips(last_octets: &[u8]) -> Arc<BTreeSet<IpAddr>> {
+    let vips: BTreeSet<_> = last_octets
         .iter()
         .map(|&last| IpAddr::from([10, 99, 0, last]))
-        .collect()
+        .collect();
+    Arc::new(vips)
 }
 
 fn up_with(last_octets: &[u8]) -> Held {
@@ -29,7 +31,7 @@ fn nothing_is_held_without_a_session() {
     assert!(held.vips().is_empty());
     held.session_up();
     assert_eq!(
-        **held.vips(),
+        *held.vips(),
         vips(&[1]),
         "before it is written: it may be at any moment"
     );
@@ -39,13 +41,13 @@ fn nothing_is_held_without_a_session() {
 fn a_withdrawn_vip_is_held_until_acknowledged() {
     let mut held = up_with(&[1, 2]);
     held.want(vips(&[2, 3]));
-    assert_eq!(**held.vips(), vips(&[1, 2, 3]));
+    assert_eq!(*held.vips(), vips(&[1, 2, 3]));
     held.acknowledged();
-    assert_eq!(**held.vips(), vips(&[1, 2, 3]), "not written yet");
+    assert_eq!(*held.vips(), vips(&[1, 2, 3]), "not written yet");
     held.written();
     assert!(held.awaits_acknowledgement());
     held.acknowledged();
-    assert_eq!(**held.vips(), vips(&[2, 3]));
+    assert_eq!(*held.vips(), vips(&[2, 3]));
     assert!(!held.awaits_acknowledgement());
 }
 
@@ -56,7 +58,7 @@ fn an_acknowledgement_of_an_older_set_says_nothing() {
     held.written();
     held.want(vips(&[]));
     held.acknowledged();
-    assert_eq!(**held.vips(), vips(&[1, 2]));
+    assert_eq!(*held.vips(), vips(&[1, 2]));
 }
 
 #[test]
@@ -80,7 +82,7 @@ fn a_peer_that_may_not_have_noticed_holds_for_the_hold_time() {
     held.session_lost(now, HOLD_TIME);
     held.want(vips(&[]));
     held.expire(now + HOLD_TIME - Duration::from_millis(1));
-    assert_eq!(**held.vips(), vips(&[1]));
+    assert_eq!(*held.vips(), vips(&[1]));
     assert_eq!(held.lapses_at(), Some(now + HOLD_TIME));
     held.expire(now + HOLD_TIME);
     assert!(held.vips().is_empty());
@@ -94,7 +96,7 @@ fn a_new_session_replaces_what_an_old_one_left() {
     held.want(vips(&[2]));
     held.session_up();
     held.expire(now + HOLD_TIME);
-    assert_eq!(**held.vips(), vips(&[2]));
+    assert_eq!(*held.vips(), vips(&[2]));
 }
 
 #[test]
@@ -104,10 +106,10 @@ fn a_peer_that_keeps_routes_over_a_restart_holds_them_until_the_new_session_says
     held.session_retained(now, HOLD_TIME);
     held.want(vips(&[2]));
     held.session_up();
-    assert_eq!(**held.vips(), vips(&[1, 2]));
+    assert_eq!(*held.vips(), vips(&[1, 2]));
     held.written();
     held.acknowledged();
-    assert_eq!(**held.vips(), vips(&[2]));
+    assert_eq!(*held.vips(), vips(&[2]));
 
     held.session_retained(now, HOLD_TIME);
     held.expire(now + HOLD_TIME);

@@ -3,14 +3,13 @@
 //! peer's TCP has acknowledged a withdraw is found out by looking at the send queue until it is empty.
 
 use std::{
-    collections::BTreeSet,
     net::IpAddr,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
 use lb_bgp::{
-    Event, Family, Negotiated, Peer, PeerStatus, PerFamily, Reason, RouteSet, State,
+    Event, Family, Negotiated, Peer, PeerStatus, PerFamily, Reason, State,
     wire::notification::cease,
 };
 use lb_core::model::Remote;
@@ -22,6 +21,7 @@ use crate::{
         connection::Connection,
         held::{Held, Vips},
         journal::Journal,
+        routes::Routes,
         socket::Transport,
     },
     engine::feedback::{Agreed, Figures, PeerSession, Timers},
@@ -80,7 +80,7 @@ impl News {
     }
 
     /// Other routes are to be announced, or others of them can be.
-    pub(super) fn want(&mut self, machine: &Peer, routes: &RouteSet) {
+    pub(super) fn want(&mut self, machine: &Peer, routes: &Routes) {
         self.held.want(sendable(machine, routes));
     }
 
@@ -96,7 +96,7 @@ impl News {
     }
 
     /// The machine says that something happened.
-    pub(super) fn hear(&mut self, event: &Event, machine: &Peer, routes: &RouteSet) {
+    pub(super) fn hear(&mut self, event: &Event, machine: &Peer, routes: &Routes) {
         self.journal.log(event);
         self.is_urgent = true;
         match event {
@@ -235,15 +235,12 @@ impl News {
     }
 }
 
-/// VIPs of the families that this session carries. Of an announced network nobody can tell which VIPs are held.
-fn sendable(machine: &Peer, routes: &RouteSet) -> BTreeSet<IpAddr> {
+/// VIPs of the families that this session carries.
+fn sendable(machine: &Peer, routes: &Routes) -> Vips {
     let families = machine.status().families;
-    routes
-        .keys()
-        .filter(|prefix| prefix.bits() == prefix.family().host_prefix_bits())
-        .filter(|prefix| families[prefix.family()].held_back.is_none())
-        .map(|prefix| prefix.address())
-        .collect()
+    routes.vips(PerFamily::from_fn(|family| {
+        families[family].held_back.is_none()
+    }))
 }
 
 /// A wrong password looks like a peer that is not there, and so does a peer too far away: the kernels drop what is not
