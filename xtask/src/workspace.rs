@@ -46,6 +46,17 @@ pub(crate) fn cargo() -> Command {
     command
         .current_dir(root())
         .env("CARGO_TARGET_DIR", target_dir());
+    // What the cargo that runs us says of this package. Build scripts of others watch these names (ring's does), and
+    // would be run again, with all that depends on them, each time cargo is called by hand and by us in turn.
+    for (name, _) in env::vars_os() {
+        let is_of_package = |prefix: &str| name.to_string_lossy().starts_with(prefix);
+        if ["CARGO_PKG_", "CARGO_MANIFEST_"]
+            .into_iter()
+            .any(is_of_package)
+        {
+            command.env_remove(&name);
+        }
+    }
     command
 }
 

@@ -142,6 +142,8 @@ fn all_rows(
 const HOST: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 1);
 /// How long routes that are kept are watched, and longer than a router takes to drop what it drops at once.
 const WATCH: Duration = Duration::from_secs(2);
+/// The same of a speaker that is back and takes its time to announce.
+const WATCH_RETURNED: Duration = Duration::from_secs(6);
 
 struct Table {
     // Before the lab that it runs in.
@@ -170,7 +172,7 @@ impl Table {
             .wait_for(SOON, "the session is over", |router| {
                 Ok((!router.established()?.contains(&address)).then_some(()))
             })?;
-        self.expect(row.fate)?;
+        self.expect(row.fate, WATCH)?;
         let Some(back) = row.back else {
             return self.forget();
         };
@@ -181,7 +183,7 @@ impl Table {
             forwarding: back.forwarding,
         });
         let mut session = self.connect(&script)?;
-        self.expect(back.fate)
+        self.expect(back.fate, WATCH_RETURNED)
             .context("back, and nothing announced yet")?;
         // What was not announced again goes with End-of-RIB.
         session.end_of_rib()?;
@@ -218,12 +220,12 @@ impl Table {
         Ok(session)
     }
 
-    fn expect(&mut self, fate: Fate) -> Result<()> {
+    fn expect(&mut self, fate: Fate, watch: Duration) -> Result<()> {
         if fate == Fate::Dropped {
             return self.wait("dropped", <[_]>::is_empty);
         }
         let begin = Instant::now();
-        while begin.elapsed() < WATCH {
+        while begin.elapsed() < watch {
             let routes = self.router.routes()?;
             ensure!(routes.len() == 1, "not kept: {routes:?}");
         }
