@@ -84,10 +84,46 @@ impl Row {
     }
 }
 
-/// The file of `--json FILE`, the only argument that a bench takes.
+/// What a bench is told: the file of `--json FILE`, and the text that the names of `--rows TEXT` have in them.
+#[derive(Debug, Default)]
+pub struct Arguments {
+    /// Where the rows go as well.
+    pub json: Option<PathBuf>,
+    /// Only rows whose name has this in it.
+    pub rows: Option<String>,
+}
+
+impl Arguments {
+    /// Whether a row is wanted.
+    #[must_use]
+    pub fn wants(&self, row: &str) -> bool {
+        self.rows
+            .as_ref()
+            .is_none_or(|text| row.contains(text.as_str()))
+    }
+}
+
+/// The arguments of a bench whose rows can be measured one by one.
 ///
 /// # Errors
 /// Anything else, with how it is meant.
+pub fn arguments(bench: &str) -> anyhow::Result<Arguments> {
+    let mut given = Arguments::default();
+    let mut words = std::env::args().skip(1);
+    while let Some(flag) = words.next() {
+        match (flag.as_str(), words.next()) {
+            ("--json", Some(path)) => given.json = Some(path.into()),
+            ("--rows", Some(text)) => given.rows = Some(text),
+            _ => anyhow::bail!("usage: {bench} [--json FILE] [--rows TEXT]"),
+        }
+    }
+    Ok(given)
+}
+
+/// The file of `--json FILE`, the only argument of the other benches.
+///
+/// # Errors
+/// As [`arguments`].
 pub fn json_argument(bench: &str) -> anyhow::Result<Option<PathBuf>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match &arguments[..] {

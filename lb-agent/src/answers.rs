@@ -161,7 +161,7 @@ fn service_row(
         announced_to: announced_to(view, port.port.vip),
         packets: counted.packets,
         bytes: counted.bytes,
-        forwarded: counted.forwarded,
+        forwarded: counted.forwarded(),
         dropped: counted.dropped,
         new_flows: counted.new_flows,
         active_flows: counters.active_flows.get(&port.port).copied().unwrap_or(0),

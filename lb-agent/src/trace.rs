@@ -159,7 +159,8 @@ fn node(tracer: &Tracer, names: &Names, frame: &[u8]) -> Option<String> {
 }
 
 fn outer_destination(node: &Node) -> std::net::IpAddr {
-    decode::address(node.flags & Node::OUTER_V6 != 0, &node.outer_destination)
+    let (_, destination) = node.outer_addresses();
+    decode::address(node.flags & Node::OUTER_V6 != 0, &destination)
 }
 
 fn macs(node: &Node) -> [u8; 12] {

@@ -20,7 +20,7 @@ pub enum MapId {
     Config,
     /// One [`crate::service::ServicesHead`].
     ServicesHead,
-    /// [`crate::filter::FILTER_WORDS`] words that say which addresses may be VIPs.
+    /// [`crate::filter::VIP_FILTER_WORDS`] words that say which addresses may be VIPs.
     VipFilter,
     /// [`crate::service::ServiceBucket`]s, two copies of which the head names the current one.
     Services,
@@ -30,6 +30,8 @@ pub enum MapId {
     Rows,
     /// [`crate::endpoint::Endpoint`]s, handed out in lines of [`crate::endpoint::ENDPOINTS_PER_LINE`].
     Endpoints,
+    /// [`crate::endpoint::EndpointNodes`]: which node the endpoint of a slot is on.
+    EndpointNodes,
     /// Words that say which (address, port, protocol) may be an endpoint of this node.
     EndpointFilter,
     /// [`crate::node::Node`] by node index.
@@ -48,7 +50,7 @@ pub enum MapId {
 
 impl MapId {
     /// Every part of the image, in order.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Config,
         Self::ServicesHead,
         Self::VipFilter,
@@ -56,6 +58,7 @@ impl MapId {
         Self::ServiceCold,
         Self::Rows,
         Self::Endpoints,
+        Self::EndpointNodes,
         Self::EndpointFilter,
         Self::Nodes,
         Self::NodeMacs,
@@ -111,6 +114,7 @@ impl MapId {
             Self::ServiceCold => "service_cold",
             Self::Rows => "rows",
             Self::Endpoints => "endpoints",
+            Self::EndpointNodes => "endpoint_nodes",
             Self::EndpointFilter => "endpoint_filter",
             Self::Nodes => "nodes",
             Self::NodeMacs => "node_macs",
@@ -126,7 +130,11 @@ impl MapId {
     pub const fn element_bytes(self) -> usize {
         match self {
             Self::Config => size_of::<crate::config::Config>(),
-            Self::ServicesHead | Self::VipFilter | Self::EndpointFilter | Self::Homes => 8,
+            Self::ServicesHead
+            | Self::VipFilter
+            | Self::EndpointFilter
+            | Self::EndpointNodes
+            | Self::Homes => 8,
             Self::Services => size_of::<crate::service::ServiceBucket>(),
             Self::ServiceCold => size_of::<crate::service::ServiceCold>(),
             Self::Rows => size_of::<crate::row::RowLine>(),

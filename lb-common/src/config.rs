@@ -5,7 +5,7 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::{
     Address,
-    filter::FILTER_WORDS,
+    filter::{ENDPOINT_FILTER_WORDS, VIP_FILTER_WORDS},
     flow::STATES,
     interface::Interface,
     limits::{INTERFACES_MAX, NODES_MAX},
@@ -27,9 +27,9 @@ pub struct Globals {
     /// Zero.
     pub reserved: [u64; 7],
     /// Which addresses may be VIPs ([`crate::filter::vip_v4`]).
-    pub vip_filter: [u64; FILTER_WORDS],
+    pub vip_filter: [u64; VIP_FILTER_WORDS],
     /// Which tuples may be endpoints of this node ([`crate::filter::endpoint_v4`]).
-    pub endpoint_filter: [u64; FILTER_WORDS],
+    pub endpoint_filter: [u64; ENDPOINT_FILTER_WORDS],
     /// The way to each node.
     pub nodes: [Node; NODES_MAX as usize],
 }
@@ -70,18 +70,16 @@ pub struct Config {
     pub mss_v4_bytes: u16,
     /// The same over IPv6.
     pub mss_v6_bytes: u16,
-    /// Flows that may begin in one tick from one source prefix ([`crate::flow_limit`]); 0: any number.
-    pub new_flows_per_prefix: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// [`crate::gue::tag_term`] of a packet that this node is the first to steer.
+    pub first_tag_term: u64,
     /// Echo replies, refusals and ICMP errors that one CPU sends in a second, and at once.
     pub answers_per_second: u32,
     /// [`Config::SILENT_ON_ECHO`], [`Config::SILENT_ON_CLOSED_PORTS`].
     pub flags: u32,
     /// Lines of `affinity` minus one.
     pub affinity_mask: u32,
-    /// Zero.
-    pub padding: u32,
+    /// Flows that may begin in one tick from one source prefix ([`crate::flow_limit`]); 0: any number.
+    pub new_flows_per_prefix: u32,
     /// Zero.
     pub rarely_reserved: [u64; 6],
 }

@@ -12,8 +12,8 @@ pub struct ServiceCounters {
     pub packets: u64,
     /// Their bytes, from the Ethernet header on.
     pub bytes: u64,
-    /// Of these, sent on to another node.
-    pub forwarded: u64,
+    /// Of these, sent on to another node by a new MAC.
+    pub forwarded_direct: u64,
     /// Of these, dropped (the reason is in `verdicts`).
     pub dropped: u64,
     /// Flows created here.
@@ -22,8 +22,16 @@ pub struct ServiceCounters {
     pub reply_packets: u64,
     /// Their bytes, from the Ethernet header on; a GSO packet counts as the kernel holds it.
     pub reply_bytes: u64,
-    /// Of those sent on, by GUE.
+    /// Of the packets, sent on to another node by GUE.
     pub forwarded_gue: u64,
+}
+
+impl ServiceCounters {
+    /// Packets sent on to another node.
+    #[must_use]
+    pub const fn forwarded(&self) -> u64 {
+        self.forwarded_direct + self.forwarded_gue
+    }
 }
 
 /// Of so many packets of a service on one CPU one is looked at, and counts as so many: for its endpoint, and for the

@@ -1,7 +1,7 @@
 //! Flow state, which only the owner of the chosen endpoint keeps. A flow is a number: its line and place in
 //! `flow_index` (tag, state, age: one word, claimed by compare-and-swap) and its record in `flows`. The
 //! reverse index leads from the pod's 4-tuple to the number and has no age of its own: an entry lives while
-//! the record it names is alive and says the same tuple. Embryonic flows have the low numbers, so that no
+//! the flow it names is alive and its record says the same tuple. Embryonic flows have the low numbers, so that no
 //! flood touches an established one. Whoever needs room takes an expired place; nobody sweeps.
 
 use bytemuck::{Pod, Zeroable};
@@ -160,8 +160,55 @@ pub struct IndexLine {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C, align(64))]
 pub struct ReverseLine {
-    /// Upper half of the reverse tuple's hash in the upper 32 bits, flow number plus one in the lower; 0 is free.
+    /// [`ReverseEntry`]s.
     pub entries: [u64; 8],
+}
+
+/// An entry of the reverse index; 0 is free. From the low end: flow number plus one 32 bits, the lower bits of the flow's
+/// own tag 12, the upper bits of the reverse tuple's hash 20. The flow's tag tells whether the place is that flow's still,
+/// so that an entry left by one that is gone is known without a look at the record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(transparent)]
+pub struct ReverseEntry(pub u64);
+
+impl ReverseEntry {
+    const FLOW_TAG: u32 = 0xfff;
+
+    /// Leads to a flow: `hash` of its reverse tuple, `flow_tag` from [`tag`].
+    #[inline(always)]
+    #[must_use]
+    pub const fn new(hash: u64, flow_tag: u32, number: u32) -> Self {
+        let named = (flow_tag & Self::FLOW_TAG) as u64;
+        Self(hash >> 44 << 44 | named << 32 | (number as u64 + 1))
+    }
+
+    /// What an entry of a reverse tuple with this hash has as its [`ReverseEntry::tag`].
+    #[inline(always)]
+    #[must_use]
+    pub const fn tag_of(hash: u64) -> u32 {
+        (hash >> 44) as u32
+    }
+
+    /// 20 bits of the reverse tuple's hash.
+    #[inline(always)]
+    #[must_use]
+    pub const fn tag(self) -> u32 {
+        Self::tag_of(self.0)
+    }
+
+    /// The flow's number; `None` if free.
+    #[inline(always)]
+    #[must_use]
+    pub const fn number(self) -> Option<u32> {
+        (self.0 as u32).checked_sub(1)
+    }
+
+    /// Whether a place of the index with this tag can be the flow's.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_of(self, flow_tag: u32) -> bool {
+        (self.0 >> 32) as u32 & Self::FLOW_TAG == flow_tag & Self::FLOW_TAG
+    }
 }
 
 /// The element of map `flows`, by flow number. All ports in network byte order.
@@ -200,17 +247,13 @@ pub struct Flow {
     pub endpoint: Address,
     /// Row of the service's table that the flow hashes to, for alternates.
     pub row: u32,
-    /// Upper half of the reverse tuple's hash: an entry of the reverse index that says another is stale.
-    pub reverse_tag: u32,
     /// TCP: what the endpoint acknowledged last, to tell a client's RST from a forged one.
     pub endpoint_ack: u32,
-    /// Zero.
-    pub padding: u32,
     /// MAC that the client's packets come from on `interface`, as [`crate::interface::Interface::mac`]; 0 if another node
     /// sends them.
     pub next_hop_back: u64,
     /// Zero.
-    pub reserved: [u32; 8],
+    pub reserved: [u32; 10],
 }
 
 impl Flow {

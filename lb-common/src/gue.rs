@@ -4,7 +4,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::hash;
+use crate::{Address, hash};
 
 /// Default UDP port (IANA: gue).
 pub const PORT: u16 = 6080;
@@ -64,6 +64,16 @@ impl GueHeader {
         ingress_node: u32,
     ) -> Self {
         Self {
+            tag: tag(key, flow_hash, hop, 0, ingress_node),
+            ..Self::untagged(protocol, hop, ingress_node)
+        }
+    }
+
+    /// As [`GueHeader::new`], before its tag is there.
+    #[inline(always)]
+    #[must_use]
+    pub const fn untagged(protocol: u8, hop: u8, ingress_node: u32) -> Self {
+        Self {
             variant_length: Self::VARIANT_LENGTH,
             protocol,
             flags: 0,
@@ -72,7 +82,7 @@ impl GueHeader {
             private_flags: 0,
             reserved: 0,
             ingress_node,
-            tag: tag(key, flow_hash, hop, 0, ingress_node),
+            tag: 0,
         }
     }
 
@@ -81,15 +91,9 @@ impl GueHeader {
     #[must_use]
     pub const fn returning(key: &[u64; 2], hash: u64, protocol: u8, sender: u32) -> Self {
         Self {
-            variant_length: Self::VARIANT_LENGTH,
-            protocol,
-            flags: 0,
-            version: VERSION,
-            hop: 0,
             private_flags: Self::RETURN,
-            reserved: 0,
-            ingress_node: sender,
             tag: tag(key, hash, 0, Self::RETURN, sender),
+            ..Self::untagged(protocol, 0, sender)
         }
     }
 
@@ -141,11 +145,26 @@ pub const fn tag(
     private_flags: u8,
     ingress_node: u32,
 ) -> u32 {
-    let said = (hop as u64) << 32 | (private_flags as u64) << 40 | ingress_node as u64;
-    (hash::word(
+    tag_with(
         key[0],
-        flow_hash.wrapping_add(said.wrapping_mul(key[1] | 1)),
-    ) >> 16) as u32
+        flow_hash,
+        tag_term(key, hop, private_flags, ingress_node),
+    )
+}
+
+/// What [`tag`] adds to the hash of the flow for what the header says.
+#[inline(always)]
+#[must_use]
+pub const fn tag_term(key: &[u64; 2], hop: u8, private_flags: u8, ingress_node: u32) -> u64 {
+    let said = (hop as u64) << 32 | (private_flags as u64) << 40 | ingress_node as u64;
+    said.wrapping_mul(key[1] | 1)
+}
+
+/// [`tag`], from the first word of the key and a [`tag_term`].
+#[inline(always)]
+#[must_use]
+pub const fn tag_with(key: u64, flow_hash: u64, term: u64) -> u32 {
+    (hash::word(key, flow_hash.wrapping_add(term)) >> 16) as u32
 }
 
 /// Outer UDP source port, network byte order: the flow's entropy in the dynamic range.
@@ -164,6 +183,17 @@ pub const fn outer_v4_sum(source: u32, destination: u32) -> u32 {
     let ttl_protocol = u16::from_ne_bytes([OUTER_TTL, crate::UDP]) as u64;
     crate::checksum::fold(first + fragment + ttl_protocol + source as u64 + destination as u64)
         as u32
+}
+
+/// Sum of what is constant in the outer UDP checksum over IPv6: both addresses (network byte order) and the protocol.
+#[must_use]
+pub const fn outer_v6_sum(source: &Address, destination: &Address) -> u32 {
+    let [a, b, c, d] = *source;
+    let [e, f, g, h] = *destination;
+    let first = a as u64 + b as u64 + c as u64 + d as u64;
+    let second = e as u64 + f as u64 + g as u64 + h as u64;
+    let protocol = (crate::UDP as u16).to_be() as u64;
+    crate::checksum::fold(first + second + protocol) as u32
 }
 
 const _: () = assert!(size_of::<GueHeader>() == 16);

@@ -90,13 +90,15 @@ impl Capacity {
         use crate::abi::MapId;
         match map {
             MapId::Config | MapId::ServicesHead => 1,
-            MapId::VipFilter | MapId::EndpointFilter => crate::filter::FILTER_WORDS as u32,
+            MapId::VipFilter => crate::filter::VIP_FILTER_WORDS as u32,
+            MapId::EndpointFilter => crate::filter::ENDPOINT_FILTER_WORDS as u32,
             MapId::Services => 2 * self.buckets_per_copy(),
             MapId::ServiceCold => self.services,
             // One for each service, whose IPv4 ranges fit; IPv6 takes up to four.
             MapId::SourceRanges => self.services,
             MapId::Rows => self.row_units * crate::row::LINES_PER_UNIT,
             MapId::Endpoints => self.endpoints,
+            MapId::EndpointNodes => self.endpoints.div_ceil(crate::endpoint::NODES_PER_WORD),
             MapId::Nodes => NODES_MAX,
             MapId::NodeMacs | MapId::NodeAddresses => NODE_LINES,
             MapId::Interfaces => INTERFACES_MAX,

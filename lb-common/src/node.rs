@@ -17,12 +17,12 @@ pub struct Node {
     pub mtu_bytes: u16,
     /// Interface that frames leave by.
     pub egress_ifindex: u32,
-    /// One's-complement sum of the outer IPv4 header's constant words ([`crate::gue::outer_v4_sum`]).
+    /// One's-complement sum of what is constant under the outer checksum ([`crate::gue::outer_v4_sum`],
+    /// [`crate::gue::outer_v6_sum`]).
     pub outer_sum: u32,
-    /// Outer source: this node's address, IPv4 or IPv6 by [`Node::OUTER_V6`].
-    pub outer_source: Address,
-    /// Outer destination: that node's address.
-    pub outer_destination: Address,
+    /// Outer addresses, this node's and that node's: of IPv4 a word each, so that one load has both, of IPv6
+    /// ([`Node::OUTER_V6`]) four each.
+    pub outer: [u32; 8],
     /// What GUE calls the node: [`node_id`] of its outer address.
     pub id: u32,
     /// Agent epoch, for later versions; zero.
@@ -40,6 +40,36 @@ impl Node {
     pub const OUTER_V6: u16 = 8;
     /// The node's heartbeats stopped (set with membership; a later version).
     pub const DEAD: u16 = 16;
+
+    /// [`Node::outer`] of a pair of addresses of one family.
+    #[must_use]
+    pub const fn outer(is_v6: bool, source: &Address, destination: &Address) -> [u32; 8] {
+        let ([a, b, c, d], [e, f, g, h]) = (*source, *destination);
+        if is_v6 {
+            [a, b, c, d, e, f, g, h]
+        } else {
+            [a, e, 0, 0, 0, 0, 0, 0]
+        }
+    }
+
+    /// Whether packets go there by new MACs alone.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_direct(&self) -> bool {
+        self.flags & Self::DIRECT != 0
+    }
+
+    /// Source and destination of the outer header: this node's address and that node's.
+    #[inline(always)]
+    #[must_use]
+    pub const fn outer_addresses(&self) -> (Address, Address) {
+        let [a, b, c, d, e, f, g, h] = self.outer;
+        if self.flags & Self::OUTER_V6 != 0 {
+            ([a, b, c, d], [e, f, g, h])
+        } else {
+            ([a, 0, 0, 0], [b, 0, 0, 0])
+        }
+    }
 }
 
 /// The element of maps `node_macs` and `node_addresses`: which frames and which GUE come from nodes, so that

@@ -260,14 +260,19 @@ pub fn is_plain<const V6: bool, P: Packet + ?Sized>(packet: &P) -> bool {
         && packet.is_as_long_as(ETHERNET_BYTES + bytes)
 }
 
-/// What a packet says that [`is_plain`]. Cheap to ask again: what is not looked at is not loaded.
+/// Length of a packet by its own account, its IP header included; the fixed header is known to be there.
 #[inline(always)]
-pub fn fields<const V6: bool, P: Packet + ?Sized>(packet: &P) -> Header {
-    let ip_bytes = if V6 {
+pub fn ip_bytes<const V6: bool, P: Packet + ?Sized>(packet: &P) -> u16 {
+    if V6 {
         u16::from_be(packet.load_u16(ETHERNET_BYTES + 4)).wrapping_add(IPV6_BYTES as u16)
     } else {
         u16::from_be(packet.load_u16(ETHERNET_BYTES + 2))
-    };
+    }
+}
+
+/// What a packet says that [`is_plain`]. Cheap to ask again: what is not looked at is not loaded.
+#[inline(always)]
+pub fn fields<const V6: bool, P: Packet + ?Sized>(packet: &P) -> Header {
     let (source, destination) = packet.load_addresses::<V6>(Layout::source(V6));
     Header {
         source,
@@ -275,7 +280,7 @@ pub fn fields<const V6: bool, P: Packet + ?Sized>(packet: &P) -> Header {
         ports: packet.load_u32(Layout::transport(V6)),
         protocol: protocol::<V6, P>(packet),
         hop_limit: packet.load_u8(Layout::hop_limit(V6)),
-        ip_bytes,
+        ip_bytes: ip_bytes::<V6, _>(packet),
     }
 }
 

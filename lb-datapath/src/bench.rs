@@ -30,8 +30,8 @@ pub struct Orders {
     pub random_destinations: u64,
     /// [`Driver::send`]: interface that the frames leave by, in the namespace of the calling thread.
     pub egress_ifindex: u64,
-    /// Zero.
-    pub reserved: u64,
+    /// What [`Subject::Memory`] came to.
+    pub seen: u64,
 }
 
 // SAFETY: plain integers without padding.
@@ -49,6 +49,8 @@ unsafe impl aya::Pod for Template {}
 pub enum Subject<'a> {
     /// Exchanges the MACs and transmits.
     Floor,
+    /// The floor with a look at as many lines, of tables as large, as a packet of a random flow to one of 400 services takes.
+    Memory,
     /// The shipped programs.
     Datapath(&'a Datapath),
 }
@@ -65,7 +67,7 @@ impl Driver {
     /// As [`Datapath::open`].
     pub fn load() -> Result<Self, Error> {
         let mut ebpf = EbpfLoader::new().load(object::BENCH_DRIVER)?;
-        for name in ["bench_driver", "bench_swap", "bench_send"] {
+        for name in ["bench_driver", "bench_swap", "bench_look", "bench_send"] {
             let program: &mut Xdp = xdp(&mut ebpf, name)?;
             program.load().map_err(|error| failed(name, &error))?;
         }
@@ -108,7 +110,7 @@ impl Driver {
         repeat: u32,
     ) -> Result<u32, Error> {
         let fd = match subject {
-            Subject::Floor => {
+            Subject::Floor | Subject::Memory => {
                 let floor: &mut SchedClassifier = egress(&mut self.ebpf, "bench_next")?;
                 let fd = floor.fd().and_then(|fd| Ok(fd.try_clone()?));
                 fd.map_err(|error| failed("bench_next", &error))?
@@ -137,6 +139,19 @@ impl Driver {
             .map_err(|error| failed("bench_send", &error))
     }
 
+    /// Attaches the floor to a link, in the namespace of the calling thread: what comes in goes back with its MACs exchanged.
+    /// It stays until the driver or the link goes.
+    ///
+    /// # Errors
+    /// The kernel refused.
+    pub fn attach_floor(&mut self, link: &str) -> Result<(), Error> {
+        let floor: &mut Xdp = xdp(&mut self.ebpf, "bench_swap")?;
+        floor
+            .attach(link, XdpMode::Driver)
+            .map(|_| ())
+            .map_err(|error| failed("bench_swap", &error))
+    }
+
     /// Sends `count` frames made of `template` out of [`Orders::egress_ifindex`], a veth whose far end has XDP or
     /// GRO on, as fast as one CPU can. What the far end has no room for is lost.
     ///
@@ -151,25 +166,27 @@ impl Driver {
     }
 
     fn order(&mut self, orders: Orders, template: &[u8]) -> Result<(), Error> {
+        // Two bytes in, as `bench_driver.rs` wants it.
         let mut bytes = [0; 128];
-        let used = template.len().min(bytes.len());
-        bytes[..used].copy_from_slice(&template[..used]);
+        let used = template.len().min(bytes.len() - 2);
+        bytes[2..2 + used].copy_from_slice(&template[..used]);
         self.set("bench_orders", orders)?;
         self.set("bench_template", Template(bytes))
     }
 
     fn aim(&mut self, subject: Subject<'_>) -> Result<(), Error> {
         let fd = match subject {
-            Subject::Floor => {
-                let floor: &mut Xdp = xdp(&mut self.ebpf, "bench_swap")?;
-                floor
-                    .fd()
-                    .and_then(|fd| Ok(fd.try_clone()?))
-                    .map_err(|error| failed("bench_swap", &error))?
-            }
+            Subject::Floor => self.own_program("bench_swap")?,
+            Subject::Memory => self.own_program("bench_look")?,
             Subject::Datapath(datapath) => datapath.first.entry_program_fd()?,
         };
         self.point("bench_subject", &fd)
+    }
+
+    fn own_program(&mut self, name: &'static str) -> Result<ProgramFd, Error> {
+        let program: &mut Xdp = xdp(&mut self.ebpf, name)?;
+        let fd = program.fd().and_then(|fd| Ok(fd.try_clone()?));
+        fd.map_err(|error| failed(name, &error))
     }
 
     fn point(&mut self, name: &'static str, fd: &ProgramFd) -> Result<(), Error> {

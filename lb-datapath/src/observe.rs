@@ -95,7 +95,8 @@ fn samples(arenas: &Arenas) -> Samples {
         let sampled: Sampled = arenas.node_packets.element(index);
         let node: Node = nodes.element(index);
         if sampled.whose == Sampled::of_node(node.id) {
-            *samples.nodes.entry(node.outer_destination).or_default() += sampled.packets;
+            let (_, destination) = node.outer_addresses();
+            *samples.nodes.entry(destination).or_default() += sampled.packets;
         }
     }
     samples
@@ -149,7 +150,7 @@ pub(crate) fn service_counters(arenas: &Arenas, capacity: Capacity) -> Vec<Servi
             let line: ServiceCounters = arenas.counters.element(cpu * stride + id);
             sum.packets += line.packets;
             sum.bytes += line.bytes;
-            sum.forwarded += line.forwarded;
+            sum.forwarded_direct += line.forwarded_direct;
             sum.dropped += line.dropped;
             sum.new_flows += line.new_flows;
             sum.reply_packets += line.reply_packets;
@@ -170,7 +171,7 @@ pub(crate) fn verdicts(arenas: &Arenas, capacity: Capacity) -> [u64; VERDICTS] {
     }
     for line in service_counters(arenas, capacity) {
         sums[Verdict::ForwardedGue as usize] += line.forwarded_gue;
-        sums[Verdict::ForwardedDirect as usize] += line.forwarded - line.forwarded_gue;
+        sums[Verdict::ForwardedDirect as usize] += line.forwarded_direct;
     }
     sums
 }

@@ -52,16 +52,11 @@ pub(crate) fn enter<const V6: bool>(ctx: &Context) -> u32 {
         None
     };
     if view.is_none() && service.has(ServiceValue::KERNEL) {
-        return count::pass(Verdict::LeftToKernel);
+        return ask_first::<V6>(ctx, walk, Verdict::LeftToKernel);
     }
     let (endpoint, node) = match lookup::endpoint_of(service, view, row_hash) {
         Ok(chosen) => chosen,
-        Err(Verdict::NoEndpoint) => {
-            // But flows that began before may still be with a pod of this node.
-            walk.reason = Verdict::NoEndpoint as u32;
-            walk.endpoint = u32::MAX;
-            return ask_here::<V6>(ctx, walk);
-        }
+        Err(reason @ Verdict::NoEndpoint) => return ask_first::<V6>(ctx, walk, reason),
         Err(reason) => return rooms::answer::<V6>(ctx, walk, reason),
     };
     walk.endpoint = endpoint;
@@ -77,6 +72,15 @@ pub(crate) fn enter<const V6: bool>(ctx: &Context) -> u32 {
         return ask_here::<V6>(ctx, walk);
     }
     steer::go_on::<V6>(ctx, config, walk)
+}
+
+/// The service has no endpoint that is steered to, but flows that began before may still be with a pod of this node. All
+/// others end for `reason` ([`rooms::without_endpoint`]).
+#[inline(always)]
+fn ask_first<const V6: bool>(ctx: &Context, walk: &mut Walk, reason: Verdict) -> u32 {
+    walk.reason = reason as u32;
+    walk.endpoint = u32::MAX;
+    ask_here::<V6>(ctx, walk)
 }
 
 /// To the rooms of this node's flows, which send on what they do not know.

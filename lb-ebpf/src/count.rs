@@ -69,10 +69,25 @@ fn add_sample(element: Option<*mut Sampled>, whose: u64) {
 /// Counts a packet of a service that is sent on.
 #[inline(always)]
 pub(crate) fn forwarded(line: Option<*mut ServiceCounters>, by_gue: bool) {
+    add_forwarded(line, by_gue, 1);
+}
+
+/// Takes back what [`sent_on`] counted of a packet that could not be sent on after all.
+#[inline(always)]
+pub(crate) fn not_forwarded(line: Option<*mut ServiceCounters>, by_gue: bool) {
+    add_forwarded(line, by_gue, 1_u64.wrapping_neg());
+}
+
+#[inline(always)]
+fn add_forwarded(line: Option<*mut ServiceCounters>, by_gue: bool, amount: u64) {
     if let Some(line) = line {
         let line = ptr::by_mut(line);
-        line.forwarded += 1;
-        line.forwarded_gue += u64::from(by_gue);
+        let count = if by_gue {
+            &mut line.forwarded_gue
+        } else {
+            &mut line.forwarded_direct
+        };
+        *count = count.wrapping_add(amount);
     }
 }
 

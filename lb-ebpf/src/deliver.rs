@@ -159,10 +159,7 @@ pub(crate) fn enter<const V6: bool>(ctx: &Context) -> u32 {
             walk.replaced = number + 1;
             rooms::enter(ctx, Room::NewFlow)
         }
-        // Its service has no endpoint, and now it is known that no flow goes on without one.
-        Ok(Next::Forward) if walk.reason != 0 => {
-            rooms::enter_by_family::<V6>(ctx, Room::AnswerV4, Room::AnswerV6)
-        }
+        Ok(Next::Forward) if walk.reason != 0 => rooms::without_endpoint::<V6>(ctx, walk),
         Ok(Next::Forward) => rooms::enter_by_family::<V6>(ctx, Room::ForwardV4, Room::ForwardV6),
         Err(reason) => count::drop_of(config, service, reason),
     }

@@ -7,7 +7,8 @@ use lb_common::{
     gue::{self, GueHeader, OVERHEAD_V4_BYTES, OVERHEAD_V6_BYTES},
     node::Node,
     packet::{
-        ETHERNET_BYTES, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Header, IPV4_BYTES, Layout, Packet as _,
+        self, ETHERNET_BYTES, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Header, IPV4_BYTES, Layout,
+        Packet as _,
     },
     verdict::Verdict,
 };
@@ -48,18 +49,11 @@ pub(crate) fn encapsulate<const OUTER_V6: bool>(
     }
     let whole = Frame::of(ctx);
     let frame = ethernet::move_tags(whole, overhead, 0, tag_bytes);
-    if !whole.has(ETHERNET_BYTES) || !frame.has(ETHERNET_BYTES + overhead) {
+    let has_macs = tag_bytes == 0 || whole.has(ETHERNET_BYTES);
+    if !has_macs || !frame.has(ETHERNET_BYTES + overhead) {
         return Err(Verdict::NoHeadroom);
     }
     forward::store_macs(whole, node);
-    frame.store_u16(
-        12,
-        if OUTER_V6 {
-            ETHERTYPE_IPV6
-        } else {
-            ETHERTYPE_IPV4
-        },
-    );
     let udp_bytes = header.ip_bytes + (8 + size_of::<GueHeader>()) as u16;
     if OUTER_V6 {
         store_outer_v6(frame, node, udp_bytes);
@@ -67,48 +61,43 @@ pub(crate) fn encapsulate<const OUTER_V6: bool>(
         store_outer_v4(frame, node, udp_bytes, service_class);
     }
     let at = Layout::transport(OUTER_V6);
-    frame.store_u16(at, gue::source_port(hash));
-    frame.store_u16(at + 2, config.gue_port);
-    frame.store_u16(at + 4, udp_bytes.to_be());
-    frame.store_u16(at + 6, checksum);
-    store_gue(frame, at + 8, gue);
+    let ports = packet::ports(gue::source_port(hash), config.gue_port);
+    let rest = packet::ports(udp_bytes.to_be(), checksum);
+    frame.store_pair(at, ports, rest);
+    let [first, second, third, fourth] = gue.words();
+    frame.store_pair(at + 8, first, second);
+    frame.store_pair(at + 16, third, fourth);
     Ok(())
 }
 
+/// EtherType and IPv4 header.
 #[inline(always)]
 fn store_outer_v4(frame: Frame, node: &Node, udp_bytes: u16, service_class: u8) {
     let at = ETHERNET_BYTES;
-    let total = (udp_bytes + 20).to_be();
-    let first = u16::from_ne_bytes([0x45, service_class]);
+    let total = (udp_bytes + IPV4_BYTES as u16).to_be();
     let class = u16::from_ne_bytes([0, service_class]);
-    frame.store_u16(at, first);
+    let first = class | u16::from_ne_bytes([0x45, 0]);
+    frame.store_u32(at - 2, packet::ports(ETHERTYPE_IPV4, first));
     // Identification 0 and "don't fragment" (RFC 6864: an atomic datagram needs no identification).
-    frame.store_u32(at + 2, u32::from(total.to_le()).to_le());
-    let rest = [0x40, 0, gue::OUTER_TTL, UDP];
-    frame.store_u32(at + 6, u32::from_ne_bytes(rest));
-    let sum = (node.outer_sum & 0xffff) + u32::from(total) + u32::from(class);
+    let rest = u32::from_ne_bytes([0x40, 0, gue::OUTER_TTL, UDP]);
+    frame.store_pair(at + 2, packet::ports(total, 0), rest);
+    let sum = node.outer_sum + u32::from(total) + u32::from(class);
     frame.store_u16(at + 10, !checksum::fold_few(sum));
-    frame.store_u32(at + 12, node.outer_source[0]);
-    frame.store_u32(at + 16, node.outer_destination[0]);
+    frame.store_u64(at + 12, ptr::load_word((&raw const node.outer).cast()));
 }
 
+/// EtherType and IPv6 header.
 #[inline(always)]
 fn store_outer_v6(frame: Frame, node: &Node, udp_bytes: u16) {
     let at = ETHERNET_BYTES;
-    frame.store_u32(at, u32::from_ne_bytes([0x60, 0, 0, 0]));
-    frame.store_u16(at + 4, udp_bytes.to_be());
-    frame.store_u16(at + 6, u16::from_ne_bytes([UDP, gue::OUTER_TTL]));
-    frame.store_address::<true>(at + 8, &node.outer_source);
-    frame.store_address::<true>(at + 24, &node.outer_destination);
-}
-
-#[inline(always)]
-fn store_gue(frame: Frame, at: usize, gue: &GueHeader) {
-    let words = gue.words();
-    frame.store_u32(at, words[0]);
-    frame.store_u32(at + 4, words[1]);
-    frame.store_u32(at + 8, words[2]);
-    frame.store_u32(at + 12, words[3]);
+    frame.store_u16(at - 2, ETHERTYPE_IPV6);
+    let rest = packet::ports(udp_bytes.to_be(), u16::from_ne_bytes([UDP, gue::OUTER_TTL]));
+    frame.store_pair(at, u32::from_ne_bytes([0x60, 0, 0, 0]), rest);
+    let words = (&raw const node.outer).cast::<u64>();
+    for word in 0..4 {
+        let addresses = ptr::load_word(words.wrapping_add(word));
+        frame.store_u64(at + 8 + word * 8, addresses);
+    }
 }
 
 /// The outer UDP checksum over IPv6, without touching the payload: the inner transport's checksum already
@@ -142,20 +131,12 @@ pub(crate) fn udp_checksum<const V6: bool>(
             + u64::from(!protocol)
     };
     let udp_bytes = header.ip_bytes + (8 + size_of::<GueHeader>()) as u16;
-    let outer = address_sum(&node.outer_source)
-        + address_sum(&node.outer_destination)
-        + u64::from(u16::from(UDP).to_be())
-        + 2 * u64::from(udp_bytes.to_be());
+    let outer = u64::from(node.outer_sum) + 2 * u64::from(udp_bytes.to_be());
     let ports = u64::from(gue::source_port(hash)) + u64::from(config.gue_port);
     match !checksum::fold(inner + outer + ports + gue_sum(gue)) {
         0 => 0xffff,
         checksum => checksum,
     }
-}
-
-#[inline(always)]
-fn address_sum(address: &lb_common::Address) -> u64 {
-    address.iter().map(|&word| u64::from(word)).sum()
 }
 
 #[inline(always)]

@@ -5,7 +5,7 @@
 use lb_common::{
     config::{Config, Globals},
     filter,
-    gue::{GueHeader, OVERHEAD_V4_BYTES, OVERHEAD_V6_BYTES},
+    gue::{self, GueHeader, OVERHEAD_V4_BYTES, OVERHEAD_V6_BYTES},
     interface::Interface,
     limits::{FRAGMENT_HOPS_MAX, HOPS_MAX},
     node::Node,
@@ -40,30 +40,42 @@ pub(crate) fn is_of_a_node(frame: Frame, interface: &Interface) -> bool {
         && lookup::is_node_mac(packet::source_mac(&frame))
 }
 
-/// Sends a packet without tags, options or extensions on that no node has steered. The action, and whether it is GUE.
+/// The way of a packet without tags, options or extensions that no node has steered. `None` if it cannot simply be sent
+/// there; why, the room finds out.
+#[inline(always)]
+pub(crate) fn way<const V6: bool>(frame: Frame, globals: &Globals, node: u16) -> Option<&Node> {
+    let node = ready(globals, frame.load_u8(Layout::hop_limit(V6)), node).ok()?;
+    fits(node, packet::ip_bytes::<V6, _>(&frame), !node.is_direct()).ok()?;
+    Some(node)
+}
+
+/// Sends such a packet that has a [`way`]. `None` if there is no room for an outer header.
 #[inline(always)]
 pub(crate) fn plain<const V6: bool>(
     ctx: &Context,
     frame: Frame,
     globals: &Globals,
+    interface: &Interface,
     hash: u64,
     node: &Node,
-) -> Result<(u32, bool), Verdict> {
-    let config = &globals.config;
-    let interface = maps::interface_of(globals, maps::uplink_slot());
-    let header = &packet::fields::<V6, _>(&frame);
-    if node.flags & Node::DIRECT != 0 {
-        direct::<V6>(frame, frame, header, node)?;
-        return Ok((transmit(interface, node), false));
+) -> Option<u32> {
+    decrement_hop_limit::<V6>(frame);
+    if node.is_direct() {
+        store_macs(frame, node);
+        return Some(transmit(interface, node));
     }
+    let config = &globals.config;
     let carried = Carried {
-        hop: 0,
-        ingress_node: config.own_id,
+        gue: GueHeader {
+            tag: gue::tag_with(config.gue_key[0], hash, config.first_tag_term),
+            ..GueHeader::untagged(inner_protocol(V6), 0, config.own_id)
+        },
         is_plain: true,
         tag_bytes: 0,
     };
-    by_gue::<V6>(ctx, frame, config, header, hash, node, carried)?;
-    Ok((transmit(interface, node), true))
+    let header = &packet::fields::<V6, _>(&frame);
+    by_gue::<V6>(ctx, frame, config, header, hash, node, &carried).ok()?;
+    Some(transmit(interface, node))
 }
 
 /// The program of the room.
@@ -101,15 +113,23 @@ fn onward<const V6: bool>(ctx: &Context, walk: &mut Walk) -> Result<u32, Verdict
     };
     let by_mac = goes_by_mac(walk, node);
     if by_mac {
-        direct::<V6>(frame, Frame::of(ctx), &header, node)?;
+        fits(node, header.ip_bytes, false)?;
+        let whole = Frame::of(ctx);
+        if !whole.has(ETHERNET_BYTES) {
+            return Err(Verdict::Malformed);
+        }
+        decrement_hop_limit::<V6>(frame);
+        store_macs(whole, node);
     } else {
-        let carried = Carried::of::<V6>(walk, config)?;
         let hash = if walk.has(Walk::FRAGMENT) {
             fragment::pair::<V6>(config, frame, walk.protocol)
         } else {
             walk.hash
         };
-        by_gue::<V6>(ctx, frame, config, &header, hash, node, carried)?;
+        let carried = Carried::of::<V6>(walk, config, hash)?;
+        fits(node, header.ip_bytes, true)?;
+        decrement_hop_limit::<V6>(frame);
+        by_gue::<V6>(ctx, frame, config, &header, hash, node, &carried)?;
     }
     if walk.service == 0 {
         count::verdict(Verdict::FragmentSentHome);
@@ -125,7 +145,7 @@ fn onward<const V6: bool>(ctx: &Context, walk: &mut Walk) -> Result<u32, Verdict
 #[inline(always)]
 fn goes_by_mac(walk: &Walk, node: &Node) -> bool {
     let by_gue = Walk::FRAGMENT | Walk::DETOUR;
-    !walk.steered_before() && walk.flags & by_gue == 0 && node.flags & Node::DIRECT != 0
+    !walk.steered_before() && walk.flags & by_gue == 0 && node.is_direct()
 }
 
 /// Length of the largest packet that can go the way of this one, to [`Walk::node`].
@@ -185,13 +205,9 @@ extern "C" fn detour_of(hash: u64) -> u32 {
     globals.config.own_node.into()
 }
 
-/// What a packet is sent on with by GUE, besides its flow.
-#[derive(Clone, Copy)]
+/// What a packet is sent on with by GUE.
 struct Carried {
-    /// Times that the packet was steered before.
-    hop: u8,
-    /// Id of the node that got it from the router.
-    ingress_node: u32,
+    gue: GueHeader,
     /// TCP or UDP, whole, without options or extension headers.
     is_plain: bool,
     /// Bytes of VLAN tags, which stay in front.
@@ -199,9 +215,9 @@ struct Carried {
 }
 
 impl Carried {
-    /// One step more, if another is allowed.
+    /// One step more, if another is allowed. The tag is made from `hash`.
     #[inline(always)]
-    fn of<const V6: bool>(walk: &Walk, config: &Config) -> Result<Self, Verdict> {
+    fn of<const V6: bool>(walk: &Walk, config: &Config, hash: u64) -> Result<Self, Verdict> {
         let by_gue = walk.has(Walk::BY_GUE);
         let most = if walk.has(Walk::FRAGMENT) {
             FRAGMENT_HOPS_MAX
@@ -216,15 +232,20 @@ impl Carried {
         } else {
             (u8::from(walk.has(Walk::OF_NODE)), config.own_id)
         };
+        let protocol = inner_protocol(V6);
         Ok(Self {
-            hop,
-            ingress_node,
+            gue: GueHeader::new(&config.gue_key, hash, protocol, hop, ingress_node),
             is_plain: walk.flags & (Walk::IS_ERROR | Walk::FRAGMENT) == 0
                 && walk.transport_at - walk.ip_at
                     == (Layout::transport(V6) - ETHERNET_BYTES) as u16,
             tag_bytes: ptr::tag_bytes(walk),
         })
     }
+}
+
+/// What GUE calls a packet of the family.
+const fn inner_protocol(v6: bool) -> u8 {
+    if v6 { GueHeader::IPV6 } else { GueHeader::IPV4 }
 }
 
 /// Whether a node can be reached.
@@ -250,21 +271,13 @@ pub(crate) fn ready(globals: &Globals, hop_limit: u8, node: u16) -> Result<&Node
     Ok(node)
 }
 
+/// Whether the way to a node carries an IP packet of this length.
 #[inline(always)]
-fn direct<const V6: bool>(
-    frame: Frame,
-    whole: Frame,
-    header: &Header,
-    node: &Node,
-) -> Result<(), Verdict> {
-    if header.ip_bytes > node.mtu_bytes {
+fn fits(node: &Node, ip_bytes: u16, by_gue: bool) -> Result<(), Verdict> {
+    let added = if by_gue { overhead(node) } else { 0 };
+    if u32::from(ip_bytes) + added as u32 > u32::from(node.mtu_bytes) {
         return Err(Verdict::TooBig);
     }
-    if !whole.has(ETHERNET_BYTES) {
-        return Err(Verdict::Malformed);
-    }
-    decrement_hop_limit::<V6>(frame);
-    store_macs(whole, node);
     Ok(())
 }
 
@@ -276,46 +289,34 @@ fn by_gue<const V6: bool>(
     header: &Header,
     hash: u64,
     node: &Node,
-    carried: Carried,
+    carried: &Carried,
 ) -> Result<(), Verdict> {
-    let outer_v6 = node.flags & Node::OUTER_V6 != 0;
-    if u32::from(header.ip_bytes) + overhead(node) as u32 > u32::from(node.mtu_bytes) {
-        return Err(Verdict::TooBig);
-    }
-    decrement_hop_limit::<V6>(frame);
-    let protocol = if V6 { GueHeader::IPV6 } else { GueHeader::IPV4 };
-    let gue = GueHeader::new(
-        &config.gue_key,
-        hash,
-        protocol,
-        carried.hop,
-        carried.ingress_node,
-    );
-    if outer_v6 {
+    let Carried { gue, tag_bytes, .. } = carried;
+    if node.flags & Node::OUTER_V6 != 0 {
         let checksum = if carried.is_plain {
-            udp_checksum::<V6>(frame, header, node, &gue, hash, config)
+            udp_checksum::<V6>(frame, header, node, gue, hash, config)
         } else {
             0
         };
-        let tags = carried.tag_bytes;
-        encapsulate::<true>(ctx, config, node, header, hash, &gue, 0, checksum, tags)
+        encapsulate::<true>(
+            ctx, config, node, header, hash, gue, 0, checksum, *tag_bytes,
+        )
     } else {
         let service_class = if V6 {
             0
         } else {
             frame.load_u8(ETHERNET_BYTES + 1) & 0xfc
         };
-        let (checksum, tags) = (0, carried.tag_bytes);
         encapsulate::<false>(
             ctx,
             config,
             node,
             header,
             hash,
-            &gue,
+            gue,
             service_class,
-            checksum,
-            tags,
+            0,
+            *tag_bytes,
         )
     }
 }
@@ -332,17 +333,16 @@ fn transmit(interface: &Interface, node: &Node) -> u32 {
 /// Writes the MACs of the way to a node; the frame must have an Ethernet header.
 #[inline(always)]
 pub(crate) fn store_macs(frame: Frame, node: &Node) {
-    let macs = (&raw const node.macs).cast::<u32>();
-    // SAFETY: twelve bytes, aligned: `macs` is the first field of a 64-byte aligned row.
-    let words = unsafe { [macs.read(), macs.add(1).read(), macs.add(2).read()] };
+    // Twelve bytes at the start of an aligned row: two loads.
+    let first = ptr::load_word((&raw const node.macs).cast());
+    let [last, more] = [node.macs[4], node.macs[5]].map(u32::from);
     let wrong = if cfg!(feature = "canary-mac") {
         1 << 8
     } else {
         0
     };
-    frame.store_u32(0, words[0] ^ wrong);
-    frame.store_u32(4, words[1]);
-    frame.store_u32(8, words[2]);
+    frame.store_u64(0, first ^ wrong);
+    frame.store_u32(8, last | more << 16);
 }
 
 /// One hop less; the frame must have its IP header.
@@ -351,11 +351,13 @@ pub(crate) fn decrement_hop_limit<const V6: bool>(frame: Frame) {
     if cfg!(feature = "canary-ttl") {
         return;
     }
-    let at = Layout::hop_limit(V6);
-    frame.store_u8(at, frame.load_u8(at) - 1);
-    if !V6 {
-        // RFC 1141: the word that TTL is the upper byte of shrinks by 0x0100.
-        let sum = u32::from(frame.load_u16(ETHERNET_BYTES + 10)) + u32::from(0x0100_u16.to_be());
-        frame.store_u16(ETHERNET_BYTES + 10, (sum + (sum >> 16)) as u16);
+    if V6 {
+        let at = Layout::hop_limit(true);
+        return frame.store_u8(at, frame.load_u8(at) - 1);
     }
+    // TTL, protocol and checksum are one word. The checksum grows by what the TTL, its word's upper byte, shrinks by (RFC
+    // 1141): one in this byte order, where the word behind adds what the word in front lacks.
+    let at = Layout::hop_limit(false);
+    let word = u64::from(frame.load_u32(at)) + (1 << 16) - 1;
+    frame.store_u32(at, (word + (word >> 32 << 16)) as u32);
 }

@@ -5,6 +5,7 @@
 use lb_common::{
     config::{Config, Globals},
     headers::{self, ETHERTYPE_SERVICE_VLAN, ETHERTYPE_VLAN},
+    interface::Interface,
     packet::{
         self, ETHERNET_BYTES, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Header, Layout, Packet as _, is_group,
     },
@@ -36,7 +37,8 @@ fn try_walk(ctx: &Context) -> Option<u32> {
     }
     let globals = maps::globals()?;
     let mac = packet::destination_mac(&frame);
-    if mac != maps::interface_of(globals, maps::uplink_slot()).mac {
+    let interface = maps::interface_of(globals, maps::uplink_slot());
+    if mac != interface.mac {
         return if is_group(mac) {
             ask_neighbours(ctx, frame)
         } else {
@@ -45,10 +47,10 @@ fn try_walk(ctx: &Context) -> Option<u32> {
     }
     let ethertype = frame.load_u16(12);
     if ethertype == ETHERTYPE_IPV4 {
-        return receive::<false>(ctx, frame, globals);
+        return receive::<false>(ctx, frame, globals, interface);
     }
     match ethertype {
-        ETHERTYPE_IPV6 => receive::<true>(ctx, frame, globals),
+        ETHERTYPE_IPV6 => receive::<true>(ctx, frame, globals, interface),
         ETHERTYPE_VLAN | ETHERTYPE_SERVICE_VLAN => {
             begin::<false>(0)?;
             Some(rooms::enter_or_pass(ctx, Room::Odd))
@@ -71,7 +73,12 @@ fn ask_neighbours(ctx: &Context, frame: Frame) -> Option<u32> {
 
 /// Stops what is none of ours (`None`), and sends away what is not plain.
 #[inline(always)]
-fn receive<const V6: bool>(ctx: &Context, frame: Frame, globals: &Globals) -> Option<u32> {
+fn receive<const V6: bool>(
+    ctx: &Context,
+    frame: Frame,
+    globals: &Globals,
+    interface: &Interface,
+) -> Option<u32> {
     if !frame.has(Layout::transport(V6)) {
         return None;
     }
@@ -88,7 +95,7 @@ fn receive<const V6: bool>(ctx: &Context, frame: Frame, globals: &Globals) -> Op
         return Some(rooms::enter_or_pass(ctx, Room::Odd));
     }
     let header = packet::fields::<V6, _>(&frame);
-    if forward::may_be_of_a_node(frame, maps::interface_of(globals, maps::uplink_slot())) {
+    if forward::may_be_of_a_node(frame, interface) {
         let walk = begin::<V6>(0)?;
         return Some(steer::leave::<V6>(ctx, walk, &header));
     }
@@ -98,7 +105,7 @@ fn receive<const V6: bool>(ctx: &Context, frame: Frame, globals: &Globals) -> Op
         note(walk, &packet::fields::<V6, _>(&frame));
         return Some(rooms::answer::<V6>(ctx, walk, Verdict::NoSuchPort));
     }
-    choose::<V6>(ctx, frame, globals, service)
+    choose::<V6>(ctx, frame, globals, interface, service)
 }
 
 /// From the service to the node of the flow's endpoint. What the packet says is loaded anew after each look-up: cheaper
@@ -108,6 +115,7 @@ fn choose<const V6: bool>(
     ctx: &Context,
     frame: Frame,
     globals: &Globals,
+    interface: &Interface,
     service: ServiceValue,
 ) -> Option<u32> {
     let config = &globals.config;
@@ -138,38 +146,32 @@ fn choose<const V6: bool>(
             Room::DeliverV6,
         ));
     }
-    let hop_limit = frame.load_u8(Layout::hop_limit(V6));
-    let way = match forward::ready(globals, hop_limit, node) {
-        Ok(way) => way,
-        Err(reason) => {
-            let walk = begin_steered::<V6>(config, frame, 0, service, hash)?;
-            walk.node = node;
-            return Some(if matches!(reason, Verdict::NodeUnresolved) {
-                rooms::enter_by_family::<V6>(ctx, Room::ForwardV4, Room::ForwardV6)
-            } else {
-                rooms::answer::<V6>(ctx, walk, reason)
-            });
-        }
+    let Some(way) = forward::way::<V6>(frame, globals, node) else {
+        let walk = begin_steered::<V6>(config, frame, 0, service, hash)?;
+        walk.node = node;
+        return Some(rooms::enter_by_family::<V6>(
+            ctx,
+            Room::ForwardV4,
+            Room::ForwardV6,
+        ));
     };
-    let header = packet::fields::<V6, _>(&frame);
-    let bytes = (ETHERNET_BYTES + usize::from(header.ip_bytes)) as u64;
-    match forward::plain::<V6>(ctx, frame, globals, hash, way) {
-        Ok((action, by_gue)) => {
-            if count::sent_on(count::service(config, service.id()), bytes, by_gue) {
-                count::sample(endpoint, node);
-            }
-            Some(action)
-        }
-        Err(reason) => {
-            // The frame may have been moved: what it said is known from before.
-            count::received(count::service(config, service.id()), bytes);
-            let walk = begin::<V6>(0)?;
-            walk.service = service.0;
-            walk.node = node;
-            note(walk, &header);
-            Some(rooms::answer::<V6>(ctx, walk, reason))
-        }
+    // Before the packet is wrapped, while what is counted need not be kept for later.
+    let (line, by_gue) = (count::service(config, service.id()), !way.is_direct());
+    if count::sent_on(line, bytes::<V6>(frame), by_gue) {
+        count::sample(endpoint, node);
     }
+    Some(
+        forward::plain::<V6>(ctx, frame, globals, interface, hash, way).unwrap_or_else(|| {
+            count::not_forwarded(count::service(config, service.id()), by_gue);
+            count::drop_of(config, service.id(), Verdict::NoHeadroom)
+        }),
+    )
+}
+
+/// Length of a plain packet's frame.
+#[inline(always)]
+fn bytes<const V6: bool>(frame: Frame) -> u64 {
+    ETHERNET_BYTES as u64 + u64::from(packet::ip_bytes::<V6, _>(&frame))
 }
 
 /// Writes what a plain packet says into its record.
@@ -190,8 +192,8 @@ fn begin_steered<const V6: bool>(
     hash: u64,
 ) -> Option<&'static mut Walk> {
     let header = packet::fields::<V6, _>(&frame);
-    let bytes = (ETHERNET_BYTES + usize::from(header.ip_bytes)) as u64;
-    let is_sample = count::received(count::service(config, service.id()), bytes);
+    let line = count::service(config, service.id());
+    let is_sample = count::received(line, bytes::<V6>(frame));
     let walk = begin::<V6>(flags)?;
     if is_sample {
         walk.flags |= Walk::SAMPLED;

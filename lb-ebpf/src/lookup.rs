@@ -3,7 +3,7 @@
 use lb_common::{
     Address,
     config::{Config, Globals},
-    endpoint::{ENDPOINTS_PER_LINE, Endpoint},
+    endpoint::{ENDPOINTS_PER_LINE, NODES_PER_WORD},
     filter, hash,
     node::{self, NodeLine},
     packet::Header,
@@ -198,8 +198,11 @@ fn named_by_row(unit: u32, line: u32, shape: Shape, row_hash: u64) -> Option<(u3
         shape => slot(unit, shape, row_hash)?,
     };
     let index = line * ENDPOINTS_PER_LINE + slot;
-    let endpoint: &Endpoint = ptr::by_ref(maps::ENDPOINTS.get_ptr(index)?);
-    (endpoint.flags & Endpoint::IN_USE != 0).then_some((index, endpoint.node))
+    let nodes = maps::ENDPOINT_NODES.get_ptr(index / NODES_PER_WORD)?;
+    // Of one slot: its two bytes are loaded, not the word.
+    let nodes: &[u16; NODES_PER_WORD as usize] = ptr::by_ref(nodes.cast());
+    let named = nodes[(index % NODES_PER_WORD) as usize];
+    (named != 0).then_some((index, named - 1))
 }
 
 #[inline(always)]

@@ -9,7 +9,7 @@ use lb_common::{
     affinity::AffinityLine,
     config::{Config, Globals},
     counter::{AnswerBuckets, Beat, Sampled, ServiceCounters, VerdictCounters},
-    endpoint::Endpoint,
+    endpoint::{Endpoint, EndpointNodes},
     flow::{Flow, IndexLine, ReverseLine},
     fragment,
     interface::Interface,
@@ -48,6 +48,8 @@ arrays! {
     ROWS: "rows", RowLine;
     /// Endpoints, in extents.
     ENDPOINTS: "endpoints", Endpoint;
+    /// Which nodes these are on, four to a word.
+    ENDPOINT_NODES: "endpoint_nodes", EndpointNodes;
     /// Which MACs are nodes'.
     NODE_MACS: "node_macs", NodeLine;
     /// Which addresses send GUE.

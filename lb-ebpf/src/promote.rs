@@ -50,7 +50,7 @@ fn move_to_established<const V6: bool>(
     };
     flows::publish(number, state, steered.hash, now);
     let hash = Tuple::of(flows::record(number)?).hash::<V6>(config);
-    reverse::redirect(config, hash, from, number);
+    reverse::redirect(config, hash, steered.hash, from, number);
     // If another CPU was first, the place may be somebody else's by now.
     flows::touch(
         flows::Found {

@@ -101,6 +101,12 @@ impl Frame {
         unsafe { ((self.start + offset) as *mut u64).write(value) }
     }
 
+    /// Writes two words that are neighbours by one store; the frame must have them.
+    #[inline(always)]
+    pub(crate) fn store_pair(&self, offset: usize, first: u32, second: u32) {
+        self.store_u64(offset, u64::from(first) | u64::from(second) << 32);
+    }
+
     /// Writes one byte; the frame must have it.
     #[inline(always)]
     pub(crate) fn store_u8(&self, offset: usize, value: u8) {

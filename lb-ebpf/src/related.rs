@@ -23,9 +23,7 @@ pub(crate) fn enter<const V6: bool>(ctx: &Context) -> u32 {
     };
     match deliver::<V6>(ctx, walk) {
         Some(action) => action,
-        None if walk.reason != 0 => {
-            rooms::enter_by_family::<V6>(ctx, Room::AnswerV4, Room::AnswerV6)
-        }
+        None if walk.reason != 0 => rooms::without_endpoint::<V6>(ctx, walk),
         None if walk.has(Walk::IS_LOCAL) => count::drop(Verdict::ErrorOfNoFlow),
         None => rooms::enter_by_family::<V6>(ctx, Room::ForwardV4, Room::ForwardV6),
     }

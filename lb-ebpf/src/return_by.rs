@@ -102,8 +102,7 @@ fn outer_v6(
     ip[0] = u32::from_ne_bytes([0x60, 0, 0, 0]);
     let [high, low] = udp_bytes.to_be_bytes();
     ip[1] = u32::from_ne_bytes([high, low, UDP, gue::OUTER_TTL]);
-    ip[2..6].copy_from_slice(&node.outer_source);
-    ip[6..10].copy_from_slice(&node.outer_destination);
+    ip[2..10].copy_from_slice(&node.outer);
     write(ctx, ETHERNET_BYTES, &ip)?;
     finish(
         ctx,
@@ -136,8 +135,8 @@ fn outer_v4(
         u32::from_ne_bytes([0x45, 0, high, low]),
         u32::from_ne_bytes([0, 0, 0x40, 0]),
         u32::from_ne_bytes([gue::OUTER_TTL, UDP, first, second]),
-        node.outer_source[0],
-        node.outer_destination[0],
+        node.outer[0],
+        node.outer[1],
     ];
     write(ctx, ETHERNET_BYTES, &ip)?;
     let udp_bytes = u16::from_be(total) - 20;

@@ -16,7 +16,7 @@ use crate::{
     count, forward,
     hook::{self, Context},
     lookup, maps,
-    ptr::{self, Frame},
+    ptr::Frame,
     rooms, steer,
 };
 

@@ -4,7 +4,7 @@
 use lb_common::{
     Address,
     config::Config,
-    flow::{Flow, ReverseLine},
+    flow::{self, Flow, ReverseEntry, ReverseLine},
     hash, packet,
     verdict::Verdict,
 };
@@ -19,12 +19,12 @@ const ENTRIES: u32 = 8;
 /// The mistake of a canary: replies are told apart by the pod's address only.
 const BY_ENDPOINT_ALONE: bool = cfg!(feature = "canary-reverse");
 
-/// Tag collisions that a look-up goes past: at 32 bits and eight entries one is rare, two in a line are not seen.
+/// Tag collisions that a look-up goes past: at 20 bits and eight entries one in 100,000 lines has one, and two none.
 const COLLISIONS: u32 = 2;
 
 /// The scans of a line, as those of [`crate::flows`].
 mod scan {
-    use super::{ENTRIES, entries, is_stale, maps, ptr, tag};
+    use super::{ENTRIES, ReverseEntry, entries, is_stale, maps, ptr};
 
     /// First entry from `from` on with this tag; [`ENTRIES`] if there is none.
     #[unsafe(no_mangle)]
@@ -34,27 +34,30 @@ mod scan {
             return ENTRIES;
         };
         for place in 0..ENTRIES {
-            let entry = ptr::load_word(entries.wrapping_add(place as usize));
-            if place >= from && entry != 0 && tag(entry) == wanted {
+            let entry = ReverseEntry(ptr::load_word(entries.wrapping_add(place as usize)));
+            if place >= from && entry.0 != 0 && entry.tag() == wanted {
                 return place;
             }
         }
         ENTRIES
     }
 
-    /// First entry that is free, or names a flow that is gone or another; [`ENTRIES`] if there is none.
+    /// First entry that is free, else the first that names a flow that is gone or another; [`ENTRIES`] if there is none.
     #[unsafe(no_mangle)]
     #[inline(never)]
     extern "C" fn reverse_free(line: u32, now: u32) -> u32 {
         let (Some(config), Some(entries)) = (maps::config(), entries(line)) else {
             return ENTRIES;
         };
+        // What is free needs no look elsewhere.
         for place in 0..ENTRIES {
-            if is_stale(
-                config,
-                ptr::load_word(entries.wrapping_add(place as usize)),
-                now,
-            ) {
+            if ptr::load_word(entries.wrapping_add(place as usize)) == 0 {
+                return place;
+            }
+        }
+        for place in 0..ENTRIES {
+            let entry = ReverseEntry(ptr::load_word(entries.wrapping_add(place as usize)));
+            if is_stale(config, entry, now) {
                 return place;
             }
         }
@@ -157,8 +160,9 @@ pub(crate) fn find<const V6: bool>(
 ) -> Option<Found> {
     let mut from = 0;
     for _ in 0..COLLISIONS {
-        let (place, entry) = scan::find(line(config, hash), (hash >> 32) as u32, from)?;
-        let living = living::<V6>(config, tuple, ptr::load_word(entry), now);
+        let (place, entry) = scan::find(line(config, hash), ReverseEntry::tag_of(hash), from)?;
+        let entry = ReverseEntry(ptr::load_word(entry));
+        let living = living::<V6>(config, tuple, entry, now);
         if living.is_some() {
             return living;
         }
@@ -215,27 +219,32 @@ extern "C" fn reverse_insert_v6(number: u32, now: u32) -> u32 {
 #[inline(always)]
 fn try_insert<const V6: bool>(number: u32, now: u32) -> Option<u32> {
     let config = maps::config()?;
-    let flow = flows::record_mut(number)?;
+    let flow = flows::record(number)?;
     let hash = Tuple::of(flow).hash::<V6>(config);
-    flow.reverse_tag = (hash >> 32) as u32;
     if find::<V6>(config, &Tuple::of(flow), hash, now).is_some() {
         return Some(if BY_ENDPOINT_ALONE { INSERTED } else { CLASH });
     }
-    let (_, entry) = scan::free(line(config, hash), now)?;
+    // One of the same tag first, so that no look-up ever has to go past what was left behind.
+    let line = line(config, hash);
+    let (_, entry) = scan::find(line, ReverseEntry::tag_of(hash), 0)
+        .filter(|(_, entry)| is_stale(config, ReverseEntry(ptr::load_word(*entry)), now))
+        .or_else(|| scan::free(line, now))?;
     let old = ptr::load_word(entry);
-    ptr::swap_word(entry, old, leads_to(hash, number)).then_some(INSERTED)
+    let new = ReverseEntry::new(hash, flows::meta(number)?.tag(), number);
+    ptr::swap_word(entry, old, new.0).then_some(INSERTED)
 }
 
-/// Leads the tuple from one number of a flow to another.
+/// Leads the tuple from one number of a flow to another; `flow_hash` is the flow's own, `hash` the tuple's.
 #[inline(always)]
-pub(crate) fn redirect(config: &Config, hash: u64, from: u32, to: u32) {
+pub(crate) fn redirect(config: &Config, hash: u64, flow_hash: u64, from: u32, to: u32) {
+    let leads_to = |number| ReverseEntry::new(hash, flow::tag(flow_hash), number).0;
     let mut start = 0;
     for _ in 0..COLLISIONS {
-        let Some((place, entry)) = scan::find(line(config, hash), (hash >> 32) as u32, start)
-        else {
+        let found = scan::find(line(config, hash), ReverseEntry::tag_of(hash), start);
+        let Some((place, entry)) = found else {
             return;
         };
-        if ptr::swap_word(entry, leads_to(hash, from), leads_to(hash, to)) {
+        if ptr::swap_word(entry, leads_to(from), leads_to(to)) {
             return;
         }
         start = place + 1;
@@ -243,18 +252,13 @@ pub(crate) fn redirect(config: &Config, hash: u64, from: u32, to: u32) {
 }
 
 #[inline(always)]
-fn leads_to(hash: u64, number: u32) -> u64 {
-    hash >> 32 << 32 | u64::from(number + 1)
-}
-
-#[inline(always)]
 fn living<const V6: bool>(
     config: &Config,
     tuple: &Tuple<'_>,
-    entry: u64,
+    entry: ReverseEntry,
     now: u32,
 ) -> Option<Found> {
-    let number = number(entry)?;
+    let number = entry.number()?;
     let meta = flows::meta(number)?;
     if !flows::is_alive(config, meta, now) || !tuple.is_of::<V6>(flows::record(number)?) {
         return None;
@@ -262,18 +266,12 @@ fn living<const V6: bool>(
     Some(Found { number, meta })
 }
 
-/// Free, or naming a place whose flow is gone or another. A flow that another CPU is just making has its entry before
-/// it is alive.
+/// Names a place whose flow is gone or another. A flow that another CPU is just making has its entry before it is alive.
 #[inline(always)]
-fn is_stale(config: &Config, entry: u64, now: u32) -> bool {
-    let Some(number) = number(entry) else {
-        return true;
-    };
-    match (flows::meta(number), flows::record(number)) {
-        (Some(meta), Some(flow)) => {
-            !flows::is_taken(config, meta, now) || flow.reverse_tag != tag(entry)
-        }
-        _ => true,
+fn is_stale(config: &Config, entry: ReverseEntry, now: u32) -> bool {
+    match entry.number().and_then(flows::meta) {
+        Some(meta) => !flows::is_taken(config, meta, now) || !entry.is_of(meta.tag()),
+        None => true,
     }
 }
 
@@ -287,14 +285,4 @@ fn entries(line: u32) -> Option<*mut u64> {
     maps::FLOW_REVERSE
         .get_ptr_mut(line)
         .map(<*mut ReverseLine>::cast)
-}
-
-#[inline(always)]
-fn tag(entry: u64) -> u32 {
-    (entry >> 32) as u32
-}
-
-#[inline(always)]
-fn number(entry: u64) -> Option<u32> {
-    (entry as u32).checked_sub(1)
 }

@@ -62,6 +62,15 @@ pub(crate) fn answer<const V6: bool>(ctx: &Context, walk: &mut Walk, reason: Ver
     enter_by_family::<V6>(ctx, Room::AnswerV4, Room::AnswerV6)
 }
 
+/// What becomes of a packet whose service has no endpoint, once it is known that no flow of this node goes on without one.
+#[inline(always)]
+pub(crate) fn without_endpoint<const V6: bool>(ctx: &Context, walk: &Walk) -> u32 {
+    if walk.reason == Verdict::LeftToKernel as u32 {
+        return count::pass(Verdict::LeftToKernel);
+    }
+    enter_by_family::<V6>(ctx, Room::AnswerV4, Room::AnswerV6)
+}
+
 #[inline(always)]
 fn tail_call(ctx: &Context, room: Room) {
     // SAFETY: the array holds programs of this hook only; nothing of this run is left to be dropped.

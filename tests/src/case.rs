@@ -102,12 +102,15 @@ impl Ground {
             Self::Services => World::with(1, SERVICES, &Options::unpinned(CAPACITY)),
             Self::Inconsistent => {
                 let mut world = World::new(1)?;
-                let words = world.datapath.image().words(MapId::Endpoints).len();
-                world.datapath.apply(&[MapWrite::Store {
-                    map: MapId::Endpoints,
-                    word: 0,
-                    values: vec![0; words],
-                }])?;
+                for map in [MapId::EndpointNodes, MapId::Endpoints] {
+                    let values = vec![0; world.datapath.image().words(map).len()];
+                    let cleared = MapWrite::Store {
+                        map,
+                        word: 0,
+                        values,
+                    };
+                    world.datapath.apply(&[cleared])?;
+                }
                 Ok(world)
             }
         }

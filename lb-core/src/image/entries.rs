@@ -141,13 +141,13 @@ fn set(
     };
     let (first, second) = head.buckets(key);
     let (first, second) = (free(draft, first), free(draft, second));
-    let emptier = if second.len() > first.len() {
-        second
-    } else {
+    let bucket = if leaves_room(&first) || first.len() >= second.len() {
         first
+    } else {
+        second
     };
-    let rested = emptier.iter().find(|at| !placements.resting.contains(at));
-    let Some(&at) = rested.or(emptier.first()) else {
+    let rested = bucket.iter().find(|at| !placements.resting.contains(at));
+    let Some(&at) = rested.or(bucket.first()) else {
         return Err(NoRoom::Buckets);
     };
     if placements.resting.contains(&at) {
@@ -157,6 +157,12 @@ fn set(
     draft.store(MAP, at, &[key.0]);
     draft.store(MAP, at + 1, &[value.0]);
     Ok(())
+}
+
+/// Whether an entry goes to the first of its buckets, which is looked at before the other, although that one may have more
+/// free places.
+fn leaves_room(free: &[usize]) -> bool {
+    free.len() > 1
 }
 
 /// A new entry that found no place gives back what it got.
@@ -209,7 +215,12 @@ fn rebuild(
         }
     }
     let now = head(draft);
-    let layout = spare(draft, now).find_map(|head| Some((head, layout(head, &entries)?)));
+    // Close to half load only the even spread fits.
+    let layout = spare(draft, now).find_map(|head| {
+        let words =
+            layout(head, &entries, leaves_room).or_else(|| layout(head, &entries, |_| false));
+        Some((head, words?))
+    });
     let Some((head, words)) = layout else {
         for (entry, value) in pending {
             match find(draft, now, encode::key(seed, &entry)) {
@@ -236,8 +247,13 @@ fn spare(draft: &Draft<'_>, now: ServicesHead) -> impl Iterator<Item = ServicesH
     seeds.map(move |seed| ServicesHead::new(base, buckets - 1, seed))
 }
 
-/// The words of a copy with all entries in it; `None` if a pair of buckets overflows.
-fn layout(head: ServicesHead, entries: &BTreeMap<ServiceKey, ServiceValue>) -> Option<Vec<u64>> {
+/// The words of a copy with all entries in it; `None` if a pair of buckets overflows. Which go to the first of their buckets
+/// is asked of its free places; all others go to the emptier one.
+fn layout(
+    head: ServicesHead,
+    entries: &BTreeMap<ServiceKey, ServiceValue>,
+    prefers_first: fn(&[usize]) -> bool,
+) -> Option<Vec<u64>> {
     let mut words = vec![0; (head.mask() as usize + 1) * BUCKET_WORDS];
     let start = head.base() as usize * BUCKET_WORDS;
     for (key, value) in entries {
@@ -248,12 +264,12 @@ fn layout(head: ServicesHead, entries: &BTreeMap<ServiceKey, ServiceValue>) -> O
             free
         };
         let (first, second) = (free(first), free(second));
-        let emptier = if second.len() > first.len() {
-            second
-        } else {
+        let bucket = if prefers_first(&first) || first.len() >= second.len() {
             first
+        } else {
+            second
         };
-        let at = *emptier.first()?;
+        let at = *bucket.first()?;
         words[at] = key.0;
         words[at + 1] = value.0;
     }

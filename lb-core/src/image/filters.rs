@@ -9,7 +9,7 @@ use std::{
 
 use lb_common::{
     abi::MapId,
-    filter::{self, FILTER_WORDS, FilterBits},
+    filter::{self, ENDPOINT_FILTER_WORDS, FilterBits, VIP_FILTER_WORDS},
 };
 
 use super::{
@@ -29,7 +29,7 @@ pub(super) struct Filters {
 }
 
 /// The members of both filters.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Tallies {
     vips: Tally,
     endpoints: Tally,
@@ -56,11 +56,11 @@ impl Filters {
         let nothing = Seen::default();
         let is_counted = tallies.is_some() && seen.own_index() == own;
         let (tallies, seen) = match is_counted {
-            true => (tallies.get_or_insert_default(), seen),
-            false => (tallies.insert(Tallies::default()), &nothing),
+            true => (tallies.get_or_insert_with(Tallies::none), seen),
+            false => (tallies.insert(Tallies::none()), &nothing),
         };
-        let all = || (0..FILTER_WORDS).filter(|_| !is_counted);
-        let mut changed = [BTreeSet::from_iter(all()), BTreeSet::from_iter(all())];
+        let all = |words| BTreeSet::from_iter((0..words).filter(|_| !is_counted));
+        let mut changed = [all(VIP_FILTER_WORDS), all(ENDPOINT_FILTER_WORDS)];
         let own = own.flatten();
         for difference in seen.by_vip.diff(&desired.by_vip, Arc::ptr_eq) {
             let bits = vip_bits(seed, *difference.key);
@@ -118,15 +118,22 @@ impl Filters {
     }
 }
 
-impl Default for Tally {
-    fn default() -> Self {
+impl Tallies {
+    fn none() -> Self {
         Self {
-            members: vec![0; FILTER_WORDS * 64],
+            vips: Tally::of_words(VIP_FILTER_WORDS),
+            endpoints: Tally::of_words(ENDPOINT_FILTER_WORDS),
         }
     }
 }
 
 impl Tally {
+    fn of_words(words: usize) -> Self {
+        Self {
+            members: vec![0; words * 64],
+        }
+    }
+
     /// Takes members in and out; the words that they are in.
     fn change(
         &mut self,

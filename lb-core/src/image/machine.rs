@@ -137,6 +137,7 @@ fn config(cluster: &ClusterPlan, neighbours: &Neighbours) -> Config {
     let own = cluster.own();
     let inner_mtu_bytes = inner_mtu_bytes(cluster, neighbours);
     let outer_v6 = own.and_then(|node| node.ipv6()).map(IpAddr::V6);
+    let own_id = own.map_or(0, |node| id(seed[0], node));
     Config {
         seed,
         gue_key: cluster.keys.gue_key,
@@ -151,18 +152,17 @@ fn config(cluster: &ClusterPlan, neighbours: &Neighbours) -> Config {
         reverse_mask: capacity.reverse_lines() - 1,
         services: capacity.services,
         timeout_ticks: cluster.datapath.timeout_ticks,
-        own_id: own.map_or(0, |node| id(seed[0], node)),
+        own_id,
         mss_v4_bytes: inner_mtu_bytes.map_or(0, |mtu| mtu.saturating_sub(IPV4_TCP_BYTES)),
         mss_v6_bytes: inner_mtu_bytes.map_or(0, |mtu| mtu.saturating_sub(IPV6_TCP_BYTES)),
+        first_tag_term: gue::tag_term(&cluster.keys.gue_key, 0, 0, own_id),
+        answers_per_second: cluster.dataplane.answers_per_second,
+        flags: flags(&cluster.dataplane),
+        affinity_mask: capacity.affinity_lines() - 1,
         new_flows_per_prefix: cluster
             .dataplane
             .new_flows_per_source_prefix_per_second
             .map_or(0, |limit| cluster.datapath.per_tick(limit)),
-        reserved: 0,
-        answers_per_second: cluster.dataplane.answers_per_second,
-        flags: flags(&cluster.dataplane),
-        affinity_mask: capacity.affinity_lines() - 1,
-        padding: 0,
         rarely_reserved: [0; 6],
     }
 }
@@ -236,10 +236,9 @@ fn node_row(seed: u64, node: &Arc<model::Node>, way: Option<&Neighbour>, links: 
         egress_ifindex: link.ifindex,
         outer_sum: match is_v4 {
             true => gue::outer_v4_sum(outer_source[0], outer_destination[0]),
-            false => 0,
+            false => gue::outer_v6_sum(&outer_source, &outer_destination),
         },
-        outer_source,
-        outer_destination,
+        outer: Node::outer(!is_v4, &outer_source, &outer_destination),
         ..known
     }
 }

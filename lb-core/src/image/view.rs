@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use lb_common::{
     Address,
     abi::MapId,
-    endpoint::{ENDPOINTS_PER_LINE, Endpoint},
+    endpoint::{ENDPOINTS_PER_LINE, Endpoint, EndpointNodes, NODES_PER_WORD},
     row::{LINES_PER_UNIT, Shape},
 };
 
@@ -128,8 +128,10 @@ pub(super) fn write(draft: &mut Draft<'_>, room: &Room, view: View<'_>, change: 
         change.slots.extend(unused);
     }
     for (target, slot) in view.targets.iter().zip(&room.slots) {
-        let index = (first + slot) as usize;
-        draft.store_element(MapId::Endpoints, index, &encode::endpoint(target));
+        let slot = first + slot;
+        let endpoint = encode::endpoint(target);
+        draft.store_element(MapId::Endpoints, slot as usize, &endpoint);
+        store_node(draft, slot, Some(endpoint.node));
     }
     let words = row_words(view.rows, &room.slots);
     let start = usize::from(room.extents.row_unit) * LINES_PER_UNIT as usize * 8;
@@ -145,8 +147,16 @@ pub(super) fn give_back(draft: &mut Draft<'_>, arenas: &mut Arenas, extents: &Ex
     arenas.give_back(extents);
 }
 
-/// Flags first: a slot that is in use has all its words.
+/// Says of a slot which node its endpoint is on.
+fn store_node(draft: &mut Draft<'_>, slot: u32, node: Option<u16>) {
+    let index = (slot / NODES_PER_WORD) as usize;
+    let nodes: EndpointNodes = draft.element(MapId::EndpointNodes, index);
+    draft.store_element(MapId::EndpointNodes, index, &nodes.with(slot, node));
+}
+
+/// The node first, then flags: a slot that is in use has all its words.
 pub(super) fn clear_slot(draft: &mut Draft<'_>, slot: u32) {
+    store_node(draft, slot, None);
     let at = slot as usize * ENDPOINT_WORDS;
     draft.store(MapId::Endpoints, at + FLAGS_WORD, &[0]);
     draft.store_element(MapId::Endpoints, slot as usize, &Endpoint::default());

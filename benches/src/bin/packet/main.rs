@@ -21,6 +21,9 @@ const PACKETS: u32 = 400_000;
 /// A frame of 64 bytes on the wire has 60 here; the driver writes 76, so that both families fit.
 const FRAME_BYTES: usize = 78;
 
+/// The row of the memory alone.
+const MEMORY: &str = "memory-of-1Mflows-400svc";
+
 const XDP_PASS: u32 = 2;
 const XDP_TX: u32 = 3;
 
@@ -161,21 +164,30 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<()> {
-    let json = report::json_argument("packet")?;
+    let arguments = report::arguments("packet")?;
     pin_to_cpu(0).context("cannot stay on one CPU")?;
     let mut driver = Driver::load()?;
-    let rows: Vec<Row> = CASES
-        .iter()
-        .map(|case| measure(&mut driver, case))
-        .collect::<Result<_>>()?;
-    let mut rows = rows;
-    rows.push(owner::other(&mut driver)?);
-    for flows in [100_000, 1_000_000] {
-        rows.extend(owner::rows(&mut driver, flows)?);
+    let mut rows = Vec::new();
+    for case in CASES.iter().filter(|case| arguments.wants(case.name)) {
+        rows.push(measure(&mut driver, case)?);
     }
-    rows.extend(owner::flooded(&mut driver, 100_000, &rows)?);
+    if arguments.wants(MEMORY) {
+        rows.push(memory(&mut driver)?);
+    }
+    if arguments.wants(owner::OTHER) {
+        rows.push(owner::other(&mut driver)?);
+    }
+    // These share what takes long to fill.
+    for flows in [100_000, 1_000_000] {
+        if arguments.wants(owner::name("owner", flows).as_str()) {
+            rows.extend(owner::rows(&mut driver, flows)?);
+        }
+    }
+    if arguments.wants("owner-100k-flooded") {
+        rows.extend(owner::flooded(&mut driver, 100_000, &rows)?);
+    }
     report::print(&rows);
-    if let Some(path) = json {
+    if let Some(path) = arguments.json {
         report::write_json(&path, &rows)
             .with_context(|| format!("cannot write {}", path.display()))?;
     }
@@ -212,6 +224,27 @@ fn measure(driver: &mut Driver, case: &Case) -> Result<Row> {
         floors.push(floor);
     }
     Ok(Row::new(case.name, case.bar, differences, floors))
+}
+
+/// What the lines alone take that a packet of `tcp4-gue-1Mflows-400svc` looks at.
+fn memory(driver: &mut Driver) -> Result<Row> {
+    eprintln!("{MEMORY} ...");
+    let template = frame(cluster::vip(false, 0));
+    let orders = Orders {
+        flows: 1_000_000,
+        destinations: 400,
+        frame_bytes: FRAME_BYTES as u64,
+        random: 0x9E37_79B9_7F4A_7C15,
+        ..Orders::default()
+    };
+    driver.run(Subject::Memory, orders, &template, PACKETS)?;
+    let (mut differences, mut floors) = (Vec::new(), Vec::new());
+    for _ in 0..PAIRS {
+        let floor = nanoseconds(driver, Subject::Floor, orders, &template)?;
+        differences.push(nanoseconds(driver, Subject::Memory, orders, &template)? - floor);
+        floors.push(floor);
+    }
+    Ok(Row::new(MEMORY, None, differences, floors))
 }
 
 fn nanoseconds(

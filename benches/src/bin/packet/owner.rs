@@ -40,6 +40,8 @@ const CLIENT_AT: usize = 29;
 const ANSWERED_AT: usize = 33;
 /// `TCX_NEXT` as a test run returns it.
 const NEXT: u32 = u32::MAX;
+/// The row of what leaves and is none of ours.
+pub(crate) const OTHER: &str = "egress-other";
 /// Bar of what leaves and is none of ours (design-dataplane section 5).
 const OTHER_BAR: f64 = 8.0;
 /// What a flood may make a packet dearer, at most.
@@ -55,15 +57,18 @@ pub(crate) fn other(driver: &mut Driver) -> Result<Row> {
     let timed = |driver: &mut Driver, subject: Subject<'_>| {
         leaving(driver, subject, orders(0), &template, 4 * PACKETS)
     };
-    pairs(driver, "egress-other", Some(OTHER_BAR), &datapath, timed)
+    pairs(driver, OTHER, Some(OTHER_BAR), &datapath, timed)
+}
+
+/// Of what is measured among so many flows.
+pub(crate) fn name(what: &str, flows: u64) -> String {
+    let size = if flows < 1_000_000 { "100k" } else { "1M" };
+    format!("{what}-{size}")
 }
 
 /// Known flows, new ones beside them, and replies.
 pub(crate) fn rows(driver: &mut Driver, flows: u64) -> Result<Vec<Row>> {
-    let name = |what: &str| {
-        let size = if flows < 1_000_000 { "100k" } else { "1M" };
-        format!("{what}-{size}")
-    };
+    let name = |what| name(what, flows);
     eprintln!("{} ...", name("owner"));
     let datapath = cluster::fill_with(OWNER, roomy())?;
     let vip = cluster::vip(false, 0);

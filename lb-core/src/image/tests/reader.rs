@@ -1,13 +1,13 @@
 //! A packet's look-ups on the host, one load at a time, so that a test can let any number of stores happen
 //! between two loads. Follows the walk of the data path: filter, head, entry, value, cold line (ranges, local view), row,
-//! endpoint.
+//! node, endpoint.
 
 use std::net::IpAddr;
 
 use lb_common::{
     abi::MapId,
     config::Config,
-    endpoint::{ENDPOINTS_PER_LINE, Endpoint},
+    endpoint::{ENDPOINTS_PER_LINE, Endpoint, EndpointNodes, NODES_PER_WORD},
     filter,
     image::Image,
     row::{LINES_PER_UNIT, Shape},
@@ -52,6 +52,8 @@ enum Stage {
     Ranges(ServiceValue, Ranges),
     Row(View),
     Slot(u32),
+    /// The node is known.
+    Node(u32, u16),
 }
 
 /// Rows and endpoints to choose from.
@@ -146,10 +148,19 @@ impl Reader {
                 None
             }
             Stage::Slot(slot) => {
+                let index = (slot / NODES_PER_WORD) as usize;
+                let nodes: EndpointNodes = image.element(MapId::EndpointNodes, index);
+                let Some(node) = nodes.node(slot) else {
+                    return Some(Answer::UnusedSlot);
+                };
+                self.stage = Stage::Node(slot, node);
+                None
+            }
+            Stage::Node(slot, node) => {
                 let endpoint: Endpoint = image.element(MapId::Endpoints, slot as usize);
                 Some(match endpoint.flags & Endpoint::IN_USE {
                     0 => Answer::UnusedSlot,
-                    _ => Answer::Endpoint(endpoint.address, endpoint.port, endpoint.node),
+                    _ => Answer::Endpoint(endpoint.address, endpoint.port, node),
                 })
             }
         }
