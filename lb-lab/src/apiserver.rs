@@ -5,7 +5,7 @@
 
 mod binaries;
 mod etcd;
-mod go;
+pub(crate) mod go;
 mod signing_key;
 mod users;
 
@@ -19,9 +19,10 @@ use std::time::Duration;
 
 use anyhow::{Result, anyhow, ensure};
 
-pub use binaries::prepare as prepare_kubernetes;
+pub(crate) use binaries::prepare as prepare_kubernetes;
 pub use etcd::Saved;
-pub use users::{ADMIN, AGENT, CONTROLLER, NOBODY, SYSTEM_NAMESPACE};
+pub use users::{ADMIN, AGENT, CONTROLLER, KUBE_PROXY, NOBODY, SYSTEM_NAMESPACE};
+pub(crate) use users::{KUBE_CONTROLLER_MANAGER, KUBE_SCHEDULER};
 
 use crate::lab::{self, Lab};
 use crate::namespace::Namespace;
@@ -67,6 +68,18 @@ impl ApiServer {
         address: SocketAddr,
         arguments: &[&str],
     ) -> Result<Self> {
+        Self::start_server(
+            namespace,
+            address,
+            &[&WITHOUT_CONTROLLERS, arguments].concat(),
+        )
+    }
+
+    fn start_server(
+        namespace: &Arc<Namespace>,
+        address: SocketAddr,
+        arguments: &[&str],
+    ) -> Result<Self> {
         let binaries = Binaries::find()?;
         let folder = lab::make_folder("apiserver")?;
         users::write_tokens(&folder)?;
@@ -86,9 +99,19 @@ impl ApiServer {
         Ok(server)
     }
 
+    /// Starts one for a cluster with nodes and controllers, in a namespace that has this address.
+    pub(crate) fn start_for_nodes(namespace: &Arc<Namespace>, address: Ipv4Addr) -> Result<Self> {
+        Self::start_server(namespace, (address, LAB_PORT).into(), &FOR_NODES)
+    }
+
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// What service accounts' tokens are signed with.
+    pub(crate) fn signing_key(&self) -> PathBuf {
+        self.folder.join(SIGNING_KEY)
     }
 
     /// The folder of its logs, tokens and certificates.
@@ -99,6 +122,11 @@ impl ApiServer {
     /// A kubeconfig for one of the users [`ADMIN`], [`AGENT`], [`CONTROLLER`], [`NOBODY`].
     pub fn kubeconfig(&self, user: &str) -> Result<PathBuf> {
         users::write_kubeconfig(&self.folder, self.address, &self.certificate(), user)
+    }
+
+    /// kubectl itself.
+    pub(crate) fn kubectl_program(&self) -> &Path {
+        &self.binaries.kubectl
     }
 
     /// Runs kubectl as the admin and returns what it prints.
@@ -180,13 +208,13 @@ impl ApiServer {
     }
 
     /// It makes its own certificate, signed by an authority that is in the same file.
-    fn certificate(&self) -> PathBuf {
+    pub(crate) fn certificate(&self) -> PathBuf {
         self.folder.join("certificates/apiserver.crt")
     }
 
     fn launch(&mut self) -> Result<()> {
         let mut command = Command::new(&self.binaries.apiserver);
-        let signing_key = self.folder.join(SIGNING_KEY);
+        let signing_key = self.signing_key();
         let paths: [(&str, PathBuf); 4] = [
             ("--cert-dir", self.folder.join("certificates")),
             ("--token-auth-file", self.folder.join(users::TOKENS_FILE)),
@@ -245,16 +273,23 @@ impl Lab {
 
 const SIGNING_KEY: &str = "service-accounts.key";
 
-/// What does not depend on where it runs. Pods can be made without a controller that makes service accounts for them.
-const ARGUMENTS: [&str; 7] = [
+/// What does not depend on where it runs.
+const ARGUMENTS: [&str; 5] = [
     "--authorization-mode=Node,RBAC",
     "--service-account-issuer=https://kubernetes.default.svc",
     "--service-cluster-ip-range=10.96.0.0/16,fd00:96::/112",
     "--allow-privileged",
-    "--endpoint-reconciler-type=none",
-    "--disable-admission-plugins=ServiceAccount",
     "--profiling=false",
 ];
+
+/// Pods can be made without a controller that makes service accounts for them.
+const WITHOUT_CONTROLLERS: [&str; 2] = [
+    "--endpoint-reconciler-type=none",
+    "--disable-admission-plugins=ServiceAccount",
+];
+
+/// Kubelets' names are nobody's to look up.
+const FOR_NODES: [&str; 1] = ["--kubelet-preferred-address-types=InternalIP"];
 
 /// Loopback ports that nobody listens on. They are below those that the kernel gives to whoever asks for any, and no
 /// two servers of this process are given the same.

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 
 use crate::namespace::Namespace;
 use crate::netlink::{Netlink, Prefix};
-use crate::topology::{self, NODES, PODS_PER_NODE, Profile};
+use crate::topology::{self, NODES, Profile};
 use crate::xdp_verdict::{AttachedProgram, Verdict};
 use crate::{firewall, offload, sysctl, xdp_verdict};
 
@@ -27,14 +27,16 @@ pub(crate) struct Network {
 /// The uplink of a node and the only link of a client or pod.
 pub const UPLINK: &str = "eth0";
 
-/// Builds the network of a profile.
-pub(crate) fn build(profile: &Profile) -> Result<Network> {
+/// Builds the network of a profile, with pods 1 to `pods_per_node` on each node.
+pub(crate) fn build(profile: &Profile, pods_per_node: u8) -> Result<Network> {
     let mut network = Network {
         client: Namespace::new("client")?.into(),
         router: Namespace::with_mounts("router")?.into(),
         switch: Namespace::new("switch")?.into(),
         nodes: (1..=NODES).map(node_namespace).collect::<Result<_>>()?,
-        pods: (1..=NODES).map(pod_namespaces).collect::<Result<_>>()?,
+        pods: (1..=NODES)
+            .map(|node| pod_namespaces(node, pods_per_node))
+            .collect::<Result<_>>()?,
         _pass_programs: Vec::new(),
     };
     network.set_kernel_defaults(profile)?;
@@ -57,8 +59,8 @@ fn node_namespace(node: u8) -> Result<Arc<Namespace>> {
     Ok(Namespace::with_mounts(&node_name(node))?.into())
 }
 
-fn pod_namespaces(node: u8) -> Result<Vec<Arc<Namespace>>> {
-    (1..=PODS_PER_NODE)
+fn pod_namespaces(node: u8, count: u8) -> Result<Vec<Arc<Namespace>>> {
+    (1..=count)
         .map(|pod| Ok(Namespace::new(&pod_name(node, pod))?.into()))
         .collect()
 }

@@ -33,8 +33,17 @@ pub struct Lab {
 impl Lab {
     /// Builds a lab; when this returns, packets flow and pods answer.
     pub fn build(profile: &Profile) -> Result<Self> {
+        Self::build_with(profile, PODS_PER_NODE)
+    }
+
+    /// Builds a lab whose nodes have no pods yet: somebody else makes them, in the nodes' pod networks.
+    pub(crate) fn build_without_pods(profile: &Profile) -> Result<Self> {
+        Self::build_with(profile, 0)
+    }
+
+    fn build_with(profile: &Profile, pods_per_node: u8) -> Result<Self> {
         let started = Instant::now();
-        let network = builder::build(profile).context("building the lab")?;
+        let network = builder::build(profile, pods_per_node).context("building the lab")?;
         let pods = (1..=NODES)
             .map(|node| start_pods(&network, node))
             .collect::<Result<_>>()?;
@@ -221,23 +230,21 @@ impl<'a> Node<'a> {
 
 fn start_pods(network: &Network, node: u8) -> Result<Vec<Pod>> {
     let namespaces = &network.pods[usize::from(node) - 1];
-    let start = |pod: u8| {
-        let namespace = &namespaces[usize::from(pod) - 1];
+    let start = |(pod, namespace): (u8, &Arc<Namespace>)| {
         Pod::start_new(
             builder::pod_name(node, pod),
             topology::pod(node, pod),
             Arc::clone(namespace),
         )
     };
-    (1..=PODS_PER_NODE).map(start).collect()
+    (1..).zip(namespaces).map(start).collect()
 }
 
 /// A fresh folder below `FAIRLEAD_ARTIFACTS`, or below `artifacts` at the root of the workspace.
 pub(crate) fn make_folder(kind: &str) -> Result<PathBuf> {
     static LABS: AtomicUsize = AtomicUsize::new(0);
     let number = LABS.fetch_add(1, Ordering::Relaxed);
-    let root = env::var_os("FAIRLEAD_ARTIFACTS")
-        .map_or_else(default_artifacts, |folder| Ok(folder.into()))?;
+    let root = artifacts()?;
     let folder = root.join(format!("{kind}-{}-{number}", process::id()));
     let is_first = !root.exists();
     fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
@@ -247,6 +254,11 @@ pub(crate) fn make_folder(kind: &str) -> Result<PathBuf> {
     }
     fs::write(folder.join("key"), KEY).context("writing the cluster key")?;
     Ok(folder)
+}
+
+/// The folder that labs have theirs below.
+pub(crate) fn artifacts() -> Result<PathBuf> {
+    env::var_os("FAIRLEAD_ARTIFACTS").map_or_else(default_artifacts, |folder| Ok(folder.into()))
 }
 
 /// What a user's `sudo` leaves behind in the user's checkout must be the user's to remove.

@@ -3,9 +3,12 @@
 //! them. A lab needs root and leaves nothing behind but its folder of logs, however it ends.
 
 mod agent;
+mod agent_image;
 mod apiserver;
 mod builder;
+mod chart;
 mod client;
+mod cluster;
 mod configuration;
 mod connection;
 mod counters;
@@ -14,10 +17,12 @@ mod debian;
 mod far_client;
 mod firewall;
 mod frame;
+mod go_module;
 pub mod guest;
 mod lab;
 mod namespace;
 mod netlink;
+mod oci;
 mod offload;
 mod pod;
 mod process;
@@ -29,13 +34,18 @@ mod wait;
 mod xdp_verdict;
 
 pub use agent::{Agent, AgentOptions, agent_binary};
+pub use agent_image::{agent_image, write_agent_image};
 pub use apiserver::{
-    ADMIN, AGENT, ApiServer, CONTROLLER, NOBODY, SYSTEM_NAMESPACE, Saved, prepare_kubernetes,
+    ADMIN, AGENT, ApiServer, CONTROLLER, KUBE_PROXY, NOBODY, SYSTEM_NAMESPACE, Saved,
 };
 pub use builder::{
     ROUTER_WAN_LINK, UPLINK, node_name, pod_link, pod_name, router_link, switch_port,
 };
+pub use chart::rendered_chart;
 pub use client::{Client, Load, Record, Request, failures, per_pod};
+pub use cluster::programs::{helm, kube_proxy};
+pub use cluster::shell::{ShellEnvironment, registered_clusters, search_path};
+pub use cluster::{AGNHOST, Cluster, ClusterOptions, Proxy};
 pub use configuration::{VIP_PORT, vip};
 pub use connection::Connection;
 pub use counters::TcpCounters;
@@ -45,6 +55,7 @@ pub use frame::FrameSocket;
 pub use lab::{Lab, Node};
 pub use namespace::Namespace;
 pub use netlink::{Mac, Netlink, Prefix, Route};
+pub use oci::{Image, ImageFile};
 pub use offload::set_transmit_checksum;
 pub use pod::{Pod, Seen};
 pub use process::{Process, output};
@@ -59,3 +70,10 @@ pub use sink::{Heard, Sinks};
 pub use topology::{Pair, Profile, Segments};
 pub use wait::wait_until;
 pub use xdp_verdict::AttachedProgram;
+
+/// Builds and fetches what API servers and clusters are made of, unless it is in the cache; says what it does. Needs no
+/// root, and the first time a quarter of an hour.
+pub fn prepare_kubernetes() -> anyhow::Result<()> {
+    apiserver::prepare_kubernetes()?;
+    cluster::programs::prepare()
+}

@@ -1,12 +1,15 @@
 //! `lb-lab`: the demo, the lab that it shows, and the kernels of guests. Exit codes: 0 all steps held, 1 a step failed,
 //! 2 cannot run here, 130 interrupted.
 
+mod cluster_command;
 mod demo;
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::cluster_command::ClusterCommand;
 use crate::demo::Goal;
 
 /// Labs of network namespaces: a client, a BGP router, three nodes, six pods.
@@ -29,8 +32,26 @@ enum Command {
     Up,
     /// Fetch the kernels of the guests that are not in the cache yet
     FetchKernels,
-    /// Build the Kubernetes API server that tests use, unless it is in the cache
+    /// Build and fetch what clusters are made of, unless it is in the cache
     BuildKubernetes,
+    /// Write the agent's container image
+    Image {
+        /// The static program
+        #[arg(long, value_name = "FILE")]
+        agent: PathBuf,
+        /// The archive, in OCI's layout
+        #[arg(long, value_name = "FILE")]
+        output: PathBuf,
+    },
+    /// Render the chart with its default values, by Helm
+    RenderChart {
+        /// The file to write
+        #[arg(value_name = "FILE")]
+        output: PathBuf,
+    },
+    /// A real Kubernetes cluster in namespaces
+    #[command(subcommand)]
+    Cluster(ClusterCommand),
 }
 
 fn main() -> ExitCode {
@@ -39,6 +60,29 @@ fn main() -> ExitCode {
         Command::Up => demo::run(Goal::Up),
         Command::FetchKernels => prepared(lb_lab::guest::fetch_kernels()),
         Command::BuildKubernetes => prepared(lb_lab::prepare_kubernetes()),
+        Command::Image { agent, output } => done(image(&agent, &output)),
+        Command::RenderChart { output } => done(render_chart(&output)),
+        Command::Cluster(command) => done(cluster_command::run(&command)),
+    }
+}
+
+fn image(agent: &Path, output: &Path) -> anyhow::Result<()> {
+    let digest = lb_lab::write_agent_image(agent, output)?;
+    println!("{} has {digest}", output.display());
+    Ok(())
+}
+
+fn render_chart(output: &Path) -> anyhow::Result<()> {
+    Ok(std::fs::write(output, lb_lab::rendered_chart()?)?)
+}
+
+fn done(result: anyhow::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("lb-lab: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }
 

@@ -8,15 +8,28 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::panic::resume_unwind;
+use std::sync::Arc;
 use std::thread;
 
 use anyhow::{Context, Result};
+
+use crate::process::Spawner;
 
 /// A network namespace, with or without a mount namespace, under a name for people.
 pub struct Namespace {
     name: String,
     net: OwnedFd,
     mounts: Option<OwnedFd>,
+    machine: Option<MachineParts>,
+}
+
+/// What a namespace has besides if it is a machine of its own, with process numbers from 1.
+#[derive(Clone)]
+struct MachineParts {
+    /// Host name, and semaphores and the like.
+    uts_and_ipc: Arc<[OwnedFd; 2]>,
+    /// Starts the machine's processes: its children have the machine's process numbers.
+    spawner: Arc<Spawner>,
 }
 
 impl Namespace {
@@ -33,6 +46,44 @@ impl Namespace {
     /// The caller's network, with an empty `/run` whose files go with the last handle.
     pub fn on_host(name: &str) -> Result<Self> {
         Self::create(name, Network::Callers, true)
+    }
+
+    /// Makes a machine of its own out of a network: mounts, host name and process numbers are its own. `boot` is its
+    /// process 1, whose end is the end of all its processes. Starting it is the caller's, with what this returns first:
+    /// a place that has the new process numbers and nothing else; [`Self::booted`] makes the machine of it.
+    pub(crate) fn before_boot(&self) -> io::Result<Self> {
+        let spawner = Spawner::start(|| {
+            // Without it the boot process is not number 1, and says so.
+            let _ = unshare(libc::CLONE_NEWPID);
+        });
+        let mut place = self.try_clone()?;
+        let own =
+            |kind| Ok::<OwnedFd, io::Error>(File::open(format!("/proc/self/ns/{kind}"))?.into());
+        place.machine = Some(MachineParts {
+            uts_and_ipc: Arc::new([own("uts")?, own("ipc")?]),
+            spawner: Arc::new(spawner),
+        });
+        Ok(place)
+    }
+
+    /// The machine whose process 1 has this number on the outside and has made its namespaces.
+    pub(crate) fn booted(&self, process: u32) -> io::Result<Self> {
+        let of = |kind| {
+            Ok::<OwnedFd, io::Error>(File::open(format!("/proc/{process}/ns/{kind}"))?.into())
+        };
+        let mut machine = self.try_clone()?;
+        machine.mounts = Some(of("mnt")?);
+        if let Some(parts) = &mut machine.machine {
+            parts.uts_and_ipc = Arc::new([of("uts")?, of("ipc")?]);
+        }
+        Ok(machine)
+    }
+
+    /// Whoever starts this namespace's processes, if it has process numbers of its own.
+    pub(crate) fn spawner(&self) -> Option<&Spawner> {
+        self.machine
+            .as_ref()
+            .map(|machine| machine.spawner.as_ref())
     }
 
     /// The name that logs and messages use.
@@ -79,6 +130,7 @@ impl Namespace {
             name: self.name.clone(),
             net: self.net.try_clone()?,
             mounts: self.mounts.as_ref().map(OwnedFd::try_clone).transpose()?,
+            machine: self.machine.clone(),
         })
     }
 
@@ -86,6 +138,11 @@ impl Namespace {
     /// between fork and exec. Never to be called on a thread that goes on to other work.
     pub(crate) fn enter(&self) -> io::Result<()> {
         set_namespace(self.net.as_fd(), libc::CLONE_NEWNET)?;
+        if let Some(machine) = &self.machine {
+            let [uts, ipc] = machine.uts_and_ipc.as_ref();
+            set_namespace(uts.as_fd(), libc::CLONE_NEWUTS)?;
+            set_namespace(ipc.as_fd(), libc::CLONE_NEWIPC)?;
+        }
         let Some(mounts) = &self.mounts else {
             return Ok(());
         };
@@ -107,6 +164,7 @@ impl Namespace {
             name: name.to_owned(),
             net,
             mounts,
+            machine: None,
         })
     }
 }

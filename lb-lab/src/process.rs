@@ -40,8 +40,11 @@ impl Process {
             .stderr(output);
         confine(&mut command, namespace.try_clone()?);
         let program = command.get_program().to_string_lossy().into_owned();
-        let child =
-            spawn_for_life(command).with_context(|| format!("starting {program} as {name}"))?;
+        let child = match namespace.spawner() {
+            Some(spawner) => spawner.spawn(command),
+            None => Spawner::of_this_process().spawn(command),
+        }
+        .with_context(|| format!("starting {program} as {name}"))?;
         Ok(Self {
             name: name.to_owned(),
             child,
@@ -128,9 +131,17 @@ pub(crate) const TAIL_LINES: usize = 10;
 pub fn output(namespace: &Namespace, mut command: Command) -> Result<String> {
     let program = command.get_program().to_string_lossy().into_owned();
     confine(&mut command, namespace.try_clone()?);
-    let output = command
-        .output()
-        .with_context(|| format!("starting {program}"))?;
+    let output = match namespace.spawner() {
+        Some(spawner) => {
+            command
+                .stdin(Stdio::null())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped());
+            spawner.spawn(command).and_then(Child::wait_with_output)
+        }
+        None => command.output(),
+    }
+    .with_context(|| format!("starting {program}"))?;
     let complaint = String::from_utf8_lossy(&output.stderr);
     anyhow::ensure!(
         output.status.success(),
@@ -142,7 +153,11 @@ pub fn output(namespace: &Namespace, mut command: Command) -> Result<String> {
 
 /// Makes the child enter the namespace, leave the terminal's process group, and die with its parent.
 fn confine(command: &mut Command, namespace: Namespace) {
-    let parent = process::id();
+    // Seen from a process namespace of its own, the lab has no number.
+    let parent = match namespace.spawner() {
+        Some(_) => 0,
+        None => process::id(),
+    };
     let enter = move || {
         namespace.enter()?;
         // SAFETY: this option of prctl takes a signal number and no pointers.
@@ -160,26 +175,40 @@ fn confine(command: &mut Command, namespace: Namespace) {
     unsafe { command.pre_exec(enter) };
 }
 
-/// Starts the command from the thread that never ends.
-fn spawn_for_life(mut command: Command) -> io::Result<Child> {
-    type Job = Box<dyn FnOnce() + Send>;
-    static SPAWNER: OnceLock<Mutex<Sender<Job>>> = OnceLock::new();
-    let spawner = SPAWNER.get_or_init(|| {
+type Job = Box<dyn FnOnce() + Send>;
+
+/// A thread that starts processes and lives as long as this value.
+pub(crate) struct Spawner(Mutex<Sender<Job>>);
+
+impl Spawner {
+    /// The one of all processes that have no process namespace of their own; it never ends.
+    fn of_this_process() -> &'static Self {
+        static SPAWNER: OnceLock<Spawner> = OnceLock::new();
+        SPAWNER.get_or_init(|| Self::start(|| {}))
+    }
+
+    /// A new one, whose thread begins with `prepare`.
+    pub(crate) fn start(prepare: impl FnOnce() + Send + 'static) -> Self {
         let (jobs, inbox) = channel::<Job>();
-        thread::spawn(move || inbox.iter().for_each(|job| job()));
-        Mutex::new(jobs)
-    });
-    let (reply, answer) = channel();
-    let job: Job = Box::new(move || {
-        // The asker waits below, so the reply is always taken.
-        let _ = reply.send(command.spawn());
-    });
-    let sent = spawner
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .send(job);
-    sent.map_err(|_| io::Error::other("the thread that starts processes has ended"))?;
-    answer.recv().map_err(io::Error::other)?
+        thread::spawn(move || {
+            prepare();
+            inbox.iter().for_each(|job| job());
+        });
+        Self(Mutex::new(jobs))
+    }
+
+    fn spawn(&self, mut command: Command) -> io::Result<Child> {
+        let (reply, answer) = channel();
+        let job: Job = Box::new(move || {
+            // The asker waits below, so the reply is always taken.
+            let _ = reply.send(command.spawn());
+        });
+        let jobs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        jobs.send(job)
+            .map_err(|_| io::Error::other("the thread that starts processes has ended"))?;
+        drop(jobs);
+        answer.recv().map_err(io::Error::other)?
+    }
 }
 
 #[cfg(test)]

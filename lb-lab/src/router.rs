@@ -76,7 +76,18 @@ impl Neighbour {
             options: String::new(),
         }
     }
+
+    /// A node of a cluster, dialled on BGP's own port, where agents listen unless they are told otherwise.
+    pub fn of_cluster(node: Node<'_>) -> Self {
+        Self {
+            port: BGP_PORT,
+            ..Self::of(node)
+        }
+    }
 }
+
+/// RFC 4271 section 4.
+const BGP_PORT: u16 = 179;
 
 /// A route as a router received it from a neighbour.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

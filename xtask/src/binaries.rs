@@ -3,7 +3,7 @@
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use anyhow::Context;
 
@@ -21,6 +21,21 @@ pub(crate) fn lab(arguments: &[&str], install: Install) -> anyhow::Result<ExitCo
     preflight::prepare(Purpose::Run, install)?;
     let program = build(&["-p", "lb-agent", "-p", "lb-lab"], "debug", "lb-lab")?;
     let arguments: Vec<&OsStr> = arguments.iter().map(OsStr::new).collect();
+    become_root(&program, &arguments)
+}
+
+/// `lb-lab cluster ACTION`; what a cluster is made of is built first, as the user.
+pub(crate) fn cluster(action: &str, proxy: Option<&str>) -> anyhow::Result<ExitCode> {
+    preflight::prepare(Purpose::Test, Install::Yes)?;
+    let program = build(&["-p", "lb-lab"], "debug", "lb-lab")?;
+    if action == "up" {
+        process::run(Command::new(&program).arg("build-kubernetes"))?;
+    }
+    let proxy = proxy.map(|mode| ["--proxy", mode]);
+    let arguments = ["cluster", action]
+        .into_iter()
+        .chain(proxy.into_iter().flatten());
+    let arguments: Vec<&OsStr> = arguments.map(OsStr::new).collect();
     become_root(&program, &arguments)
 }
 
@@ -42,13 +57,48 @@ pub(crate) fn unload() -> anyhow::Result<ExitCode> {
     agent(&["cleanup".as_ref()])
 }
 
-/// The manifests of `deploy/chart` that are made from the Rust types.
+/// The container image: the agent, linked with musl so that it needs no library, and nothing else. Paths of this machine
+/// are kept out of it, so that another one builds the same bytes.
+pub(crate) fn image() -> anyhow::Result<()> {
+    let folder = workspace::target_dir().join("image");
+    std::fs::create_dir_all(&folder)?;
+    let home = std::env::var("HOME").unwrap_or_default();
+    let root = workspace::root().display();
+    let remap = format!("--remap-path-prefix={root}=fairlead --remap-path-prefix={home}=.");
+    let mut command = workspace::cargo();
+    command.env("RUSTFLAGS", remap);
+    command.args([
+        "build",
+        "--release",
+        "--config",
+        "profile.release.strip=true",
+    ]);
+    command.args(["--target", MUSL_TARGET, "-p", "lb-agent"]);
+    process::run(&mut command)?;
+    let agent = workspace::target_dir()
+        .join(MUSL_TARGET)
+        .join("release/lb-agent");
+    let program = build(&["-p", "lb-lab"], "debug", "lb-lab")?;
+    let mut command = Command::new(program);
+    command.arg("image").arg("--agent").arg(agent);
+    command.arg("--output").arg(folder.join("fairlead.tar"));
+    process::run(&mut command)
+}
+
+/// What the image's program is built for.
+const MUSL_TARGET: &str = "x86_64-unknown-linux-musl";
+
+/// The manifests of `deploy/chart` that are made from the Rust types, and the chart as it renders by default.
 pub(crate) fn manifests() -> anyhow::Result<ExitCode> {
     let folder = workspace::root().join("deploy/chart/files/crds");
     let mut command = workspace::cargo();
     command.args(["run", "--quiet", "--package", "lb-kube"]);
     command.args(["--example", "manifests", "--"]).arg(folder);
     process::run(&mut command)?;
+    let program = build(&["-p", "lb-lab"], "debug", "lb-lab")?;
+    process::run(Command::new(&program).arg("build-kubernetes"))?;
+    let rendered = workspace::root().join("deploy/manifests/fairlead.yaml");
+    process::run(Command::new(&program).arg("render-chart").arg(rendered))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -58,7 +108,7 @@ pub(crate) fn bench(name: &str, json: Option<&Path>) -> anyhow::Result<ExitCode>
     let json = json.map(std::path::absolute).transpose()?;
     if name == "kube" {
         let program = build(&["-p", "lb-lab"], "debug", "lb-lab")?;
-        process::run(std::process::Command::new(program).arg("build-kubernetes"))?;
+        process::run(Command::new(program).arg("build-kubernetes"))?;
     }
     // Of the benchmarks with a lab, the agent beside them is measured.
     let program = build(

@@ -29,6 +29,7 @@ pub(crate) fn command() -> Command {
                 .arg(flag("keep").help("leave the lab up at the end and print how to look around"))
                 .arg(no_install()),
             Command::new("lab").about("Brings the demo's lab up and keeps it"),
+            cluster(),
             Command::new("test")
                 .about("Runs tidy, fmt, clippy and the tests")
                 .arg(Arg::new("selection").value_name("TIER|FILTER").help(
@@ -39,42 +40,12 @@ pub(crate) fn command() -> Command {
                         .value_name("FILTER")
                         .help("after `soak`: a part of a test's name"),
                 ),
+            Command::new("image")
+                .about("Builds the container image, as an archive in the target folder"),
             Command::new("manifests")
                 .about("Writes the Kubernetes manifests that are generated from the types"),
             Command::new("tidy").about("Checks the rules that no compiler knows"),
-            Command::new("bench")
-                .about("Measures, against a floor of the same run")
-                .subcommand_required(true)
-                .subcommand(
-                    Command::new("packet")
-                        .about("CPU time per packet of the XDP program")
-                        .arg(file("json").help("also write the rows to this file")),
-                )
-                .subcommand(
-                    Command::new("forward")
-                        .about("CPU time per packet of whole nodes, beside nftables and iptables")
-                        .arg(file("json").help("also write the rows to this file")),
-                )
-                .subcommand(
-                    Command::new("scrape")
-                        .about("What a scrape of the metrics of 10,000 services costs")
-                        .arg(file("json").help("also write the rows to this file")),
-                )
-                .subcommand(
-                    Command::new("kube")
-                        .about("From a change in a real API server to the data path, with 10,000 Services")
-                        .arg(file("json").help("also write the rows to this file")),
-                )
-                .subcommand(
-                    Command::new("bgp")
-                        .about("Announcing, beside BIRD and GoBGP")
-                        .arg(file("json").help("also write the rows to this file")),
-                )
-                .subcommand(
-                    Command::new("tables")
-                        .about("What tables cost and move beside Maglev, and planning at scale")
-                        .arg(file("json").help("also write the rows to this file")),
-                ),
+            bench(),
         ])
 }
 
@@ -90,7 +61,17 @@ pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
         "unload" => binaries::unload(),
         "demo" => binaries::demo(given.get_flag("keep"), install(given)),
         "lab" => binaries::lab(&["up"], Install::Yes),
+        "cluster" => {
+            let (action, given) = given.subcommand().expect("clap requires it");
+            let proxy = given.try_get_one::<String>("proxy").ok().flatten();
+            binaries::cluster(action, proxy.map(String::as_str))
+        }
         "test" => test::run(word(given, "selection"), word(given, "filter")),
+        "image" => {
+            preflight::prepare(Purpose::Test, Install::Yes)?;
+            binaries::image()?;
+            Ok(ExitCode::SUCCESS)
+        }
         "manifests" => binaries::manifests(),
         "tidy" => tidy::run().map(|()| ExitCode::SUCCESS),
         "bench" => {
@@ -99,6 +80,62 @@ pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
         }
         other => unreachable!("`{other}` is listed above and served nowhere"),
     }
+}
+
+fn cluster() -> Command {
+    Command::new("cluster")
+        .about("A real Kubernetes cluster of three nodes beside a router and a client")
+        .subcommand_required(true)
+        .subcommands([
+            Command::new("up")
+                .about("Brings it up and keeps it until Ctrl-C")
+                .arg(
+                    Arg::new("proxy")
+                        .long("proxy")
+                        .value_parser(["nftables", "iptables", "none"])
+                        .default_value("nftables")
+                        .help("the mode of kube-proxy"),
+                ),
+            Command::new("down").about("Takes the newest one down"),
+            Command::new("shell")
+                .about("Opens a shell beside it: kubectl, helm, node1, client, birdc"),
+        ])
+}
+
+fn bench() -> Command {
+    Command::new("bench")
+        .about("Measures, against a floor of the same run")
+        .subcommand_required(true)
+        .subcommand(
+            Command::new("packet")
+                .about("CPU time per packet of the XDP program")
+                .arg(file("json").help("also write the rows to this file")),
+        )
+        .subcommand(
+            Command::new("forward")
+                .about("CPU time per packet of whole nodes, beside nftables and iptables")
+                .arg(file("json").help("also write the rows to this file")),
+        )
+        .subcommand(
+            Command::new("scrape")
+                .about("What a scrape of the metrics of 10,000 services costs")
+                .arg(file("json").help("also write the rows to this file")),
+        )
+        .subcommand(
+            Command::new("kube")
+                .about("From a change in a real API server to the data path, with 10,000 Services")
+                .arg(file("json").help("also write the rows to this file")),
+        )
+        .subcommand(
+            Command::new("bgp")
+                .about("Announcing, beside BIRD and GoBGP")
+                .arg(file("json").help("also write the rows to this file")),
+        )
+        .subcommand(
+            Command::new("tables")
+                .about("What tables cost and move beside Maglev, and planning at scale")
+                .arg(file("json").help("also write the rows to this file")),
+        )
 }
 
 fn setup(install: Install) -> anyhow::Result<ExitCode> {

@@ -34,7 +34,7 @@ pub(crate) fn run(selection: Option<&str>, filter: Option<&str>) -> anyhow::Resu
     if selection == Selection::All {
         check_source(&mut summary);
     }
-    let Some(binaries) = timed(&mut summary, "build", build) else {
+    let Some(built) = timed(&mut summary, "build", build) else {
         return Ok(summary.close());
     };
     if selection.needs_kernels() {
@@ -43,7 +43,7 @@ pub(crate) fn run(selection: Option<&str>, filter: Option<&str>) -> anyhow::Resu
     if selection.needs_kubernetes() {
         timed(&mut summary, "kubernetes", build_kubernetes);
     }
-    run_binaries(&binaries, &selection, &mut summary)?;
+    run_binaries(&built, &selection, &mut summary)?;
     if matches!(selection, Selection::All | Selection::Tier(Tier::Unit)) {
         run_doc_tests(&mut summary)?;
     }

@@ -5,11 +5,11 @@
 use std::env;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 
 use super::go;
+use crate::go_module::{build, cache_folder, stamp, version};
 
 /// Where the programs are.
 #[derive(Clone, Debug)]
@@ -19,7 +19,6 @@ pub(super) struct Binaries {
     pub(super) kubectl: PathBuf,
 }
 
-const MODULES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/kubernetes");
 const KUBERNETES: &str = include_str!("../../../tests/kubernetes/apiserver/go.mod");
 const ETCD: &str = include_str!("../../../tests/kubernetes/etcd/go.mod");
 
@@ -51,7 +50,7 @@ impl Binaries {
 }
 
 /// Builds them if they are not there; says what it does. Needs no root, and as long as five minutes the first time.
-pub fn prepare() -> Result<()> {
+pub(crate) fn prepare() -> Result<()> {
     if Binaries::find().is_ok() {
         return Ok(());
     }
@@ -99,57 +98,11 @@ fn build_all(go: &Path, folder: &Path) -> Result<()> {
     build(go, "apiserver", &programs, &stamp(kubernetes)?, folder)
 }
 
-/// `go build` in one of the modules; more than one program goes into a folder.
-fn build(go: &Path, module: &str, packages: &[String], stamp: &str, output: &Path) -> Result<()> {
-    let status = Command::new(go)
-        .env("CGO_ENABLED", "0")
-        .env("GOTOOLCHAIN", "local")
-        .env("GOFLAGS", "-buildvcs=false -mod=readonly -trimpath")
-        .args(["build", "-ldflags", &format!("-s -w {stamp}"), "-o"])
-        .arg(output)
-        .args(packages)
-        .current_dir(Path::new(MODULES).join(module))
-        .status()
-        .context("starting go")?;
-    ensure!(
-        status.success(),
-        "go build of {packages:?} failed: {status}"
-    );
-    Ok(())
-}
-
-/// Without these words the programs would call themselves v0.0.0.
-fn stamp(version: &str) -> Result<String> {
-    let numbers: Vec<&str> = version.trim_start_matches('v').split('.').collect();
-    let [major, minor, _] = numbers[..] else {
-        bail!("\"{version}\" is not a version of Kubernetes");
-    };
-    let place = "k8s.io/component-base/version";
-    Ok(format!(
-        "-X {place}.gitVersion={version} -X {place}.gitMajor={major} -X {place}.gitMinor={minor}"
-    ))
-}
-
 fn built_folder() -> Result<PathBuf> {
     let kubernetes = version(KUBERNETES, KUBERNETES_MODULE)?;
     let etcd = version(ETCD, ETCD_MODULE)?;
     let name = format!("{kubernetes}-etcd-{etcd}");
     Ok(cache_folder().join(name))
-}
-
-fn cache_folder() -> PathBuf {
-    let home = env::var_os("HOME").unwrap_or_else(|| "/root".into());
-    Path::new(&home).join(".cache/fairlead/k8s")
-}
-
-/// The version of a module that a `go.mod` requires.
-fn version<'a>(go_mod: &'a str, module: &str) -> Result<&'a str> {
-    let mut lines = go_mod
-        .lines()
-        .map(|line| line.trim().trim_start_matches("require "));
-    let found = lines.find_map(|line| line.strip_prefix(module)?.strip_prefix(' '));
-    let word = found.and_then(|rest| rest.split_whitespace().next());
-    word.ok_or_else(|| anyhow!("go.mod does not require {module}"))
 }
 
 #[cfg(test)]

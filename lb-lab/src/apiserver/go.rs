@@ -14,7 +14,7 @@ const OLDEST: (u32, u32) = (1, 25);
 const FETCHED: &str = "1.26.0";
 
 /// The program `go`, of a version that can build what is needed.
-pub(super) fn find(cache: &Path) -> Result<PathBuf> {
+pub(crate) fn find(cache: &Path) -> Result<PathBuf> {
     let own = PathBuf::from("go");
     match version(&own) {
         Some(found) if found >= OLDEST => Ok(own),

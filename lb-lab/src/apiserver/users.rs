@@ -1,5 +1,5 @@
-//! Who may talk to the lab's API server: the admin, and the service accounts of the product as users with fixed tokens, so
-//! that no controller is needed to make tokens. A token is its user's name: there is nothing to protect.
+//! Who may talk to the lab's API server: the admin, the parts of a cluster, and the service accounts of the product as
+//! users with fixed tokens, so that no controller is needed to make tokens. A token is its user's name: there is nothing to protect.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -22,7 +22,26 @@ pub const SYSTEM_NAMESPACE: &str = "fairlead-system";
 
 pub(super) const TOKENS_FILE: &str = "tokens.csv";
 
-const USERS: [&str; 4] = [ADMIN, AGENT, CONTROLLER, NOBODY];
+/// The controllers that Kubernetes has itself.
+pub(crate) const KUBE_CONTROLLER_MANAGER: &str = "kube-controller-manager";
+/// The scheduler.
+pub(crate) const KUBE_SCHEDULER: &str = "kube-scheduler";
+/// kube-proxy of any node.
+pub const KUBE_PROXY: &str = "kube-proxy";
+
+const USERS: [&str; 10] = [
+    ADMIN,
+    AGENT,
+    CONTROLLER,
+    NOBODY,
+    KUBE_CONTROLLER_MANAGER,
+    KUBE_SCHEDULER,
+    KUBE_PROXY,
+    // The kubelets of a lab's nodes.
+    "node1",
+    "node2",
+    "node3",
+];
 
 /// Writes the file that `--token-auth-file` takes.
 pub(super) fn write_tokens(folder: &Path) -> Result<()> {
@@ -34,7 +53,11 @@ pub(super) fn write_tokens(folder: &Path) -> Result<()> {
                 format!("system:serviceaccount:{SYSTEM_NAMESPACE}:fairlead-{token}"),
                 format!("system:serviceaccounts,system:serviceaccounts:{SYSTEM_NAMESPACE}"),
             ),
-            other => (other.to_owned(), String::new()),
+            KUBE_CONTROLLER_MANAGER | KUBE_SCHEDULER | KUBE_PROXY => {
+                (format!("system:{token}"), String::new())
+            }
+            NOBODY => (NOBODY.to_owned(), String::new()),
+            node => (format!("system:node:{node}"), "system:nodes".to_owned()),
         };
         writeln!(lines, "{token},{user},{token},\"{groups}\"")?;
     }

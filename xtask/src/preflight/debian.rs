@@ -106,14 +106,24 @@ const GUEST_PACKAGES: [Package; 2] = [
     },
 ];
 
-/// What builds the API server of the cluster tier, where it is not built yet. An older one fetches a newer one.
+/// What C code of the image's program is compiled with.
+const MUSL: Package = Package {
+    debian: "musl-tools",
+    ubuntu: "musl-tools",
+    program: "musl-gcc",
+    daemon: None,
+    cost: "1 MB",
+    reason: "the static program of the image",
+};
+
+/// What builds the programs of the cluster tier, where they are not built yet. An older one fetches a newer one.
 const GO: Package = Package {
     debian: "golang-go",
     ubuntu: "golang-go",
     program: "go",
     daemon: None,
-    cost: "310 MB, and 3 GB of build cache",
-    reason: "building Kubernetes' API server, for tests",
+    cost: "310 MB, and 5 GB of build cache",
+    reason: "building Kubernetes and Helm, for tests",
 };
 
 const INSTALL_SCRIPT: &str = include_str!("debian/install.sh");
@@ -136,7 +146,8 @@ pub(crate) fn missing(purpose: Purpose) -> anyhow::Result<Vec<Package>> {
     let guests = (purpose == Purpose::Test).then_some(GUEST_PACKAGES);
     let go = (purpose == Purpose::Test && !has_kubernetes()).then_some(GO);
     let wanted = PACKAGES.into_iter().chain(guests.into_iter().flatten());
-    let wanted = wanted.chain(go);
+    let musl = (purpose == Purpose::Test).then_some(MUSL);
+    let wanted = wanted.chain(go).chain(musl);
     let absent: Vec<Package> = wanted.filter(is_absent).collect();
     if !absent.is_empty() && workspace::find_program("apt-get").is_none() {
         let programs: Vec<&str> = absent.iter().map(|package| package.program).collect();
@@ -149,12 +160,18 @@ pub(crate) fn missing(purpose: Purpose) -> anyhow::Result<Vec<Package>> {
     Ok(absent)
 }
 
-/// Whether some API server is at hand; of which version is seen when it is used.
+/// Whether a program of each module in `tests/kubernetes` is at hand; of which version is seen when it is used.
 fn has_kubernetes() -> bool {
-    let given = std::env::var_os("KUBEBUILDER_ASSETS").is_some();
-    let built = std::fs::read_dir(workspace::cache_dir().join("k8s"));
-    let mut built = built.into_iter().flatten().flatten();
-    given || built.any(|folder| folder.path().join("kube-apiserver").exists())
+    let folders = std::fs::read_dir(workspace::cache_dir().join("k8s"));
+    let folders: Vec<_> = folders.into_iter().flatten().flatten().collect();
+    let is_built = |name: &str| {
+        folders
+            .iter()
+            .any(|folder| folder.path().join(name).exists())
+    };
+    let has_api_server =
+        std::env::var_os("KUBEBUILDER_ASSETS").is_some() || is_built("kube-apiserver");
+    has_api_server && ["kubelet", "coredns", "helm"].into_iter().all(is_built)
 }
 
 /// What a person would type.

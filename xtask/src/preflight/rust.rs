@@ -13,7 +13,7 @@ const LINKER_VERSION: &str = "0.10.4";
 /// Older ones leave names in the type information that the kernel refuses (bpf-linker pull request 346).
 const LINKER_MIN: Version = Version(0, 10, 3);
 
-const COMPONENTS: [Component; 3] = [
+const COMPONENTS: [Component; 4] = [
     Component {
         name: "rust-src",
         file: "lib/rustlib/src/rust/library/Cargo.lock",
@@ -28,6 +28,11 @@ const COMPONENTS: [Component; 3] = [
         name: "clippy",
         file: "bin/cargo-clippy",
         reason: "the lints of the tests",
+    },
+    Component {
+        name: "rust-std-x86_64-unknown-linux-musl",
+        file: "lib/rustlib/x86_64-unknown-linux-musl/lib",
+        reason: "the static program of the image",
     },
 ];
 

@@ -17,14 +17,16 @@ const NEED_ROOT: [&str; 3] = ["fairlead-tests", "lb-datapath", "lb-lab"];
 const LAB_PACKAGES: [&str; 2] = ["fairlead-tests", "lb-lab"];
 /// Binaries of the lab packages that run the real program on fixtures and build no lab.
 const FIXTURE_BINARIES: [&str; 4] = ["fixtures", "flood", "mutants", "reference"];
-/// The binary of the lab packages that talks to a real API server.
-const CLUSTER_BINARY: &str = "kube";
+/// The binaries of the lab packages that talk to a real API server, without nodes and with them.
+const CLUSTER_BINARIES: [&str; 2] = ["kube", "cluster"];
 /// The binary of the lab packages that boots other kernels.
 const KERNELS_BINARY: &str = "kernels";
 /// Labs mostly wait, so more of them run at once than there are cores.
 const LABS_AT_ONCE: &str = "6";
 /// A guest keeps one core busy.
 const GUESTS_AT_ONCE: &str = "2";
+/// A cluster that comes up keeps all cores busy.
+const CLUSTERS_AT_ONCE: &str = "1";
 
 /// Which budget a test belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -155,8 +157,15 @@ impl TestBinary {
             .args(["-Z", "unstable-options", "--report-time"]);
         match self.tier {
             Tier::Unit => {}
-            Tier::Lab | Tier::Cluster => drop(command.args(["--test-threads", LABS_AT_ONCE])),
-            Tier::Kernels => drop(command.args(["--test-threads", GUESTS_AT_ONCE])),
+            Tier::Cluster if self.target == "cluster" => {
+                command.args(["--test-threads", CLUSTERS_AT_ONCE]);
+            }
+            Tier::Lab | Tier::Cluster => {
+                command.args(["--test-threads", LABS_AT_ONCE]);
+            }
+            Tier::Kernels => {
+                command.args(["--test-threads", GUESTS_AT_ONCE]);
+            }
         }
         if share == Share::Soak {
             command.arg("--ignored");
@@ -171,7 +180,7 @@ fn tier_of(package: &str, target: &str) -> Tier {
         Tier::Unit
     } else if target == KERNELS_BINARY {
         Tier::Kernels
-    } else if target == CLUSTER_BINARY {
+    } else if CLUSTER_BINARIES.contains(&target) {
         Tier::Cluster
     } else {
         Tier::Lab

@@ -53,7 +53,7 @@ impl Selection {
         match self {
             Self::All | Self::Soak(_) => true,
             Self::Tier(tier) => *tier == Tier::Cluster,
-            Self::Name(name) => name.contains("kube"),
+            Self::Name(name) => name.contains("kube") || name.contains("cluster"),
         }
     }
 
