@@ -65,10 +65,17 @@ impl Arena {
         })
     }
 
-    /// All words as they are now.
+    /// All words as they are now. Where the map is empty the copy takes no memory: the kernel gives a zeroed page at the
+    /// first store, so that none is made of what is zero already.
     pub(crate) fn words(&self) -> Vec<u64> {
-        let words = self.own_words().iter();
-        words.map(|word| word.load(Ordering::Acquire)).collect()
+        let mut copy = vec![0; self.words];
+        for (copy, word) in copy.iter_mut().zip(self.own_words()) {
+            let word = word.load(Ordering::Acquire);
+            if word != 0 {
+                *copy = word;
+            }
+        }
+        copy
     }
 
     /// Stores words in order.
