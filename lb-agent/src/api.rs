@@ -3,6 +3,7 @@
 //! `/metrics` has them for Prometheus, which may ask over [`http`] as well.
 
 pub mod client;
+pub mod controller;
 pub mod http;
 pub mod metrics;
 pub mod rows;

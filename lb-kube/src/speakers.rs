@@ -11,8 +11,10 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
+use tokio::time::timeout;
 
 use crate::{
+    controller::{WRITE_TIMEOUT, no_answer},
     crd::{BGP_CONF_NAME, BgpConf, BgpPeer, Condition},
     project::bgp::{Findings, conf_findings, peer_findings},
 };
@@ -22,28 +24,62 @@ const READY: &str = "Ready";
 /// Some of its fields are ignored; the message names each, and why.
 const FIELD_IGNORED: &str = "FieldIgnored";
 
-/// Writes what is due for all objects; returns how many writes there were. `nodes` are the names of all Nodes.
+/// Label: the object is handed to the CNI (OpenELB's Calico mode), which speaks to the router itself.
+pub const CNI: &str = "openelb.kubesphere.io/cni";
+/// OpenELB's finalizers on all of its kinds.
+pub const OPENELB_FINALIZERS: [&str; 2] = [
+    "finalizer.lb.kubesphere.io/v1alpha1",
+    "finalizer.ipam.kubesphere.io/v1alpha1",
+];
+
+/// Objects as they are after they were written.
+#[derive(Clone, Debug, Default)]
+pub struct Tended {
+    /// BgpConfs.
+    pub confs: Vec<BgpConf>,
+    /// BgpPeers.
+    pub peers: Vec<BgpPeer>,
+}
+
+/// Writes what is due for all objects. `nodes` are the names of all Nodes.
+///
+/// # Errors
+/// If the API server refuses; what was written before that is not told.
 pub async fn tend<'a>(
     client: &Client,
     nodes: &BTreeSet<String>,
     confs: impl IntoIterator<Item = &'a BgpConf>,
     peers: impl IntoIterator<Item = &'a BgpPeer>,
-) -> Result<usize, kube::Error> {
+) -> Result<Tended, kube::Error> {
     let now = Timestamp::now().to_string();
-    let mut writes = 0;
+    let mut tended = Tended::default();
     for conf in confs {
         if let Some(patch) = conf_patch(conf, nodes, &now) {
-            write::<BgpConf>(client, &conf.name_any(), &patch).await?;
-            writes += 1;
+            let written = write::<BgpConf>(client, &conf.name_any(), &patch).await?;
+            tended.confs.extend(written);
         }
     }
     for peer in peers {
         if let Some(patch) = peer_patch(peer, nodes, &now) {
-            write::<BgpPeer>(client, &peer.name_any(), &patch).await?;
-            writes += 1;
+            let written = write::<BgpPeer>(client, &peer.name_any(), &patch).await?;
+            tended.peers.extend(written);
         }
     }
-    Ok(writes)
+    Ok(tended)
+}
+
+/// The merge patch that takes OpenELB's finalizers from an object: nobody else would, and it could not be deleted.
+#[must_use]
+pub fn release_patch<K: Resource>(object: &K) -> Option<Value> {
+    let is_openelbs = |name: &&String| OPENELB_FINALIZERS.contains(&name.as_str());
+    let finalizers = object.finalizers();
+    finalizers.iter().find(is_openelbs)?;
+    let others: Vec<_> = finalizers
+        .iter()
+        .filter(|name| !is_openelbs(name))
+        .collect();
+    let version = object.meta().resource_version.as_deref();
+    Some(json!({"metadata": {"finalizers": others, "resourceVersion": version}}))
 }
 
 /// The merge patch that is due for the status of a BgpConf, at a time as RFC 3339 writes it.
@@ -52,6 +88,7 @@ pub fn conf_patch(conf: &BgpConf, nodes: &BTreeSet<String>, now: &str) -> Option
     let is_used = conf.name_any() == BGP_CONF_NAME;
     let findings = conf_findings(&conf.spec);
     let ready = match findings.wrong_ones() {
+        _ if cni(conf).is_some() => verdict("False", "NotUsed", &handed_over(conf)),
         _ if !is_used => {
             let message = format!("only the BgpConf named {BGP_CONF_NAME} counts");
             verdict("False", "NotUsed", &message)
@@ -75,6 +112,7 @@ pub fn conf_patch(conf: &BgpConf, nodes: &BTreeSet<String>, now: &str) -> Option
 pub fn peer_patch(peer: &BgpPeer, nodes: &BTreeSet<String>, now: &str) -> Option<Value> {
     let findings = peer_findings(&peer.spec);
     let ready = match findings.wrong_ones() {
+        _ if cni(peer).is_some() => verdict("False", "NotUsed", &handed_over(peer)),
         Some(wrong) => verdict("False", "Invalid", &wrong),
         None => verdict("True", "Valid", ""),
     };
@@ -87,6 +125,16 @@ pub fn peer_patch(peer: &BgpPeer, nodes: &BTreeSet<String>, now: &str) -> Option
     let conditions = context.conditions(ready, &findings);
     let gone = gone(&status.nodes_peer_status, nodes);
     patch(conditions, ("nodesPeerStatus", gone))
+}
+
+/// The CNI that an object is handed to.
+pub fn cni<K: Resource>(object: &K) -> Option<&str> {
+    object.labels().get(CNI).map(String::as_str)
+}
+
+fn handed_over<K: Resource>(object: &K) -> String {
+    let cni = cni(object).unwrap_or_default();
+    format!("the label {CNI} hands it to {cni}: remove the label to have it used here")
 }
 
 /// A condition without the words that depend on what was there before.
@@ -158,16 +206,16 @@ fn patch(
 }
 
 /// An object that is gone meanwhile needs nothing.
-async fn write<K>(client: &Client, name: &str, patch: &Value) -> Result<(), kube::Error>
+async fn write<K>(client: &Client, name: &str, patch: &Value) -> Result<Option<K>, kube::Error>
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
 {
     let api: Api<K> = Api::all(client.clone());
     let (how, patch) = (PatchParams::default(), Patch::Merge(patch));
-    match api.patch_status(name, &how, &patch).await {
-        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-        Err(error) => Err(error),
-        Ok(_) => Ok(()),
+    let written = timeout(WRITE_TIMEOUT, api.patch_status(name, &how, &patch)).await;
+    match written.unwrap_or_else(|_| Err(no_answer())) {
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
+        written => written.map(Some),
     }
 }
 
@@ -241,6 +289,19 @@ mod tests {
         let object = conf("mine", json!({"as": 1}), json!({}));
         let patch = conf_patch(&object, &nodes(&[]), EARLY).unwrap();
         assert_eq!(patch["status"]["conditions"][0]["reason"], "NotUsed");
+    }
+
+    #[test]
+    fn what_is_handed_to_a_cni_is_not_used_and_openelbs_finalizers_go() {
+        let mut object = conf("default", json!({"as": 1}), json!({}));
+        object.metadata.labels = Some([(CNI.to_owned(), "calico".to_owned())].into());
+        let patch = conf_patch(&object, &nodes(&[]), EARLY).unwrap();
+        assert_eq!(patch["status"]["conditions"][0]["reason"], "NotUsed");
+        assert_eq!(release_patch(&object), None);
+        let finalizers = ["example.com/mine", OPENELB_FINALIZERS[0]].map(str::to_owned);
+        object.metadata.finalizers = Some(finalizers.to_vec());
+        let patch = release_patch(&object).unwrap();
+        assert_eq!(patch["metadata"]["finalizers"], json!(["example.com/mine"]));
     }
 
     #[test]

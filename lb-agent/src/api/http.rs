@@ -1,6 +1,6 @@
-//! Health and metrics over HTTP for kubelet and Prometheus, on an address of the operator's choice. Nothing else of the
-//! agent is answered here, and nothing can be changed. A port that is taken costs the agent only this: it says who
-//! holds it, and tries again.
+//! Health and metrics over HTTP for kubelet and Prometheus, on an address of the operator's choice: the agent's, and the
+//! controller's. Nothing else is answered here, and nothing can be changed. A port that is taken costs only this: it is
+//! said who holds it, and it is tried again.
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -20,15 +20,48 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 /// An engine that takes longer for a word is stuck.
 const ALIVE_WITHIN: Duration = Duration::from_secs(3);
 
+/// Who is asked how it is.
+pub trait Probed: Send + Sync + 'static {
+    /// Why it has to be started anew; `None`: it lives.
+    fn unhealthy(&self) -> impl Future<Output = Option<String>> + Send;
+    /// Why it is not ready, a sentence each; nothing: it is.
+    fn unready(&self) -> impl Future<Output = Vec<String>> + Send;
+    /// Its metrics with their content type; `None`: it is leaving.
+    fn metrics(&self) -> impl Future<Output = Option<(&'static str, String)>> + Send;
+}
+
+impl<T: Tell> Probed for T {
+    async fn unhealthy(&self) -> Option<String> {
+        match timeout(ALIVE_WITHIN, Tell::unready(self)).await {
+            Ok(Some(_)) => None,
+            Ok(None) => Some("the agent is leaving".to_owned()),
+            Err(_) => Some("the engine does not answer".to_owned()),
+        }
+    }
+
+    async fn unready(&self) -> Vec<String> {
+        match timeout(ALIVE_WITHIN, Tell::unready(self)).await {
+            Ok(Some(reasons)) => reasons,
+            Ok(None) => vec!["the agent is leaving".to_owned()],
+            Err(_) => vec!["the engine does not answer".to_owned()],
+        }
+    }
+
+    async fn metrics(&self) -> Option<(&'static str, String)> {
+        let scrape = self.scrape().await?;
+        Some((metrics::CONTENT_TYPE, metrics::text(&scrape)))
+    }
+}
+
 /// Answers until dropped.
-pub async fn serve<T: Tell>(address: SocketAddr, tell: Arc<T>) {
+pub async fn serve<T: Probed>(address: SocketAddr, probed: Arc<T>) {
     let mut is_told = false;
     loop {
         let served = match TcpListener::bind(address).await {
             Ok(listener) => {
                 tracing::info!(%address, "answering /healthz, /readyz and /metrics");
                 is_told = false;
-                axum::serve(listener, router(Arc::clone(&tell))).await
+                axum::serve(listener, router(Arc::clone(&probed))).await
             }
             Err(error) => Err(error),
         };
@@ -54,33 +87,34 @@ fn problem(address: SocketAddr, error: &io::Error) -> String {
     )
 }
 
-fn router<T: Tell>(tell: Arc<T>) -> Router {
-    type Told<T> = State<Arc<T>>;
-    let healthy = |State(tell): Told<T>| async move {
-        match timeout(ALIVE_WITHIN, tell.unready()).await {
-            Ok(Some(_)) => (StatusCode::OK, "ok\n".to_owned()),
-            Ok(None) => unavailable("the agent is leaving"),
-            Err(_) => unavailable("the engine does not answer"),
+fn router<T: Probed>(probed: Arc<T>) -> Router {
+    type Asked<T> = State<Arc<T>>;
+    let healthy = |State(probed): Asked<T>| async move {
+        match probed.unhealthy().await {
+            None => (StatusCode::OK, "ok\n".to_owned()),
+            Some(reason) => unavailable(&reason),
         }
     };
-    let ready = |State(tell): Told<T>| async move {
-        match timeout(ALIVE_WITHIN, tell.unready()).await {
-            Ok(Some(reasons)) if reasons.is_empty() => (StatusCode::OK, "ready\n".to_owned()),
-            Ok(Some(reasons)) => unavailable(&reasons.join("\n")),
-            Ok(None) => unavailable("the agent is leaving"),
-            Err(_) => unavailable("the engine does not answer"),
+    let ready = |State(probed): Asked<T>| async move {
+        let reasons = Probed::unready(&*probed).await;
+        if reasons.is_empty() {
+            (StatusCode::OK, "ready\n".to_owned())
+        } else {
+            unavailable(&reasons.join("\n"))
         }
     };
-    let metrics = |State(tell): Told<T>| async move {
-        let scrape = tell.scrape().await.ok_or(StatusCode::SERVICE_UNAVAILABLE)?;
-        let head = [(CONTENT_TYPE, metrics::CONTENT_TYPE)];
-        Ok::<_, StatusCode>((head, metrics::text(&scrape)))
+    let metrics = |State(probed): Asked<T>| async move {
+        let (content, text) = probed
+            .metrics()
+            .await
+            .ok_or(StatusCode::SERVICE_UNAVAILABLE)?;
+        Ok::<_, StatusCode>(([(CONTENT_TYPE, content)], text))
     };
     Router::new()
         .route("/healthz", get(healthy))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
-        .with_state(tell)
+        .with_state(probed)
 }
 
 fn unavailable(reason: &str) -> (StatusCode, String) {

@@ -1,6 +1,6 @@
 //! Arguments of `controller` and `reassign`, which speak to the API server from anywhere, not from a node.
 
-use std::{path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Args;
 use lb_kube::{
@@ -31,6 +31,9 @@ pub struct ControllerArgs {
     /// How long the others wait for a leader that has died before one of them goes on
     #[arg(long, value_name = "SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u16).range(3..=15))]
     pub lease_duration: u16,
+    /// Answer /healthz, /readyz and /metrics here
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub http: Option<SocketAddr>,
     /// How log lines look
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,

@@ -2,10 +2,14 @@
 
 use std::{
     io,
+    sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use lb_kube::{client, controller};
+use lb_kube::{
+    client,
+    controller::{self, Figures},
+};
 use tokio::{
     runtime::{Builder, Runtime},
     signal::unix::{SignalKind, signal},
@@ -13,6 +17,7 @@ use tokio::{
 };
 
 use crate::{
+    api::{self, http},
     cli::controller::{ControllerArgs, ReassignArgs},
     failure::Failure,
     logging,
@@ -30,7 +35,15 @@ pub fn controller(args: &ControllerArgs) -> Result<(), Failure> {
         let options = args.options(namespace, identity());
         let stop = stop().map_err(|error| Failure::from_error(&error))?;
         tracing::info!(identity = options.identity, "starting");
-        controller::run(client, options, stop).await;
+        let (figures, told) = watch::channel(Figures::default());
+        let answers = args.http.map(|address| {
+            let probed = Arc::new(api::controller::Controller { figures: told });
+            tokio::spawn(http::serve(address, probed))
+        });
+        controller::run(client, options, stop, figures).await;
+        if let Some(answers) = answers {
+            answers.abort();
+        }
         Ok(())
     })
 }

@@ -1,10 +1,10 @@
 //! The life of a claim: held, unused, resting, forgotten. A claim becomes unused when its Service has turned away from it
 //! or cannot be seen, and is held again if the Service returns; only time that passes meanwhile frees the address.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use super::{
-    ClaimState, Cluster, ORPHAN, UnixTime, WITHDRAWAL,
+    ClaimState, Cluster, ORPHAN, ORPHANS, UnixTime, WITHDRAWAL,
     ledger::{Entry, Ledger},
     settle::Decisions,
 };
@@ -23,6 +23,7 @@ pub(super) fn advance(cluster: &Cluster, ledger: &mut Ledger, decisions: &Decisi
             ledger.think_at(end);
         }
     }
+    let orphan = orphan_wait(cluster, ledger);
     for index in 0..ledger.entries.len() {
         let entry = &ledger.entries[index];
         if !entry.is_live() {
@@ -31,9 +32,10 @@ pub(super) fn advance(cluster: &Cluster, ledger: &mut Ledger, decisions: &Decisi
         let (state, next) = if targets.contains(&index) {
             (ClaimState::Held, None)
         } else {
-            next_state(cluster, entry)
+            next_state(cluster, entry, orphan)
         };
-        if entry.observed.is_none() && state != ClaimState::Held {
+        let is_new = entry.observed.is_none() && entry.kept.is_none();
+        if is_new && state != ClaimState::Held {
             // Made in this pass for a Service that takes another one: nobody has seen it.
             ledger.entries[index].planned = None;
             continue;
@@ -47,15 +49,35 @@ pub(super) fn advance(cluster: &Cluster, ledger: &mut Ledger, decisions: &Decisi
     }
 }
 
+/// How long a claim waits for a Service that is not to be seen; `None`: until more is known. If most are missing, the list
+/// is in doubt, and agents go on serving what is missing from it.
+fn orphan_wait(cluster: &Cluster, ledger: &Ledger) -> Option<Duration> {
+    let live = ledger.entries.iter().filter(|entry| entry.is_live());
+    let is_missing = |entry: &&Entry| !cluster.services.contains_key(&entry.service);
+    let (missing, seen): (Vec<_>, Vec<_>) = live.partition(is_missing);
+    match () {
+        () if cluster.holds_orphans => None,
+        () if missing.len() > seen.len() => Some(ORPHANS),
+        () => Some(ORPHAN),
+    }
+}
+
 /// State of a claim that its Service does not aim at, and when it ends.
-fn next_state(cluster: &Cluster, entry: &Entry) -> (ClaimState, Option<UnixTime>) {
+fn next_state(
+    cluster: &Cluster,
+    entry: &Entry,
+    orphan: Option<Duration>,
+) -> (ClaimState, Option<UnixTime>) {
     let now = cluster.now;
     let since = match entry.planned.as_ref().map(|claim| claim.state) {
         Some(ClaimState::Unused { since }) => since.min(now),
         _ => now,
     };
     let Some(service) = cluster.services.get(&entry.service) else {
-        return unused_until(since, since.plus(ORPHAN), now);
+        return match orphan {
+            Some(wait) => unused_until(since, since.plus(wait), now),
+            None => (ClaimState::Unused { since }, None),
+        };
     };
     if let Some(deleted) = service.deleted {
         let end = deleted.min(now).plus(WITHDRAWAL);

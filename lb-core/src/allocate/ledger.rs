@@ -20,7 +20,7 @@ pub(super) struct Entry {
     /// As the API server has it; `None`: made in this pass.
     pub(super) observed: Option<Claim>,
     /// As time alone makes it; `None`: forgotten, or made in this pass.
-    kept: Option<Claim>,
+    pub(super) kept: Option<Claim>,
     /// As it shall be; `None`: forgotten.
     pub(super) planned: Option<Claim>,
     pub(super) address: IpAddr,
@@ -77,6 +77,9 @@ impl Ledger {
                 ledger.observe(cluster, pool, claim);
             }
         }
+        for (pool, claim) in &cluster.remembered {
+            ledger.remember(cluster, pool, claim);
+        }
         for pool in cluster.pools.values() {
             if pool.status.epoch.is_none() && pool.status.claims.is_empty() {
                 ledger.take_over(cluster, pool);
@@ -107,6 +110,44 @@ impl Ledger {
                 service: Arc::clone(&claim.service),
             },
         );
+    }
+
+    /// A claim that the API server has forgotten, unless the address has gone to somebody else since.
+    fn remember(&mut self, cluster: &Cluster, pool: &Arc<str>, claim: &Claim) {
+        if !cluster.pools.contains_key(pool) || self.is_gone(cluster, pool, claim) {
+            return;
+        }
+        let planned = Some(Claim {
+            ports: BTreeSet::new(),
+            ..claim.clone()
+        });
+        let entry = Entry {
+            pool: Arc::clone(pool),
+            observed: None,
+            kept: planned.clone(),
+            planned,
+            address: claim.address,
+            service: Arc::clone(&claim.service),
+        };
+        self.insert(cluster, entry);
+    }
+
+    /// Whether the API server knows a claim, or has the address with somebody who does not share it.
+    fn is_gone(&self, cluster: &Cluster, pool: &Arc<str>, claim: &Claim) -> bool {
+        let service = cluster.services.get(&claim.service);
+        let keeps_out = |other: &Arc<str>| {
+            let both = service.zip(cluster.services.get(other));
+            !both.is_some_and(|(a, b)| a.name == b.name || Sharing::permits(a, b))
+        };
+        let claims = || {
+            self.of_address(claim.address)
+                .map(|index| &self.entries[index])
+        };
+        let is_known = claims().any(|entry| entry.service == claim.service && entry.pool == *pool);
+        let mut observed = claims().filter(|entry| entry.observed.is_some());
+        is_known
+            || observed.any(|entry| keeps_out(&entry.service))
+            || self.shown_by(claim.address).iter().any(keeps_out)
     }
 
     /// Claims for Services that OpenELB says have an address, and that do not show another one.

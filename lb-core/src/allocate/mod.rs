@@ -15,6 +15,7 @@ mod ports;
 mod range;
 mod selector;
 mod services;
+mod serving;
 mod settle;
 mod verdict;
 mod words;
@@ -22,13 +23,14 @@ mod words;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 pub use model::{
-    Announcer, Audience, Claim, ClaimState, Cluster, Condition, Family, Ingress, Labels, Pool,
-    PoolProtocol, PoolStatus, PortKey, PortKeyError, PortProtocol, PortState, Refused, Request,
-    Service, Sharing, UnixTime, Usage,
+    Agents, Announcer, AnnouncingNode, Audience, Claim, ClaimState, Cluster, Condition, Endpoints,
+    Family, Import, Ingress, Labels, Pool, PoolProtocol, PoolStatus, PortKey, PortKeyError,
+    PortProtocol, PortState, Refused, Request, Service, Sharing, UnixTime, Usage,
 };
+pub use pools::count as count_addresses;
 pub use range::{AddressRange, RangeError};
 pub use selector::{LabelExpression, LabelOperator, LabelSelector};
-pub use words::{DEGRADED, OUTSIDE_POOL, PROVISIONING, SERVING};
+pub use words::{DEGRADED, IMPORT_PLAN, OUTSIDE_POOL, PROVISIONING, SERVING};
 
 use ledger::Ledger;
 
@@ -36,6 +38,8 @@ use ledger::Ledger;
 pub const WITHDRAWAL: Duration = Duration::from_secs(10);
 /// How long a claim waits for a Service that is not to be seen.
 pub const ORPHAN: Duration = Duration::from_secs(60);
+/// The same if most Services that have claims are not to be seen: as long as agents go on serving them.
+pub const ORPHANS: Duration = Duration::from_secs(300);
 /// How long nobody else gets an address that was freed: its last packets and routes are other Services' then.
 pub const REST: Duration = Duration::from_secs(60);
 

@@ -2,6 +2,7 @@
 //! is remembered lies in these objects (claims in pools, addresses and finalizers on Services), so that any process may
 //! go on where another stopped. Times are wall-clock times, since objects outlast processes.
 
+mod agents;
 mod pool;
 
 use std::{
@@ -13,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+pub use agents::{Agents, Announcer, AnnouncingNode, Endpoints};
 pub use pool::{Audience, Claim, ClaimState, Pool, PoolProtocol, PoolStatus, Usage};
 
 use crate::model::Prefix;
@@ -29,6 +31,28 @@ impl UnixTime {
     #[must_use]
     pub const fn plus(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(duration.as_secs()))
+    }
+}
+
+/// As RFC 3339 writes it.
+impl fmt::Display for UnixTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (days, second) = (self.0 / 86_400, self.0 % 86_400);
+        // Days since the first of March of the year 0, in eras of 400 years.
+        let days = days + 719_468;
+        let (era, day) = (days / 146_097, days % 146_097);
+        let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+        let day = day - (365 * year + year / 4 - year / 100);
+        let month = (5 * day + 2) / 153;
+        let day = day - (153 * month + 2) / 5 + 1;
+        let month = if month < 10 { month + 3 } else { month - 9 };
+        let year = year + era * 400 + u64::from(month <= 2);
+        let (hour, minute) = (second / 3600, second / 60 % 60);
+        let second = second % 60;
+        write!(
+            f,
+            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z"
+        )
     }
 }
 
@@ -52,9 +76,24 @@ pub struct Cluster {
     pub refused: Refused,
     /// Who makes addresses known to the network.
     pub announcer: Announcer,
+    /// Addresses in no pool that an operator wants to be taken over with their Services.
+    pub imports: BTreeMap<Arc<str>, Import>,
+    /// Claims that the API server has forgotten, having gone back to an older state, by pool.
+    pub remembered: Vec<(Arc<str>, Claim)>,
+    /// What is missing may come back: nothing is freed because its Service cannot be seen.
+    pub holds_orphans: bool,
 }
 
-/// Addresses that belong to the cluster itself.
+/// What an operator wants to be taken over of one Service.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Import {
+    /// Its addresses.
+    pub addresses: BTreeSet<IpAddr>,
+    /// How they are announced; the form is the agent's business.
+    pub announcement: Arc<str>,
+}
+
+/// Addresses that belong to the cluster itself, as far as pools have them.
 #[derive(Clone, Debug, Default)]
 pub struct Refused {
     /// Single ones, with words like "an address of node n1".
@@ -78,21 +117,6 @@ impl Refused {
             .iter()
             .find(|(prefix, _)| prefix.contains(address))
     }
-}
-
-/// Who makes addresses known to the network, as far as the controller can see.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Announcer {
-    /// Somebody else: addresses are managed here, and nothing more.
-    #[default]
-    SomebodyElse,
-    /// The agents.
-    Agents {
-        /// BGP peers that are configured.
-        peers: usize,
-        /// Sessions that agents report as established.
-        established: usize,
-    },
 }
 
 /// Transport protocols that Services have ports of.
@@ -205,6 +229,8 @@ pub struct Service {
     pub requires_all_families: bool,
     /// Its ports.
     pub ports: BTreeSet<PortKey>,
+    /// Only nodes with endpoints of its own announce it (`externalTrafficPolicy: Local`).
+    pub is_local: bool,
     /// With whom it shares addresses.
     pub sharing: Sharing,
     /// Addresses that a person wants it to leave.

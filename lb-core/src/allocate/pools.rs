@@ -9,7 +9,7 @@ use std::{
 use super::{
     AddressRange, Cluster, Condition, Pool, PoolPlan, PoolStatus, PortKey, Usage,
     ledger::{Entry, Ledger},
-    words::condition,
+    words::{NAMED_MAX, condition},
 };
 
 /// Pools that are not as they should be.
@@ -86,8 +86,17 @@ fn usage(pool: &Pool, entries: &[&Entry]) -> Usage {
     }
 }
 
-/// How many addresses a pool has, each counted once, as far as the field holds.
+/// How many addresses a pool has, as far as the field holds.
 fn size(ranges: &[AddressRange]) -> u64 {
+    let size = count(ranges);
+    u64::try_from(size).map_or(i64::MAX.unsigned_abs(), |size| {
+        size.min(i64::MAX.unsigned_abs())
+    })
+}
+
+/// How many addresses ranges have together, each counted once.
+#[must_use]
+pub fn count(ranges: &[AddressRange]) -> u128 {
     let mut ranges = ranges.to_vec();
     ranges.sort_unstable();
     let mut merged: Vec<AddressRange> = Vec::new();
@@ -100,12 +109,8 @@ fn size(ranges: &[AddressRange]) -> u64 {
             _ => merged.push(range),
         }
     }
-    let size = merged
-        .iter()
-        .fold(0_u128, |sum, range| sum.saturating_add(range.size()));
-    u64::try_from(size).map_or(i64::MAX.unsigned_abs(), |size| {
-        size.min(i64::MAX.unsigned_abs())
-    })
+    let sizes = merged.iter().map(|range| range.size());
+    sizes.fold(0, u128::saturating_add)
 }
 
 fn conditions(cluster: &Cluster, pool: &Pool, is_occupied: bool) -> Vec<Condition> {
@@ -125,15 +130,67 @@ fn conditions(cluster: &Cluster, pool: &Pool, is_occupied: bool) -> Vec<Conditio
         };
         other.name != pool.name && pool.ranges.iter().any(overlaps)
     });
-    let names: Vec<&str> = others.map(|other| &*other.name).collect();
-    if !names.is_empty() {
-        let text = format!(
+    let others: Vec<&str> = others.map(|other| &*other.name).collect();
+    conditions.extend(overlapping(cluster, pool, &others));
+    conditions.extend(several_defaults(cluster, pool));
+    conditions
+}
+
+/// That addresses are the cluster's own, or another pool's too.
+fn overlapping(cluster: &Cluster, pool: &Pool, others: &[&str]) -> Option<Condition> {
+    let mut texts = Vec::new();
+    let own = own_addresses(cluster, pool);
+    let reason = if own.is_empty() {
+        "SharedRange"
+    } else {
+        texts.push(format!(
+            "{}: these are given to nobody, take them out of the Eip",
+            own.join(", ")
+        ));
+        "ClusterRange"
+    };
+    if !others.is_empty() {
+        texts.push(format!(
             "addresses are also in {}: each is still given once, but which Eip's settings it gets depends on who gives it",
+            others.join(", ")
+        ));
+    }
+    (!texts.is_empty()).then(|| condition("Overlapping", true, reason, texts.join("; ")))
+}
+
+/// What of a pool is the cluster's own, each with whose it is; not more than a person reads.
+fn own_addresses(cluster: &Cluster, pool: &Pool) -> Vec<String> {
+    let refused = &cluster.refused;
+    let prefixes = refused.prefixes.iter().filter(|(prefix, _)| {
+        let network = AddressRange::of(*prefix);
+        pool.ranges.iter().any(|range| range.overlaps(network))
+    });
+    let prefixes = prefixes
+        .map(|(prefix, owner)| format!("{}/{} is {owner}", prefix.address(), prefix.bits()));
+    let is_in_prefix = |address| refused.prefix(address).is_some();
+    let addresses = refused.addresses.iter();
+    let addresses =
+        addresses.filter(|(address, _)| pool.contains(**address) && !is_in_prefix(**address));
+    let addresses = addresses.map(|(address, owner)| format!("{address} is {owner}"));
+    let mut all: Vec<String> = prefixes.chain(addresses).take(NAMED_MAX + 1).collect();
+    if all.len() > NAMED_MAX {
+        all[NAMED_MAX] = "and more".to_owned();
+    }
+    all
+}
+
+fn several_defaults(cluster: &Cluster, pool: &Pool) -> Option<Condition> {
+    let pools = cluster.pools.values();
+    let others = pools.filter(|other| other.is_default && other.name != pool.name);
+    let names: Vec<&str> = others.map(|other| &*other.name).collect();
+    (pool.is_default && !names.is_empty()).then(|| {
+        let text = format!(
+            "{} is marked as the default too: the lower priority gives first, then the first by name; leave the mark \
+             on one of them",
             names.join(", ")
         );
-        conditions.push(condition("Overlapping", true, "SharedRange", text));
-    }
-    conditions
+        condition("SeveralDefaults", true, "AlsoDefault", text)
+    })
 }
 
 fn ready(pool: &Pool) -> Condition {

@@ -36,6 +36,15 @@ impl AddressRange {
         is_forwards.then_some(Self { first, last })
     }
 
+    /// All addresses of a network.
+    #[must_use]
+    pub fn of(network: Prefix) -> Self {
+        Self {
+            first: network.address(),
+            last: last_of(network),
+        }
+    }
+
     /// Its first address.
     #[must_use]
     pub const fn first(self) -> IpAddr {
@@ -122,7 +131,7 @@ impl FromStr for AddressRange {
             let network = address(network)?;
             let bits = prefix_length(network, length.trim()).ok_or_else(syntax)?;
             let prefix = Prefix::containing(network, bits);
-            return Self::new(prefix.address(), last_of(prefix)).ok_or_else(syntax);
+            return Ok(Self::of(prefix));
         }
         let address = address(text)?;
         Ok(Self {

@@ -63,7 +63,12 @@ fn serve(
         let pool = pools.find_map(|pool| cluster.pools.get(pool));
         pool.map(|pool| Arc::clone(&pool.announcement))
     };
-    let announcement = is_recorded.then(|| service.announcement.clone().or_else(settings));
+    let imported = || {
+        let import = cluster.imports.get(&service.name)?;
+        Some(Arc::clone(&import.announcement))
+    };
+    let recorded = || service.announcement.clone();
+    let announcement = is_recorded.then(|| recorded().or_else(settings).or_else(imported));
     let has_left = |address: &IpAddr| !service.shows(*address);
     let is_done = view
         .ingress
@@ -118,12 +123,8 @@ fn view(cluster: &Cluster, ledger: &Ledger, service: &Service, decision: &Decisi
 /// Adds an address, its ports, and what is to be said of it.
 fn show(cluster: &Cluster, ledger: &Ledger, service: &Service, address: IpAddr, view: &mut View) {
     let index = ledger.live_claim(&service.name, address);
-    let entry = index.map(|index| &ledger.entries[index]);
-    let is_inside = entry.is_some_and(|entry| {
-        let pool = cluster.pools.get(&entry.pool);
-        pool.is_some_and(|pool| pool.contains(address))
-    });
-    if !is_inside {
+    let mut pools = cluster.pools.values();
+    if !pools.any(|pool| pool.contains(address)) {
         view.outside.push(address);
     }
     if let Some(owner) = cluster.refused.owner(address) {

@@ -12,7 +12,7 @@ use super::{
     Cluster, Family, Request, Service, Sharing,
     choose::{choose, pool_of},
     ledger::Ledger,
-    words::Obstacle,
+    words::{IMPORT_PLAN, Obstacle},
 };
 
 /// What each Service shall have.
@@ -99,14 +99,12 @@ fn check_stranger(
     request: &Request,
     address: IpAddr,
 ) -> Result<(), String> {
-    let Some(pool) = pool_of(cluster, request, address) else {
-        return Err(format!(
-            "somebody else gave it {address}, which is in no Eip"
-        ));
-    };
     if let Some(owner) = cluster.refused.owner(address) {
         return Err(format!("somebody else gave it {address}, which is {owner}"));
     }
+    let Some(pool) = pool_of(cluster, request, address) else {
+        return check_import(cluster, ledger, service, address);
+    };
     if pool.is_fenced && !pool.audience.includes(service, &cluster.namespaces) {
         let name = &pool.name;
         return Err(format!(
@@ -126,6 +124,33 @@ fn check_stranger(
         Some(entry) => Err(format!(
             "somebody else gave it {address}, which belongs to {}",
             entry.service
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Whether an operator wants an address that is in no pool to be taken over with its Service.
+fn check_import(
+    cluster: &Cluster,
+    ledger: &Ledger,
+    service: &Service,
+    address: IpAddr,
+) -> Result<(), String> {
+    let import = cluster.imports.get(&service.name);
+    if !import.is_some_and(|import| import.addresses.contains(&address)) {
+        return Err(format!(
+            "somebody else gave it {address}, which is in no Eip, and the ConfigMap {IMPORT_PLAN} does not list it"
+        ));
+    }
+    let others = ledger.shown_by(address).iter();
+    let mut others = others.filter(|other| **other != service.name);
+    let shares_port = |other: &&Arc<str>| {
+        let other = cluster.services.get(*other);
+        other.is_none_or(|other| !other.ports.is_disjoint(&service.ports))
+    };
+    match others.find(shares_port) {
+        Some(other) => Err(format!(
+            "somebody else gave it {address}, of which {other} has the same port"
         )),
         None => Ok(()),
     }

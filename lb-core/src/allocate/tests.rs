@@ -94,7 +94,7 @@ fn labels(key: &str, value: &str) -> Labels {
     Labels::from([(key.to_owned(), value.to_owned())])
 }
 
-fn pool(name: &str, ranges: &[&str]) -> Pool {
+pub(super) fn pool(name: &str, ranges: &[&str]) -> Pool {
     Pool {
         name: name.into(),
         created: UnixTime(1),
@@ -110,13 +110,15 @@ fn pool(name: &str, ranges: &[&str]) -> Pool {
         priority: 0,
         audience: Audience::default(),
         is_fenced: false,
+        announcing_peers: BTreeSet::new(),
+        announcing_nodes: Vec::new(),
         announcement: "settings".into(),
         has_finalizer: false,
         status: PoolStatus::default(),
     }
 }
 
-fn service(name: &str, created: u64) -> Service {
+pub(super) fn service(name: &str, created: u64) -> Service {
     Service {
         name: name.into(),
         created: UnixTime(created),
@@ -128,6 +130,7 @@ fn service(name: &str, created: u64) -> Service {
         families: vec![Family::Ipv4],
         requires_all_families: false,
         ports: BTreeSet::from(["TCP/80".parse().unwrap()]),
+        is_local: false,
         sharing: Sharing::Exclusive,
         leave: BTreeSet::new(),
         ingress: Vec::new(),
@@ -273,10 +276,7 @@ fn layer_2_keeps_and_gives_addresses_that_nobody_announces() {
     let mut lan = pool("p", &["10.0.0.1"]);
     lan.protocol = PoolProtocol::Layer2;
     let mut world = World::new(&[lan], &[service("a/s", 1)]);
-    world.0.announcer = Announcer::Agents {
-        peers: 1,
-        established: 1,
-    };
+    world.0.announcer = Announcer::Agents(Agents::default());
     world.settle();
     assert_eq!(world.addresses("a/s"), "10.0.0.1");
     assert_eq!(world.reason("a/s", SERVING), Some("NotAnnounced"));
@@ -304,4 +304,161 @@ fn a_strangers_address_is_not_taken_over() {
     let plan = world.settle();
     assert!(plan.untouched["a/s"].contains("203.0.113.1"));
     assert_eq!(*world.0.services["a/s"].ingress, *given.ingress);
+}
+
+#[test]
+fn a_strangers_address_is_taken_over_if_an_operator_says_so() {
+    let given = |name, port: &str| {
+        let mut given = service(name, 1);
+        given.ports = BTreeSet::from([port.parse().unwrap()]);
+        given.ingress.push(Ingress {
+            address: address("203.0.113.1"),
+            ports: BTreeMap::new(),
+        });
+        given
+    };
+    let services = [
+        given("a/s", "TCP/80"),
+        given("a/t", "TCP/443"),
+        given("a/u", "TCP/80"),
+    ];
+    let mut world = World::new(&[pool("p", &["10.0.0.0/24"])], &services);
+    for name in ["a/s", "a/t"] {
+        let import = Import {
+            addresses: [address("203.0.113.1")].into(),
+            announcement: "as imported".into(),
+        };
+        world.0.imports.insert(name.into(), import);
+    }
+    let plan = world.settle();
+    assert!(plan.untouched["a/u"].contains("fairlead-import"));
+    assert!(plan.untouched["a/s"].contains("a/u has the same port"));
+    let taken = &world.0.services["a/t"];
+    assert!(taken.has_finalizer);
+    assert_eq!(taken.announcement.as_deref(), Some("as imported"));
+    assert_eq!(world.addresses("a/t"), "203.0.113.1");
+    assert_eq!(world.reason("a/t", OUTSIDE_POOL), Some("NotInPool"));
+    // What was taken over stays, whatever becomes of the plan, until a pool has it.
+    world.0.imports.clear();
+    world.settle();
+    assert_eq!(world.addresses("a/t"), "203.0.113.1");
+    world.edit_pool("p", |pool| {
+        pool.ranges.push("203.0.113.0/24".parse().unwrap())
+    });
+    world.settle();
+    assert_eq!(world.reason("a/t", OUTSIDE_POOL), None);
+    assert_eq!(world.0.services["a/t"].announcement, None);
+}
+
+#[test]
+fn a_claim_that_the_api_server_has_forgotten_keeps_its_address() {
+    let services = [service("a/s", 1), service("a/new", 2)];
+    let mut world = World::new(&[pool("p", &["10.0.0.0/30"])], &services);
+    let claim = |service: &str, text: &str| {
+        let claim = Claim {
+            address: address(text),
+            service: service.into(),
+            ports: BTreeSet::new(),
+            state: ClaimState::Held,
+        };
+        ("p".into(), claim)
+    };
+    world.0.remembered = vec![claim("a/s", "10.0.0.2"), claim("a/gone", "10.0.0.0")];
+    world.0.holds_orphans = true;
+    world.settle();
+    world.0.remembered.clear();
+    assert_eq!(world.addresses("a/s"), "10.0.0.2");
+    assert_eq!(
+        world.addresses("a/new"),
+        "10.0.0.1",
+        "agents may still serve 10.0.0.0"
+    );
+    world.0.now = world.0.now.plus(ORPHANS);
+    world.settle();
+    let claims = |world: &World| world.0.pools["p"].status.claims.len();
+    assert_eq!(claims(&world), 3, "nothing is freed while it is in doubt");
+    world.0.holds_orphans = false;
+    world.settle();
+    world.0.now = world.0.now.plus(REST);
+    world.settle();
+    assert_eq!(claims(&world), 2);
+}
+
+#[test]
+fn most_services_do_not_vanish_at_once() {
+    let services: Vec<_> = (1..=3).map(|n| service(&format!("a/s{n}"), n)).collect();
+    let mut world = World::new(&[pool("p", &["10.0.0.0/30"])], &services);
+    world.settle();
+    world.0.services.remove("a/s1");
+    world.settle();
+    world.0.now = world.0.now.plus(ORPHAN);
+    world.settle();
+    let is_live = |world: &World, service: &str| {
+        let mut claims = world.0.pools["p"].status.claims.iter();
+        claims.any(|claim| &*claim.service == service && claim.state.is_live())
+    };
+    assert!(!is_live(&world, "a/s1"), "one of three is believed");
+    world.0.services.clear();
+    world.settle();
+    world.0.now = world.0.now.plus(ORPHAN);
+    world.settle();
+    assert!(is_live(&world, "a/s2") && is_live(&world, "a/s3"));
+    world.0.now = world.0.now.plus(ORPHANS);
+    world.settle();
+    assert!(!is_live(&world, "a/s2") && !is_live(&world, "a/s3"));
+}
+
+#[test]
+fn pools_say_what_of_them_is_given_to_nobody() {
+    let mut first = pool("first", &["10.96.0.0-10.96.0.9"]);
+    first.is_default = true;
+    let mut second = pool("second", &["10.0.0.0/29", "10.0.8.0/24"]);
+    second.is_default = true;
+    let mut world = World::new(&[first, second], &[service("a/s", 1)]);
+    let network = |text: &str, bits| crate::model::Prefix::containing(address(text), bits);
+    let refused = &mut world.0.refused;
+    refused
+        .prefixes
+        .push((network("10.96.0.0", 16), "of the ClusterIPs".into()));
+    refused
+        .addresses
+        .insert(address("10.0.0.1"), "an address of node n1".into());
+    world.settle();
+    assert_eq!(world.addresses("a/s"), "10.0.0.0");
+    let condition = |name: &str, kind: &str| {
+        let conditions = &world.0.pools[name].status.conditions;
+        let found = conditions
+            .iter()
+            .find(|condition| condition.kind == kind)
+            .unwrap();
+        (found.reason.clone(), found.message.clone())
+    };
+    let (reason, message) = condition("first", "Overlapping");
+    assert_eq!(reason, "ClusterRange");
+    assert!(
+        message.starts_with("10.96.0.0/16 is of the ClusterIPs: these are given to nobody"),
+        "{message}"
+    );
+    let (_, message) = condition("second", "Overlapping");
+    assert!(
+        message.starts_with("10.0.0.1 is an address of node n1: "),
+        "{message}"
+    );
+    let (_, message) = condition("second", "SeveralDefaults");
+    assert!(
+        message.starts_with("first is marked as the default too"),
+        "{message}"
+    );
+}
+
+#[test]
+fn times_are_written_as_people_read_them() {
+    for (seconds, text) in [
+        (0, "1970-01-01T00:00:00Z"),
+        (951_782_400, "2000-02-29T00:00:00Z"),
+        (1_795_305_599, "2026-11-21T23:59:59Z"),
+        (4_107_542_400, "2100-03-01T00:00:00Z"),
+    ] {
+        assert_eq!(UnixTime(seconds).to_string(), text);
+    }
 }

@@ -1,14 +1,17 @@
-//! What is said of a Service: conditions by the names of KEP-4631, and an event for each that became worse. Serving is
-//! judged by what the controller itself can see: addresses, pools' protocols, sessions that agents report.
+//! What is said of a Service: conditions by the names of KEP-4631, and an event for each that became worse.
 
 use super::{
-    Announcer, Cluster, Condition, DEGRADED, Event, Ingress, OUTSIDE_POOL, PROVISIONING,
-    PoolProtocol, SERVING, Service, StatusPlan,
+    Cluster, Condition, DEGRADED, Event, Ingress, OUTSIDE_POOL, PROVISIONING, SERVING, Service,
+    StatusPlan,
     ledger::Ledger,
     services::View,
+    serving::serving,
     settle::Decision,
-    words::{Obstacle, condition, not_announced},
+    words::{Obstacle, condition},
 };
+
+/// Why one Service is not served while others are.
+const OF_ONE_SERVICE: [&str; 2] = ["NoEndpoints", "NoEligibleNode"];
 
 /// Status of a Service that is to have addresses.
 pub(super) fn of_served(
@@ -31,7 +34,7 @@ pub(super) fn of_served(
         conditions.push(condition(SERVING, false, reason, message.clone()));
         conditions.push(condition(PROVISIONING, true, reason, message));
     } else {
-        conditions.push(serving(cluster, ledger, &view));
+        conditions.push(serving(cluster, ledger, service, &view.claims));
         conditions.push(condition(
             PROVISIONING,
             false,
@@ -71,29 +74,6 @@ fn summary(troubles: &[Obstacle]) -> Option<(&'static str, String)> {
     Some((first.reason, texts.join("; ")))
 }
 
-fn serving(cluster: &Cluster, ledger: &Ledger, view: &View) -> Condition {
-    let pools = view.claims.iter().map(|&index| &ledger.entries[index].pool);
-    let mut pools = pools.filter_map(|name| cluster.pools.get(name));
-    let (peers, established) = match cluster.announcer {
-        Announcer::SomebodyElse => {
-            let text = "addresses are managed here, and announced by somebody else";
-            return condition(SERVING, None, "AddressManagementOnly", text.to_owned());
-        }
-        Announcer::Agents { peers, established } => (peers, established),
-    };
-    let not = |text: String| condition(SERVING, false, "NotAnnounced", text);
-    if let Some(pool) = pools.find(|pool| pool.protocol != PoolProtocol::Bgp) {
-        return not(not_announced(pool.protocol, &pool.name));
-    }
-    if peers == 0 {
-        return not("no router is told: create a BgpPeer".to_owned());
-    }
-    if established == 0 {
-        return not("no BGP session is established: see the status of the BgpPeers".to_owned());
-    }
-    condition(SERVING, true, "Serving", String::new())
-}
-
 /// What changed, in the order in which a person wants to hear it.
 fn events(ledger: &Ledger, service: &Service, view: &View, conditions: &[Condition]) -> Vec<Event> {
     let mut events = Vec::new();
@@ -117,12 +97,19 @@ fn events(ledger: &Ledger, service: &Service, view: &View, conditions: &[Conditi
         events.push(normal("AddressReleased", entry.address.to_string()));
     }
     for condition in conditions {
-        let is_bad = condition.kind != SERVING && condition.status == Some(true);
-        let is_known = service.conditions.iter().any(|known| {
-            known.kind == condition.kind
-                && known.status == condition.status
-                && known.reason == condition.reason
+        let before = |known: &&Condition| known.kind == condition.kind;
+        let before = service.conditions.iter().find(before);
+        let is_known = before.is_some_and(|known| {
+            known.status == condition.status && known.reason == condition.reason
         });
+        let is_bad = match condition.kind {
+            // What is wrong with routers is wrong with every Service: the condition is enough.
+            SERVING => {
+                let was_serving = before.is_some_and(|known| known.status == Some(true));
+                was_serving && OF_ONE_SERVICE.contains(&condition.reason.as_str())
+            }
+            _ => condition.status == Some(true),
+        };
         if is_bad && !is_known {
             events.push(Event {
                 is_warning: true,

@@ -14,8 +14,11 @@ pub const DEGRADED: &str = "LoadBalancerDegraded";
 /// Condition: an address of the Service is in no pool any more.
 pub const OUTSIDE_POOL: &str = "OutsidePool";
 
-/// Eips that one message names.
-const NAMED_MAX: usize = 8;
+/// The ConfigMap with the addresses that are to be taken over though they are in no pool.
+pub const IMPORT_PLAN: &str = "fairlead-import";
+
+/// Objects that one message names.
+pub(super) const NAMED_MAX: usize = 8;
 
 /// Why something that was asked for is not done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,7 +114,8 @@ impl Obstacle {
 
     pub(super) fn exhausted(pool: &Pool, family: Family) -> Self {
         let text = format!(
-            "Eip {} has no free {family} address left: add a range to it, or delete Services",
+            "Eip {} has no free {family} address left (those of nodes, pods and ClusterIPs are not given): add a range to \
+             it, or delete Services",
             pool.name
         );
         Self::new("PoolExhausted", text)
@@ -137,8 +141,7 @@ impl Obstacle {
 
     pub(super) fn resting(address: IpAddr, holder: &str, until: UnixTime) -> Self {
         let text = format!(
-            "{address} was freed by {holder} and rests for a minute, until {} s after 1970",
-            until.0
+            "{address} was freed by {holder} and rests for a minute, until {until}: wait, or ask for another address"
         );
         Self::new("IPInUse", text)
     }

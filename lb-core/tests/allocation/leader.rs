@@ -7,8 +7,8 @@ use std::{
 };
 
 use lb_core::allocate::{
-    Allocations, Announcer, Cluster, Labels, MetadataPlan, Pool, PoolStatus, Refused, Service,
-    StatusPlan, allocate,
+    Agents, Allocations, Announcer, Cluster, Labels, MetadataPlan, Pool, PoolStatus, Refused,
+    Service, StatusPlan, allocate,
 };
 
 use crate::store::{Kind, Object, Store};
@@ -139,11 +139,9 @@ impl Leader {
             services,
             namespaces: [("a".into(), team("x")), ("b".into(), team("y"))].into(),
             refused,
-            announcer: Announcer::Agents {
-                peers: 1,
-                established: 1,
-            },
+            announcer: Announcer::Agents(Agents::default()),
             pools,
+            ..Cluster::default()
         }
     }
 

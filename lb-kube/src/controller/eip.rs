@@ -9,12 +9,14 @@ use lb_core::allocate::{
 };
 
 use super::{service::FINALIZER, status, time};
-use crate::crd::{self, Eip, EipSpec, EipStatus, Protocol};
+use crate::{
+    crd::{self, Eip, EipSpec, EipStatus, Protocol},
+    project::bgp,
+    speakers::CNI,
+};
 
 /// Annotation of the pool for Services that no other pool is made for.
 const DEFAULT: &str = "eip.openelb.kubesphere.io/is-default-eip";
-/// Label: the object is handed to the CNI (OpenELB's NodeProxy and Calico modes).
-const CNI: &str = "openelb.kubesphere.io/cni";
 
 /// An Eip.
 #[derive(Clone, Debug)]
@@ -49,6 +51,16 @@ pub(super) fn record(object: &Eip) -> EipRecord {
         priority: spec.priority.unwrap_or_default(),
         audience: audience(spec),
         is_fenced: spec.fence == Some(true),
+        announcing_peers: of_announcement(spec, |announcement| {
+            announcement
+                .peers
+                .iter()
+                .map(|name| name.as_str().into())
+                .collect()
+        }),
+        announcing_nodes: of_announcement(spec, |announcement| {
+            announcement.node_selectors.iter().map(selector).collect()
+        }),
         announcement: announcement(spec),
         has_finalizer: object.finalizers().iter().any(|name| name == FINALIZER),
         status: pool_status(&status),
@@ -76,8 +88,11 @@ fn ranges(object: &Eip) -> (Vec<AddressRange>, Option<String>) {
             "its label {CNI} hands it to {cni}: remove the label"
         ));
     }
+    let of_nodes = object.spec.announcement.iter();
+    let of_nodes = of_nodes.flat_map(|announcement| &announcement.node_selectors);
     let selectors = object.spec.namespace_selectors.iter();
-    for selector in selectors.chain(&object.spec.service_selectors) {
+    let selectors = selectors.chain(&object.spec.service_selectors);
+    for selector in selectors.chain(of_nodes) {
         if let Some(word) = selector.unknown_operator() {
             errors.push(format!(
                 "a selector has the operator {word}: use In, NotIn, Exists or DoesNotExist"
@@ -87,14 +102,44 @@ fn ranges(object: &Eip) -> (Vec<AddressRange>, Option<String>) {
     (ranges, (!errors.is_empty()).then(|| errors.join("; ")))
 }
 
+/// What of it has no effect, with what to do instead.
 fn ignored(spec: &EipSpec) -> Vec<String> {
-    let mut ignored = Vec::new();
-    if spec.using_known_ips.is_some() {
-        let text =
-            "usingKnownIPs: all addresses are used, as in OpenELB since v0.4; see avoidBuggyIPs";
-        ignored.push(text.to_owned());
-    }
+    let is_bgp = matches!(spec.protocol, None | Some(Protocol::Bgp));
+    let is_for_all = audience(spec).is_empty();
+    let given = [
+        (
+            spec.using_known_ips.is_some(),
+            "usingKnownIPs: all addresses are used, as in OpenELB since v0.4; see avoidBuggyIPs",
+        ),
+        (
+            spec.interface.is_some() && is_bgp,
+            "interface: it is of layer 2; with protocol bgp, routes say where the addresses are",
+        ),
+        (
+            spec.interface.is_some() && !is_bgp,
+            "interface: this version does no layer 2",
+        ),
+        (
+            spec.fence == Some(true) && is_for_all,
+            "fence: nobody is kept out, because neither namespaces nor selectors say who may come in",
+        ),
+        (
+            spec.announcement.is_some() && !is_bgp,
+            "announcement: it is of BGP, and protocol is not bgp",
+        ),
+    ];
+    let given = given.into_iter().filter(|(is_given, _)| *is_given);
+    let mut ignored: Vec<String> = given.map(|(_, text)| text.to_owned()).collect();
+    // Whether its peers exist is another question, and changes.
+    let (_, findings) = bgp::announcement(spec.announcement.as_ref(), &BTreeMap::new());
+    let findings = findings.0.iter();
+    let findings = findings.filter(|finding| finding.field != "announcement.peers");
+    ignored.extend(findings.map(|finding| format!("{}: {}", finding.field, finding.message)));
     ignored
+}
+
+fn of_announcement<T: Default>(spec: &EipSpec, of: impl Fn(&crd::Announcement) -> T) -> T {
+    spec.announcement.as_ref().map(of).unwrap_or_default()
 }
 
 fn audience(spec: &EipSpec) -> Audience {

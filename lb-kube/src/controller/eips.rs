@@ -16,9 +16,9 @@ use tokio::time::timeout;
 use super::{
     Controller, eip, look,
     pass::{WRITE_TIMEOUT, Written},
-    service::{self, FINALIZER, OPENELB_FINALIZERS},
+    service::{self, FINALIZER},
 };
-use crate::crd::Eip;
+use crate::{crd::Eip, speakers::OPENELB_FINALIZERS};
 
 impl Controller {
     /// Makes an Eip as it should be, its finalizer first; the rest then waits for the next pass.
@@ -74,9 +74,9 @@ impl Controller {
                 match timeout(WRITE_TIMEOUT, api.get_opt(name)).await {
                     Ok(Ok(Some(object))) => {
                         let known = look::known(&object, eip::record(&object));
-                        self.view.eips.learn(known);
+                        self.view.put_eip(name, Some(known));
                     }
-                    Ok(Ok(None)) => self.view.eips.forget(name),
+                    Ok(Ok(None)) => self.view.put_eip(name, None),
                     _ => return Written::Failed,
                 }
                 Written::Stale
@@ -107,7 +107,7 @@ impl Controller {
         };
         let seen = self.view.services.get(name).map(|known| known.version);
         let Some(object) = object else {
-            self.view.services.forget(name);
+            self.view.put_service(name, None);
             return if seen.is_none() {
                 Written::Done
             } else {
@@ -116,7 +116,7 @@ impl Controller {
         };
         let known = look::known(&object, service::record(&object, &self.view.class));
         let is_same = seen == Some(known.version);
-        self.view.services.learn(known);
+        self.view.put_service(name, Some(known));
         if is_same {
             Written::Done
         } else {

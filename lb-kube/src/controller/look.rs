@@ -1,16 +1,19 @@
 //! A look at the API server itself: whole lists, as new as they are, past any cache. A leader begins with one, and takes
 //! another when an Eip turns up that no leader has written yet.
 
-use std::{collections::BTreeSet, fmt::Debug, sync::Arc};
+use std::{collections::BTreeSet, fmt::Debug, io, sync::Arc, time::Duration};
 
 use k8s_openapi::api::core::v1::Service;
 use kube::{Api, Resource, ResourceExt, api::ListParams, core::DeserializeGuard};
 use serde::de::DeserializeOwned;
+use tokio::time::timeout;
 
 use super::{Controller, eip, service};
 use crate::{crd::Eip, reflect::store::Known};
 
 const PAGE: u32 = 500;
+/// How long the API server may take for a page.
+const PAGE_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Controller {
     /// Reads Eips and Services; the Eips that there are, by name and UID.
@@ -24,10 +27,9 @@ impl Controller {
         });
         let told =
             |error: kube::Error| tracing::warn!("Eips and Services cannot be listed: {error}");
-        let (version, eips) = eips.await.map_err(told)?;
-        self.view.eips.replace(version, eips);
-        let (version, services) = services.await.map_err(told)?;
-        self.view.services.replace(version, services);
+        let eips = eips.await.map_err(told)?;
+        let services = services.await.map_err(told)?;
+        self.view.look(eips, services);
         Ok(self.view.eips_seen())
     }
 }
@@ -42,7 +44,8 @@ where
     let mut items = Vec::new();
     let mut params = ListParams::default().limit(PAGE);
     loop {
-        let page = api.list(&params).await?;
+        let page = timeout(PAGE_TIMEOUT, api.list(&params)).await;
+        let page = page.map_err(|_| no_answer())??;
         let version = number(page.metadata.resource_version.as_deref());
         let objects = page.items.into_iter().filter_map(|object| object.0.ok());
         items.extend(objects.map(|object| known(&object, project(&object))));
@@ -51,6 +54,12 @@ where
             return Ok((version, items));
         }
     }
+}
+
+/// As an error of the same kind as all others.
+pub(crate) fn no_answer() -> kube::Error {
+    let silence = io::Error::new(io::ErrorKind::TimedOut, "the API server does not answer");
+    kube::Error::Service(Box::new(silence))
 }
 
 /// A record with what the API server says of its object.

@@ -5,6 +5,11 @@
 
 mod eip;
 mod eips;
+mod endpoints;
+mod feeds;
+mod figures;
+mod imports;
+mod kind;
 mod lease;
 mod look;
 mod nodes;
@@ -13,45 +18,51 @@ mod reassign;
 mod secret;
 mod service;
 mod services;
+mod speakers;
 mod status;
 mod term;
 mod time;
 mod view;
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
-use k8s_openapi::api::core::v1::{Namespace, Node, Service};
-use kube::{Api, Client, ResourceExt, core::DeserializeGuard};
+use kube::Client;
 use tokio::{
-    sync::{mpsc, watch},
+    sync::watch,
     task::JoinSet,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 
-use crate::{
-    crd::{BgpConf, BgpPeer, Eip},
-    project::claim::ClassRules,
-    reflect::{
-        store::Event,
-        watch::{Scope, Watched, watch as read},
-    },
-    speakers,
-};
+use crate::{project::claim::ClassRules, reflect::source::CLUSTER_SECRET};
 
+pub use figures::{Counts, Figures, PoolFigures, ServiceFigures, Writes};
 pub use lease::LeaseTimes;
 pub use reassign::{ReassignError, reassign};
 pub use service::{FINALIZER, REASSIGN};
 
-use self::{pass::Outcome, term::Term, view::View};
+pub(crate) use self::{look::no_answer, pass::WRITE_TIMEOUT};
 
-/// Changes that wait, at most, a kind.
-const WAITING_MAX: usize = 256;
+use self::{
+    feeds::{Feeds, Heard},
+    pass::Outcome,
+    term::Term,
+    view::View,
+};
+
 /// What comes in so soon after the first change is looked at together with it.
 const WINDOW: Duration = Duration::from_millis(20);
 /// Passes without a rest: a Service takes three.
 const PASSES_MAX: usize = 30;
-/// Rest after a write that failed.
+/// Rest after a write that failed; each further one doubles it, up to 32 times.
 const FAILURE_REST: Duration = Duration::from_secs(1);
+/// Rest after passes that came to no end, or that found objects other than they were seen.
+const UNREST: Duration = Duration::from_secs(5);
+/// Time between two signs of life while nothing happens.
+const BEAT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// What the controller is told.
 #[derive(Clone, Debug)]
@@ -68,18 +79,28 @@ pub struct Options {
     pub lease: LeaseTimes,
 }
 
-/// Runs until `stop` changes; leadership is then given up, so that another goes on at once.
-pub async fn run(client: Client, options: Options, mut stop: watch::Receiver<bool>) {
+/// Runs until `stop` changes; leadership is then given up, so that another goes on at once. How it is doing is in `figures`.
+pub async fn run(
+    client: Client,
+    options: Options,
+    mut stop: watch::Receiver<bool>,
+    figures: watch::Sender<Figures>,
+) {
     let mut tasks = JoinSet::new();
     let (terms, term) = watch::channel(None);
     let lease = lease::Lease::new(client.clone(), &options);
     let leads = tasks.spawn(lease.run(terms, stop.clone()));
     let mut feeds = Feeds::start(&client, &options, &mut tasks);
     let mut controller = Controller {
-        view: View::new(options.class.clone()),
+        view: View::new(options.class.clone(), options.addresses_only),
         office: None,
         term,
         wake_at: None,
+        failures: 0,
+        untouched: BTreeMap::new(),
+        released: BTreeSet::new(),
+        counts: Counts::default(),
+        figures,
         options,
         client,
     };
@@ -96,59 +117,6 @@ pub async fn run(client: Client, options: Options, mut stop: watch::Receiver<boo
     }
 }
 
-/// What the watches tell.
-struct Feeds {
-    eips: mpsc::Receiver<Event<eip::EipRecord>>,
-    services: mpsc::Receiver<Event<service::ServiceRecord>>,
-    namespaces: mpsc::Receiver<Event<lb_core::allocate::Labels>>,
-    nodes: mpsc::Receiver<Event<nodes::NodeRecord>>,
-    peers: mpsc::Receiver<Event<BgpPeer>>,
-    confs: mpsc::Receiver<Event<BgpConf>>,
-}
-
-impl Feeds {
-    fn start(client: &Client, options: &Options, tasks: &mut JoinSet<()>) -> Self {
-        let rules = options.class.clone();
-        Self {
-            eips: feed(client, true, tasks, |object: &Eip| {
-                Some(eip::record(object))
-            }),
-            services: feed(client, false, tasks, move |object: &Service| {
-                Some(service::record(object, &rules))
-            }),
-            namespaces: feed(client, false, tasks, |object: &Namespace| {
-                Some(object.labels().clone())
-            }),
-            nodes: feed(client, false, tasks, |object: &Node| {
-                Some(nodes::record(object))
-            }),
-            peers: feed(client, true, tasks, |object: &BgpPeer| Some(object.clone())),
-            confs: feed(client, true, tasks, |object: &BgpConf| Some(object.clone())),
-        }
-    }
-}
-
-fn feed<K, R, P>(
-    client: &Client,
-    settles: bool,
-    tasks: &mut JoinSet<()>,
-    project: P,
-) -> mpsc::Receiver<Event<R>>
-where
-    K: Watched,
-    R: Send + 'static,
-    P: FnMut(&K) -> Option<R> + Send + 'static,
-{
-    let (events, told) = mpsc::channel(WAITING_MAX);
-    let scope = Scope {
-        settles,
-        ..Scope::default()
-    };
-    let api: Api<DeserializeGuard<K>> = Api::all(client.clone());
-    tasks.spawn(read(api, scope, project, events));
-    told
-}
-
 struct Controller {
     client: Client,
     options: Options,
@@ -158,6 +126,14 @@ struct Controller {
     term: watch::Receiver<Option<Term>>,
     /// When to act though nothing is heard.
     wake_at: Option<Instant>,
+    /// Passes that failed since one did not.
+    failures: u32,
+    /// Services that are left alone, and why.
+    untouched: BTreeMap<Arc<str>, String>,
+    /// UIDs of BgpConfs and BgpPeers that OpenELB's finalizers were taken from.
+    released: BTreeSet<String>,
+    counts: Counts,
+    figures: watch::Sender<Figures>,
 }
 
 /// A term in which everything was read from the API server itself at least once.
@@ -173,73 +149,81 @@ impl Controller {
     /// Waits for something to happen, takes what comes with it, and acts.
     async fn hear(&mut self, feeds: &mut Feeds) {
         let wake_at = self.wake_at;
-        tokio::select! {
-            Some(event) = feeds.eips.recv() => self.view.eips.hear(event),
-            Some(event) = feeds.services.recv() => self.view.services.hear(event),
-            Some(event) = feeds.namespaces.recv() => self.view.namespaces.hear(event),
-            Some(event) = feeds.nodes.recv() => self.view.nodes.hear(event),
-            Some(event) = feeds.peers.recv() => self.view.peers.hear(event),
-            Some(event) = feeds.confs.recv() => self.view.confs.hear(event),
-            Ok(()) = self.term.changed() => {}
-            () = at(wake_at) => self.wake_at = None,
-        }
-        let window = tokio::time::sleep(WINDOW);
-        tokio::pin!(window);
-        loop {
-            tokio::select! {
-                Some(event) = feeds.eips.recv() => self.view.eips.hear(event),
-                Some(event) = feeds.services.recv() => self.view.services.hear(event),
-                Some(event) = feeds.namespaces.recv() => self.view.namespaces.hear(event),
-                Some(event) = feeds.nodes.recv() => self.view.nodes.hear(event),
-                Some(event) = feeds.peers.recv() => self.view.peers.hear(event),
-                Some(event) = feeds.confs.recv() => self.view.confs.hear(event),
-                () = &mut window => break,
+        let acts = tokio::select! {
+            heard = feeds.next() => self.take(heard),
+            Ok(()) = self.term.changed() => true,
+            () = at(wake_at) => {
+                self.wake_at = None;
+                true
+            }
+            () = sleep(BEAT_INTERVAL) => false,
+        };
+        if acts {
+            let window = sleep(WINDOW);
+            tokio::pin!(window);
+            loop {
+                tokio::select! {
+                    heard = feeds.next() => drop(self.take(heard)),
+                    () = &mut window => break,
+                }
+            }
+            if self.view.is_complete() {
+                self.act().await;
             }
         }
-        if self.view.is_complete() {
-            self.act().await;
+        self.tell();
+    }
+
+    /// Whether to act at once.
+    fn take(&mut self, heard: Heard) -> bool {
+        match self.view.hear(heard) {
+            Some(Duration::ZERO) => true,
+            Some(later) => {
+                self.wake_by(Instant::now() + later);
+                false
+            }
+            None => false,
         }
+    }
+
+    /// Acts at that time at the latest.
+    fn wake_by(&mut self, time: Instant) {
+        self.wake_at = Some(self.wake_at.map_or(time, |at| at.min(time)));
     }
 
     /// Decides and writes until nothing is left to write, or something fails.
     async fn act(&mut self) {
+        let mut rest = UNREST;
         for _ in 0..PASSES_MAX {
             if !self.enter_office().await {
                 return;
             }
+            self.beat();
             match self.pass().await {
                 Outcome::Again => {}
                 Outcome::Quiet(wake_at) => {
-                    self.wake_at = wake_at;
+                    self.failures = 0;
+                    self.view.forget_what_was();
+                    self.wake_at = wake_at.into_iter().chain(self.view.holds_until()).min();
                     self.tend_speakers().await;
                     return;
                 }
-                Outcome::Failed => break,
+                Outcome::Failed => {
+                    rest = FAILURE_REST * (1 << self.failures.min(5));
+                    self.failures += 1;
+                    break;
+                }
             }
         }
-        self.wake_at = Some(Instant::now() + FAILURE_REST);
-    }
-
-    /// Says of BgpConf and BgpPeers whether they can be used. A list without any Node is not believed: keys of nodes that
-    /// are gone go, and with a key a next hop.
-    async fn tend_speakers(&mut self) {
-        let nodes = self.view.nodes.all().map(|node| node.key.to_string());
-        let nodes: BTreeSet<String> = nodes.collect();
-        if nodes.is_empty() || self.options.addresses_only {
-            return;
-        }
-        let (confs, peers) = (self.view.confs.values(), self.view.peers.values());
-        if let Err(error) = speakers::tend(&self.client, &nodes, confs, peers).await {
-            tracing::warn!("the status of BgpConf and BgpPeers cannot be written: {error}");
-            let again = Instant::now() + FAILURE_REST;
-            self.wake_at = Some(self.wake_at.map_or(again, |at| at.min(again)));
-        }
+        self.wake_at = Some(Instant::now() + rest);
     }
 
     /// Whether this process leads and has read everything afresh in this term.
     async fn enter_office(&mut self) -> bool {
         let Some(term) = self.term.borrow().clone().filter(Term::is_valid) else {
-            self.office = None;
+            if self.office.take().is_some() {
+                tracing::warn!("leads no more: the Lease was not renewed in time, or is another's");
+            }
             return false;
         };
         if let Some(office) = self
@@ -250,8 +234,12 @@ impl Controller {
             office.term = term;
             return true;
         }
-        if let Err(error) = secret::make_cluster_key(&self.client, &self.options.namespace).await {
-            tracing::error!("the Secret with the cluster's key cannot be made: {error}");
+        let made = secret::make_cluster_key(&self.client, &self.options.namespace);
+        let made = timeout(WRITE_TIMEOUT, made).await;
+        if let Err(error) = made.unwrap_or_else(|_| Err(no_answer())) {
+            tracing::error!(
+                "the Secret {CLUSTER_SECRET} with the cluster's key cannot be made: {error}; agents wait for it"
+            );
         }
         let looked = self.look().await;
         let Ok(seen) = looked else {
@@ -265,6 +253,7 @@ impl Controller {
             .filter_map(|eip| eip.pool.status.epoch)
             .max();
         let epoch = highest.map_or(0, |epoch| epoch + 1).max(term.transitions);
+        self.counts.terms += 1;
         tracing::info!(epoch, "leads");
         self.office = Some(Office { term, epoch, seen });
         true

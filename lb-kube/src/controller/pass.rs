@@ -14,7 +14,7 @@ use super::{Controller, services::ServiceWrite, time};
 const WRITES_AT_ONCE: usize = 16;
 /// How long the API server may take for a write. With the lease's deadline it stays below the time that a freed address
 /// rests, so that a late write of a leader that is none any more cannot give an address twice.
-pub(super) const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How a pass ended.
 pub(super) enum Outcome {
@@ -41,10 +41,13 @@ impl Controller {
         let Some(office) = &self.office else {
             return Outcome::Failed;
         };
-        let cluster = self.view.cluster(office, self.options.addresses_only);
+        let began = Instant::now();
+        let cluster = self.view.cluster(office);
         let allocations = allocate(&cluster);
-        for (service, why) in &allocations.untouched {
-            tracing::debug!(%service, "not touched: {why}");
+        self.counts.decisions += 1;
+        self.counts.deciding += began.elapsed();
+        if !allocations.is_deposed && !allocations.needs_fresh_look {
+            self.note_untouched(&allocations);
         }
         if allocations.is_deposed {
             tracing::warn!("an Eip was written by a later leader: this one begins anew");
@@ -81,6 +84,8 @@ impl Controller {
                 return Outcome::Failed;
             }
             let written = self.write_eip(name, plan).await;
+            self.counts.eips.count(&written);
+            self.beat();
             has_failed |= matches!(written, Written::Failed);
         }
         if self.office.is_none() {
@@ -102,10 +107,13 @@ impl Controller {
         let mut learned = Vec::new();
         while let Some(answer) = answers.next().await {
             learned.push(answer);
+            self.figures
+                .send_modify(|figures| figures.beat = Some(std::time::Instant::now()));
         }
         drop(answers);
         for answer in learned {
             let written = self.learn_service(answer).await;
+            self.counts.services.count(&written);
             has_failed |= matches!(written, Written::Failed);
         }
         if has_failed {

@@ -13,20 +13,18 @@ use lb_core::allocate::{
 };
 
 use super::{status, time};
-use crate::project::{
-    claim::{Claim, ClaimedBy, ClassRules, claim},
-    request::{self, AskedBy},
+use crate::{
+    project::{
+        claim::{Claim, ClaimedBy, ClassRules, claim},
+        request::{self, AskedBy},
+    },
+    speakers::OPENELB_FINALIZERS,
 };
 
 /// Our finalizer on Services and Eips.
 pub const FINALIZER: &str = "fairlead.io/addresses";
 /// The finalizer that all load balancers set, and tools look for (KEP-980). It comes and goes with ours.
 pub(super) const CLEANUP_FINALIZER: &str = "service.kubernetes.io/load-balancer-cleanup";
-/// OpenELB's finalizers.
-pub(super) const OPENELB_FINALIZERS: [&str; 2] = [
-    "finalizer.lb.kubesphere.io/v1alpha1",
-    "finalizer.ipam.kubesphere.io/v1alpha1",
-];
 /// Annotation: addresses that a Service is to leave, a comma between them.
 pub const REASSIGN: &str = "fairlead.io/reassign";
 /// Annotation, written by us: how an address that is in no Eip any more is announced.
@@ -71,6 +69,7 @@ pub(super) fn record(object: &Service, rules: &ClassRules) -> ServiceRecord {
         families: families(&spec),
         requires_all_families: spec.ip_family_policy.as_deref() == Some("RequireDualStack"),
         ports: ports(&spec),
+        is_local: spec.external_traffic_policy.as_deref() == Some("Local"),
         sharing: sharing(object, claimed, &asked),
         leave: leave(object),
         ingress: shown,

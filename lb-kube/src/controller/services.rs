@@ -16,14 +16,11 @@ use tokio::{sync::watch, time::timeout};
 use super::{
     Controller, look,
     pass::{WRITE_TIMEOUT, Written},
-    service::{
-        self, ANNOUNCEMENT, CLEANUP_FINALIZER, FINALIZER, OPENELB_FINALIZERS, REASSIGN,
-        ServiceRecord,
-    },
-    status,
+    service::{self, ANNOUNCEMENT, CLEANUP_FINALIZER, FINALIZER, REASSIGN, ServiceRecord},
+    status::{self, shortened},
     term::Term,
 };
-use crate::{project::request::POOL, reflect::store::Known};
+use crate::{project::request::POOL, reflect::store::Known, speakers::OPENELB_FINALIZERS};
 
 /// Who tells events.
 const REPORTER: &str = "fairlead-controller";
@@ -120,7 +117,7 @@ async fn tell(client: &Client, service: &ObjectReference, events: Vec<Event>) {
         let event = events::Event {
             type_,
             reason: event.reason,
-            note: Some(event.message.chars().take(NOTE_MAX / 4).collect()),
+            note: Some(shortened(event.message, NOTE_MAX)),
             action: "Allocate".to_owned(),
             secondary: None,
         };
@@ -136,6 +133,7 @@ impl Controller {
         match answer {
             Some(Ok(object)) => {
                 let known = look::known(&object, service::record(&object, &self.view.class));
+                self.count_addresses(&known);
                 self.view.services.learn(known);
                 Written::Done
             }
@@ -150,6 +148,19 @@ impl Controller {
         }
     }
 
+    fn count_addresses(&mut self, after: &Known<ServiceRecord>) {
+        let Some(before) = self.view.services.get(&after.key) else {
+            return;
+        };
+        let (before, after) = (&before.record.model, &after.record.model);
+        let gained = after.ingress.iter();
+        let gained = gained.filter(|entry| !before.shows(entry.address)).count();
+        let lost = before.ingress.iter();
+        let lost = lost.filter(|entry| !after.shows(entry.address)).count();
+        self.counts.assigned += u64::try_from(gained).unwrap_or_default();
+        self.counts.released += u64::try_from(lost).unwrap_or_default();
+    }
+
     async fn reread_service(&mut self, name: &Arc<str>) -> Written {
         let Some((namespace, short)) = name.split_once('/') else {
             return Written::Failed;
@@ -158,11 +169,11 @@ impl Controller {
         match timeout(WRITE_TIMEOUT, api.get_opt(short)).await {
             Ok(Ok(Some(object))) => {
                 let known = look::known(&object, service::record(&object, &self.view.class));
-                self.view.services.learn(known);
+                self.view.put_service(name, Some(known));
                 Written::Stale
             }
             Ok(Ok(None)) => {
-                self.view.services.forget(name);
+                self.view.put_service(name, None);
                 Written::Stale
             }
             _ => Written::Failed,

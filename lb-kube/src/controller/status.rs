@@ -14,7 +14,13 @@ pub(super) const PREFIX: &str = "fairlead.io/";
 /// Conditions on Services.
 const SERVICE_KINDS: [&str; 4] = [SERVING, PROVISIONING, DEGRADED, OUTSIDE_POOL];
 /// Conditions on Eips.
-const POOL_KINDS: [&str; 4] = ["Ready", "FieldIgnored", "Exhausted", "Overlapping"];
+const POOL_KINDS: [&str; 5] = [
+    "Ready",
+    "FieldIgnored",
+    "Exhausted",
+    "Overlapping",
+    "SeveralDefaults",
+];
 /// Longest message of a condition (metav1.Condition).
 const MESSAGE_MAX: usize = 32_768;
 
@@ -65,7 +71,7 @@ pub(super) fn of_service(
             type_,
             status,
             last_transition_time: since.unwrap_or_else(|| Time(Timestamp::now())),
-            message: shortened(&condition.message),
+            message: shortened(condition.message.clone(), MESSAGE_MAX),
             observed_generation: generation,
             reason: condition.reason.clone(),
         });
@@ -86,12 +92,14 @@ pub(super) fn of_pool(before: &[crd::Condition], ours: &[Condition]) -> Vec<crd:
             observed_generation: None,
             last_transition_time: since.unwrap_or_else(|| super::time::text(super::time::now())),
             reason: condition.reason.clone(),
-            message: shortened(&condition.message),
+            message: shortened(condition.message.clone(), MESSAGE_MAX),
         }
     };
     ours.iter().map(convert).collect()
 }
 
-fn shortened(message: &str) -> String {
-    message.chars().take(MESSAGE_MAX / 4).collect()
+/// As much of a text as so many bytes hold.
+pub(super) fn shortened(mut text: String, bytes: usize) -> String {
+    text.truncate(text.floor_char_boundary(bytes));
+    text
 }

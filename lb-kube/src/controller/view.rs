@@ -1,98 +1,43 @@
-//! What this process knows of the cluster: what the watches say, and what the API server answered to writes, whichever is
-//! newer. A kind that the API server does not serve counts as an empty list, but without Eips nothing is decided:
-//! a definition that goes takes no address with it.
+//! What this process knows of the cluster: what the watches say, and what the API server answered to writes. A kind that the
+//! API server does not serve counts as an empty list, but without Eips nothing is decided: a definition that goes takes no
+//! address with it. If the API server goes back to an older state, the claims that it has forgotten are remembered here.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     sync::Arc,
+    time::Duration,
 };
 
-use lb_core::allocate::{Announcer, Cluster, Labels, Pool, Refused, Service};
+use lb_core::{
+    allocate::{
+        AddressRange, Agents, Announcer, Claim, Cluster, Endpoints, Import, Labels, Pool, Refused,
+        Service,
+    },
+    model::Prefix,
+};
+use tokio::time::Instant;
 
 use super::{
     Office,
     eip::EipRecord,
+    endpoints::SliceRecord,
+    feeds::Heard,
+    imports::Imports,
+    kind::{Kind, State},
     nodes::{self, NodeRecord},
     service::ServiceRecord,
     time,
 };
 use crate::{
-    crd::{BgpConf, BgpPeer},
+    crd::{BGP_CONF_NAME, BgpConf, BgpPeer},
     project::claim::ClassRules,
-    reflect::store::{Event, Known},
+    reflect::store::{Event, HOLD, Known},
 };
 
-/// The objects of one kind.
-pub(super) struct Kind<R> {
-    known: BTreeMap<Arc<str>, Known<R>>,
-    is_listed: bool,
-    is_served: bool,
-}
-
-impl<R> Default for Kind<R> {
-    fn default() -> Self {
-        Self {
-            known: BTreeMap::new(),
-            is_listed: false,
-            is_served: true,
-        }
-    }
-}
-
-impl<R> Kind<R> {
-    pub(super) fn hear(&mut self, event: Event<R>) {
-        match event {
-            Event::Listed { version, items } => self.replace(version, items),
-            Event::NotServed => {
-                (self.is_listed, self.is_served) = (true, false);
-                self.known.clear();
-            }
-            Event::Applied(known) => self.learn(known),
-            Event::Deleted(key) => {
-                self.known.remove(&key);
-            }
-            Event::Refused(key, why) => tracing::warn!("{key} cannot be read: {why}"),
-            Event::Away(why) => tracing::warn!("the API server is away: {why}"),
-            Event::Back => tracing::info!("the API server is back"),
-        }
-    }
-
-    /// Takes a whole list; what is missing from it is gone, unless it was heard of since.
-    pub(super) fn replace(&mut self, version: u64, items: Vec<Known<R>>) {
-        (self.is_listed, self.is_served) = (true, true);
-        let keys: BTreeSet<_> = items.iter().map(|known| Arc::clone(&known.key)).collect();
-        self.known
-            .retain(|key, known| keys.contains(key) || version < known.version);
-        for known in items {
-            self.learn(known);
-        }
-    }
-
-    /// Takes an object, unless a newer one is known.
-    pub(super) fn learn(&mut self, known: Known<R>) {
-        let newest = self.known.get(&known.key).map(|known| known.version);
-        if newest.is_none_or(|newest| newest <= known.version) {
-            self.known.insert(Arc::clone(&known.key), known);
-        }
-    }
-
-    pub(super) fn forget(&mut self, key: &str) {
-        self.known.remove(key);
-    }
-
-    pub(super) fn get(&self, key: &str) -> Option<&Known<R>> {
-        self.known.get(key)
-    }
-
-    pub(super) fn values(&self) -> impl Iterator<Item = &R> {
-        self.known.values().map(|known| &known.record)
-    }
-
-    pub(super) fn all(&self) -> impl Iterator<Item = &Known<R>> {
-        self.known.values()
-    }
-}
+/// What is heard of endpoints is looked at together for so long: pods come and go by the thousand, and only a Service's
+/// first and last matter here.
+const ENDPOINTS_WINDOW: Duration = Duration::from_secs(1);
 
 pub(super) struct View {
     pub(super) class: ClassRules,
@@ -100,32 +45,186 @@ pub(super) struct View {
     pub(super) services: Kind<ServiceRecord>,
     pub(super) namespaces: Kind<Labels>,
     pub(super) nodes: Kind<NodeRecord>,
-    pub(super) peers: Kind<BgpPeer>,
-    pub(super) confs: Kind<BgpConf>,
+    pub(super) peers: Kind<Arc<BgpPeer>>,
+    pub(super) confs: Kind<Arc<BgpConf>>,
+    pub(super) slices: Kind<SliceRecord>,
+    pub(super) service_cidrs: Kind<Vec<Prefix>>,
+    pub(super) imports: Kind<Imports>,
+    /// Addresses are announced by somebody else: endpoints are not watched.
+    addresses_only: bool,
+    /// Claims that the API server has forgotten, by Eip, until they are in it again.
+    remembered: Vec<(Arc<str>, Claim)>,
+    /// When the API server was seen to have gone back.
+    went_back_at: Option<Instant>,
 }
 
 impl View {
-    pub(super) fn new(class: ClassRules) -> Self {
+    pub(super) fn new(class: ClassRules, addresses_only: bool) -> Self {
         Self {
             class,
-            eips: Kind::default(),
-            services: Kind::default(),
-            namespaces: Kind::default(),
-            nodes: Kind::default(),
-            peers: Kind::default(),
-            confs: Kind::default(),
+            eips: Kind::new("Eips"),
+            services: Kind::new("Services"),
+            namespaces: Kind::new("Namespaces"),
+            nodes: Kind::new("Nodes"),
+            peers: Kind::new("BgpPeers"),
+            confs: Kind::new("BgpConfs"),
+            slices: Kind::new("EndpointSlices"),
+            service_cidrs: Kind::new("ServiceCIDRs"),
+            imports: Kind::new("ConfigMap fairlead-import"),
+            addresses_only,
+            remembered: Vec::new(),
+            went_back_at: None,
+        }
+    }
+
+    /// Takes what a watch tells. When to act on it: at once, later, or not at all.
+    pub(super) fn hear(&mut self, heard: Heard) -> Option<Duration> {
+        match heard {
+            Heard::Eip(event) => {
+                if self.eips.goes_back(&event) {
+                    self.goes_back();
+                }
+                let says = is_news(&event);
+                self.eips.hear(event);
+                says.then_some(Duration::ZERO)
+            }
+            Heard::Service(event) => {
+                if self.services.goes_back(&event) {
+                    self.goes_back();
+                }
+                let says = is_news(&event);
+                self.services.hear(event);
+                says.then_some(Duration::ZERO)
+            }
+            Heard::Namespace(event) => hear(&mut self.namespaces, event).then_some(Duration::ZERO),
+            Heard::Node(event) => hear(&mut self.nodes, event).then_some(Duration::ZERO),
+            Heard::Peer(event) => hear(&mut self.peers, event).then_some(Duration::ZERO),
+            Heard::Conf(event) => hear(&mut self.confs, event).then_some(Duration::ZERO),
+            Heard::ServiceCidr(event) => {
+                hear(&mut self.service_cidrs, event).then_some(Duration::ZERO)
+            }
+            Heard::Import(event) => hear(&mut self.imports, event).then_some(Duration::ZERO),
+            Heard::Slice(event) => hear(&mut self.slices, event).then_some(ENDPOINTS_WINDOW),
         }
     }
 
     /// Whether every first list has come, and Eips are served.
     pub(super) fn is_complete(&self) -> bool {
-        self.eips.is_listed
-            && self.eips.is_served
-            && self.services.is_listed
-            && self.namespaces.is_listed
-            && self.nodes.is_listed
-            && self.peers.is_listed
-            && self.confs.is_listed
+        self.waits_for().is_empty()
+    }
+
+    /// What is still missing before anything is decided, a sentence each.
+    pub(super) fn waits_for(&self) -> Vec<String> {
+        let missing = self.states().into_iter().filter(|state| !state.is_listed);
+        let missing = missing.filter(|state| {
+            let is_needless = self.addresses_only && state.name == self.slices.name;
+            !is_needless
+        });
+        let mut waits: Vec<String> = missing
+            .map(|state| {
+                let name = state.name;
+                format!(
+                    "{name}: not listed yet; is the API server reachable, and may we list this?"
+                )
+            })
+            .collect();
+        if self.eips.is_listed && !self.eips.is_served {
+            let text =
+                "the API server serves no Eips: apply the definitions in deploy/chart/files/crds";
+            waits.push(text.to_owned());
+        }
+        waits
+    }
+
+    /// Whether the API server leaves any watch without an answer.
+    pub(super) fn is_away(&self) -> bool {
+        self.states().iter().any(|state| state.is_away)
+    }
+
+    fn states(&self) -> [State; 9] {
+        [
+            self.eips.state(),
+            self.services.state(),
+            self.namespaces.state(),
+            self.nodes.state(),
+            self.peers.state(),
+            self.confs.state(),
+            self.slices.state(),
+            self.service_cidrs.state(),
+            self.imports.state(),
+        ]
+    }
+
+    /// Takes whole lists that were asked for after everything that is known.
+    pub(super) fn look(
+        &mut self,
+        eips: (u64, Vec<Known<EipRecord>>),
+        services: (u64, Vec<Known<ServiceRecord>>),
+    ) {
+        let is_older = self.eips.is_newer_than(eips.0, &eips.1)
+            || self.services.is_newer_than(services.0, &services.1);
+        if is_older {
+            self.goes_back();
+        }
+        self.eips.replace_all(eips.1);
+        self.services.replace_all(services.1);
+    }
+
+    /// Takes an Eip that was asked for after everything that is known; `None`: there is none.
+    pub(super) fn put_eip(&mut self, name: &str, eip: Option<Known<EipRecord>>) {
+        if eip.as_ref().is_some_and(|eip| self.eips.has_newer(eip)) {
+            self.goes_back();
+        }
+        match eip {
+            Some(eip) => self.eips.put(eip),
+            None => self.eips.forget(name),
+        }
+    }
+
+    /// Takes a Service that was asked for after everything that is known; `None`: there is none.
+    pub(super) fn put_service(&mut self, name: &str, service: Option<Known<ServiceRecord>>) {
+        if service
+            .as_ref()
+            .is_some_and(|service| self.services.has_newer(service))
+        {
+            self.goes_back();
+        }
+        match service {
+            Some(service) => self.services.put(service),
+            None => self.services.forget(name),
+        }
+    }
+
+    /// The API server is at an older state than it was: what it does not know any more is kept in mind.
+    fn goes_back(&mut self) {
+        let pools = self.eips.all();
+        let claims = pools.flat_map(|eip| {
+            let claims = eip.record.pool.status.claims.iter();
+            let live = claims.filter(|claim| claim.state.is_live());
+            live.map(|claim| (Arc::clone(&eip.key), claim.clone()))
+        });
+        let claims: Vec<_> = claims
+            .filter(|claim| !self.remembered.contains(claim))
+            .collect();
+        tracing::warn!(
+            claims = claims.len(),
+            "the API server went back to an older state: nothing is freed for {} s, and addresses that it has forgotten \
+             are given again to the Services that had them",
+            HOLD.as_secs()
+        );
+        self.remembered.extend(claims);
+        self.went_back_at = Some(Instant::now());
+    }
+
+    /// Everything that was remembered is in the API server again, or somebody else's.
+    pub(super) fn forget_what_was(&mut self) {
+        self.remembered.clear();
+    }
+
+    /// Until when nothing is freed because it cannot be seen.
+    pub(super) fn holds_until(&self) -> Option<Instant> {
+        let until = self.went_back_at? + HOLD;
+        (Instant::now() < until).then_some(until)
     }
 
     /// Eips that are there, by name and UID.
@@ -136,7 +235,7 @@ impl View {
     }
 
     /// The same in the words of `lb-core`.
-    pub(super) fn cluster(&self, office: &Office, addresses_only: bool) -> Cluster {
+    pub(super) fn cluster(&self, office: &Office) -> Cluster {
         let pools: BTreeMap<_, _> = self
             .eips
             .all()
@@ -164,45 +263,106 @@ impl View {
             epoch: office.epoch,
             is_fresh,
             refused: self.refused(&pools, &services),
+            announcer: self.announcer(&services),
             services,
             namespaces: namespaces
                 .map(|namespace| (Arc::clone(&namespace.key), namespace.record.clone()))
                 .collect(),
-            announcer: self.announcer(addresses_only),
             pools,
+            imports: self.imports(),
+            remembered: self.remembered.clone(),
+            holds_orphans: self.holds_until().is_some(),
         }
     }
 
-    fn announcer(&self, addresses_only: bool) -> Announcer {
-        if addresses_only {
+    fn imports(&self) -> BTreeMap<Arc<str>, Import> {
+        let plans = self.imports.values().flatten();
+        plans
+            .map(|(service, import)| (Arc::clone(service), import.clone()))
+            .collect()
+    }
+
+    fn announcer(&self, ours: &BTreeMap<Arc<str>, Arc<Service>>) -> Announcer {
+        if self.addresses_only {
             return Announcer::SomebodyElse;
         }
-        Announcer::Agents {
-            peers: self.peers.values().count(),
-            established: self.peers.values().map(nodes::established).sum(),
-        }
+        let conf = self.confs.get(BGP_CONF_NAME).map(|conf| &*conf.record);
+        let nodes = self.nodes.all();
+        let peers = self.peers.all();
+        Announcer::Agents(Agents {
+            has_speaker: conf.is_some(),
+            peers: peers
+                .map(|peer| (Arc::clone(&peer.key), nodes::established(&peer.record)))
+                .collect(),
+            nodes: nodes
+                .map(|node| {
+                    let announcing = nodes::announcing(&node.key, &node.record, conf);
+                    (Arc::clone(&node.key), announcing)
+                })
+                .collect(),
+            endpoints: self.endpoints(ours),
+        })
     }
 
-    /// Addresses of nodes and pods, and what other Services have of our pools: ClusterIPs, addresses by other controllers.
+    /// Endpoints that get connections, of Services of ours that have any.
+    fn endpoints(&self, ours: &BTreeMap<Arc<str>, Arc<Service>>) -> BTreeMap<Arc<str>, Endpoints> {
+        let mut endpoints: BTreeMap<Arc<str>, Endpoints> = BTreeMap::new();
+        for slice in self.slices.values().filter(|slice| slice.count > 0) {
+            let Some(service) = ours
+                .contains_key(&slice.service)
+                .then(|| self.services.get(&slice.service))
+                .flatten()
+            else {
+                continue;
+            };
+            let owner = slice.owner_uid.as_ref();
+            if owner.is_some_and(|owner| *owner != service.uid) {
+                continue;
+            }
+            let known = endpoints.entry(Arc::clone(&service.key)).or_default();
+            known.count += slice.count;
+            known.nodes.extend(slice.nodes.iter().cloned());
+        }
+        endpoints
+    }
+
+    /// What is the cluster's, as far as anybody could want it: addresses of nodes, pods and ClusterIPs, and what other
+    /// controllers gave.
     fn refused(
         &self,
         pools: &BTreeMap<Arc<str>, Arc<Pool>>,
         ours: &BTreeMap<Arc<str>, Arc<Service>>,
     ) -> Refused {
         let mut refused = Refused::default();
+        let is_of_a_pool = |address: &IpAddr| pools.values().any(|pool| pool.contains(*address));
+        let imported = self.imports.values().flat_map(BTreeMap::values);
+        let imported: BTreeSet<IpAddr> = imported
+            .flat_map(|import| import.addresses.iter().copied())
+            .collect();
+        let matters = |network: &Prefix| {
+            let range = AddressRange::of(*network);
+            let mut ranges = pools.values().flat_map(|pool| &pool.ranges);
+            ranges.any(|pool| pool.overlaps(range))
+                || imported.iter().any(|address| network.contains(*address))
+        };
         for node in self.nodes.all() {
             for &address in &node.record.addresses {
                 let words = format!("an address of node {}", node.key);
                 refused.addresses.insert(address, words.into());
             }
-            for &network in &node.record.pod_networks {
+            let networks = node.record.pod_networks.iter().copied();
+            for network in networks.filter(matters) {
                 let words = format!("of the pods of node {}", node.key);
                 refused.prefixes.push((network, words.into()));
             }
         }
+        for cidr in self.service_cidrs.all() {
+            for network in cidr.record.iter().copied().filter(matters) {
+                let words = format!("of the ClusterIPs (ServiceCIDR {})", cidr.key);
+                refused.prefixes.push((network, words.into()));
+            }
+        }
         for service in self.services.all() {
-            let is_of_a_pool =
-                |address: &IpAddr| pools.values().any(|pool| pool.contains(*address));
             let cluster_ips = service.record.cluster_ips.iter().copied();
             for address in cluster_ips.filter(is_of_a_pool) {
                 let words = format!("the ClusterIP of {}", service.key);
@@ -228,3 +388,18 @@ impl View {
         refused
     }
 }
+
+/// Whether an event is about objects, not about the API server's silence.
+fn is_news<R>(event: &Event<R>) -> bool {
+    !matches!(event, Event::Away(_) | Event::Refused(..))
+}
+
+/// Takes an event; whether anything that counts is different now.
+fn hear<R: PartialEq>(kind: &mut Kind<R>, event: Event<R>) -> bool {
+    let is_changed = kind.is_changed_by(&event) || kind.goes_back(&event);
+    kind.hear(event);
+    is_changed
+}
+
+#[cfg(test)]
+mod tests;

@@ -38,6 +38,9 @@ pub const METALLB_SHARING: [&str; 2] = [
     "metallb.universe.tf/allow-shared-ip",
 ];
 
+/// Proxy pods on nodes in place of an address (OpenELB), which nobody runs here.
+pub const NODE_PROXY: &str = "node-proxy.openelb.kubesphere.io/type";
+
 /// Where a request for addresses stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AskedBy {
@@ -114,6 +117,12 @@ impl Request {
         let protocol = annotation(service, &PROTOCOL, &mut problems);
         let protocol = protocol.and_then(|(name, word)| known_protocol(name, word, &mut problems));
         let sharing = annotation(service, &METALLB_SHARING, &mut problems);
+        if let Some(kind) = service.annotations().get(NODE_PROXY) {
+            problems.push(format!(
+                "{NODE_PROXY} asks for proxy pods ({kind}), which this version does not run: the Service gets an address \
+                 like any other; remove the annotation"
+            ));
+        }
         let (asked_by, addresses) = asked.map_or((None, Vec::new()), |(by, _, addresses)| {
             (Some(by), addresses)
         });

@@ -3,6 +3,12 @@
 
 mod controller;
 mod faults;
+mod import;
+mod modes;
+mod outages;
+mod pools;
+mod process;
+mod verdicts;
 
 use anyhow::{Result, ensure};
 use lb_lab::wait_until;
@@ -175,6 +181,39 @@ fn shares_an_address_but_never_a_port() -> Result<()> {
 }
 
 #[test]
+fn the_way_of_sharing_says_with_whom() -> Result<()> {
+    let cluster = Cluster::start()?;
+    let _controller = cluster.controller("one");
+    cluster.apply(POOL)?;
+    cluster.kubectl(&["create", "namespace", "other"])?;
+    let class = "loadBalancerClass: fairlead.io/load-balancer, externalTrafficPolicy: Local,";
+    let on = |name: &str, annotations: &str, port: &str| {
+        service(name, annotations, class).replace("port: 80", port)
+    };
+    // By key, MetalLB's or ours, and without asking for the address; each with pods of its own.
+    cluster.apply(&on("key1", "metallb.io/allow-shared-ip: k", "port: 80"))?;
+    cluster.wait_for_addresses("key1", "10.99.0.0")?;
+    cluster.apply(&on("key2", "fairlead.io/sharing-key: k", "port: 81"))?;
+    cluster.wait_for_addresses("key2", "10.99.0.0")?;
+    cluster.apply(&on("key3", "fairlead.io/sharing-key: k", "port: 80"))?;
+    cluster.wait_for_addresses("key3", "10.99.0.1")?;
+    // In the namespace.
+    let wish = "fairlead.io/sharing: sameNamespace, metallb.io/loadBalancerIPs: 10.99.0.5";
+    cluster.apply(&on("near1", wish, "port: 80"))?;
+    cluster.wait_for_addresses("near1", "10.99.0.5")?;
+    cluster.apply(&on("near2", wish, "port: 81"))?;
+    cluster.wait_for_addresses("near2", "10.99.0.5")?;
+    let far = on("far", wish, "port: 82").replace("{name: far", "{namespace: other, name: far");
+    cluster.apply(&far)?;
+    let path = "jsonpath={.status.conditions[*].message}";
+    wait_until(LIMIT, "a Service of another Namespace is told why", || {
+        let said = cluster.kubectl(&["get", "service", "far", "-n", "other", "-o", path])?;
+        ensure!(said.contains("in use by default/near1"), "{said}");
+        Ok(Some(()))
+    })
+}
+
+#[test]
 fn keeps_addresses_over_restarts_and_gives_them_back() -> Result<()> {
     let cluster = Cluster::start()?;
     let controller = cluster.controller("one");
@@ -204,7 +243,8 @@ fn keeps_addresses_over_restarts_and_gives_them_back() -> Result<()> {
         "a restart wrote Services"
     );
     // Only a person's word, or the Service's own request, moves it.
-    cluster.reassign("default/a")?;
+    let said = cluster.agent(&["reassign", "default/a"])?;
+    ensure!(said.contains("leaves 10.99.0.0"), "{said}");
     cluster.wait_for_addresses("a", "10.99.0.4")?;
     cluster.wait_for("a", outside, "")?;
     cluster.kubectl(&["delete", "service", "b", "--wait=false"])?;

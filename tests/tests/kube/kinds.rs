@@ -224,8 +224,15 @@ fn the_largest_object_is_not_too_costly_to_check() -> Result<()> {
         "v1alpha2",
         "BgpConf",
         "kinds-large",
-        &json!({"routerID": id, "routerId": id}),
+        &json!({"routerID": id, "routerId": id, "port": 179, "listenPort": 179}),
     ))?;
+    let peer = json!({
+        "conf": {"neighborAddress": "10.0.0.5", "peerAs": 1, "authPassword": "p".repeat(1024)},
+        "afiSafis": vec![json!({"config": {"family": {"afi": "AFI_IP", "safi": "SAFI_UNICAST"}}}); 64],
+        "nodeSelector": {"matchExpressions": [{"key": "a", "operator": "In", "values": vec!["b"; 500]}]},
+    });
+    scope.apply(&object("v1alpha2", "BgpPeer", "kinds-large", &peer))?;
+    assert_eq!(spec_of(&scope, "bgppeers", "kinds-large")?, peer);
     Ok(())
 }
 

@@ -27,9 +27,10 @@ const CONTROLLER_EVERYWHERE: [&str; 4] = [
      network.kubesphere.io/bgppeers/status",
     "create patch: /events events.k8s.io/events",
 ];
-const CONTROLLER_AT_HOME: [&str; 4] = [
+const CONTROLLER_AT_HOME: [&str; 5] = [
     "create: coordination.k8s.io/leases",
     "get list watch patch update: coordination.k8s.io/leases=fairlead-controller",
+    "get list watch: /configmaps=fairlead-import",
     "create: /secrets",
     "get: /secrets=fairlead-cluster",
 ];

@@ -87,5 +87,6 @@ async fn tend(server: &ApiServer, nodes: &[&str]) -> Result<usize> {
         .list(&Default::default())
         .await?;
     let nodes: BTreeSet<String> = nodes.iter().map(|name| (*name).to_owned()).collect();
-    Ok(speakers::tend(&client, &nodes, &confs.items, &peers.items).await?)
+    let tended = speakers::tend(&client, &nodes, &confs.items, &peers.items).await?;
+    Ok(tended.confs.len() + tended.peers.len())
 }

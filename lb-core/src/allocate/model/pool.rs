@@ -41,6 +41,10 @@ pub struct Pool {
     pub audience: Audience,
     /// Others than its audience are refused even if they ask for it.
     pub is_fenced: bool,
+    /// BGP peers that are told of it, by name. Empty: all.
+    pub announcing_peers: BTreeSet<Arc<str>>,
+    /// Nodes that announce it; one must select. Empty: all.
+    pub announcing_nodes: Vec<LabelSelector>,
     /// How it is announced, to be recorded on a Service whose address has left it; its form is the agent's business.
     pub announcement: Arc<str>,
     /// It bears our finalizer.

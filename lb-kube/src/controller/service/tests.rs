@@ -95,3 +95,16 @@ fn a_status_is_read_as_it_was_written() {
     assert_eq!(service.conditions[0].status, None);
     assert_eq!(service.leave.len(), 1);
 }
+
+#[test]
+fn proxy_pods_are_not_run_and_it_is_said() {
+    let class = serde_json::json!({"loadBalancerClass": "fairlead.io/load-balancer"});
+    let asked = serde_json::json!({"node-proxy.openelb.kubesphere.io/type": "daemonset"});
+    let service = read(with(asked, class));
+    assert!(service.request.is_ok());
+    assert!(
+        service.ignored[0].contains("proxy pods (daemonset)"),
+        "{:?}",
+        service.ignored
+    );
+}

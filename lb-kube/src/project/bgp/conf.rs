@@ -70,7 +70,7 @@ pub(super) fn read(spec: &BgpConfSpec, node: &Node) -> (Conf, Findings) {
         ("listenAddresses", !spec.listen_addresses.is_empty(), "nodes listen on all addresses and drop strangers"),
         ("families", !spec.families.is_empty(), "families are said at each BgpPeer"),
         ("useMultiplePaths", spec.use_multiple_paths.is_some(), "nothing is learnt from routers"),
-        ("policy", spec.policy.is_some(), "this version reads no GoBGP policy; set communities, MED and the like at the Eip's announcement"),
+        ("policy", spec.policy.is_some(), "the ConfigMap with a GoBGP policy is not read: say communities, med, localPref and prepend at each Eip's announcement, and who is told at announcement.peers"),
     ]);
     let bgp = numbers.map(|(asn, router_id)| Bgp {
         asn,

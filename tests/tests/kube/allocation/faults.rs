@@ -163,9 +163,9 @@ fn writes_no_more_than_it_must() -> Result<()> {
             Ok((text.split(' ').count() == SERVICES).then_some(()))
         },
     )?;
-    let patches = requests(&cluster, "resource=\"services\"", "verb=\"PATCH\"")?;
+    let patches = cluster.requests(&["resource=\"services\"", "verb=\"PATCH\""])?;
     assert_eq!(patches, 2 * SERVICES, "a finalizer and a status each");
-    let updates = requests(&cluster, "resource=\"eips\"", "verb=\"PUT\"")?;
+    let updates = cluster.requests(&["resource=\"eips\"", "verb=\"PUT\""])?;
     ensure!(updates <= 12, "{updates} updates of three Eips");
     // Whatever leads next stamps each Eip once, and writes no Service.
     let versions = cluster.versions()?;
@@ -178,16 +178,4 @@ fn writes_no_more_than_it_must() -> Result<()> {
         "Services were written again"
     );
     Ok(())
-}
-
-/// How many requests of a kind the API server has counted.
-fn requests(cluster: &Cluster, resource: &str, verb: &str) -> Result<usize> {
-    let metrics = cluster.kubectl(&["get", "--raw", "/metrics"])?;
-    let counts = metrics.lines().filter(|line| {
-        line.starts_with("apiserver_request_total{")
-            && line.contains(resource)
-            && line.contains(verb)
-    });
-    let counts = counts.filter_map(|line| line.rsplit(' ').next()?.parse::<usize>().ok());
-    Ok(counts.sum())
 }
