@@ -33,7 +33,9 @@ use crate::{
     failure::{Failure, chain},
     hostcheck::{self, Needs},
     hostnet, links, neighbours,
-    sources::{CHANGES_WAITING_MAX, Change, ChangeSender, file, flows, kubernetes, probes},
+    sources::{
+        CHANGES_WAITING_MAX, Change, ChangeSender, conntrack, file, flows, kubernetes, probes,
+    },
     status,
 };
 
@@ -86,6 +88,7 @@ impl<M> Setup<M> {
         neighbours::Nodes {
             own: Arc::clone(&self.config.node),
             all: self.config.nodes.clone(),
+            returns: false,
         }
     }
 }
@@ -177,6 +180,8 @@ fn sources<M>(
     tasks.spawn(async { links.await.map_err(|error| Failure::from_error(&error)) });
     let kept = hostnet::run(desired);
     tasks.spawn(async { kept.await.map_err(|error| Failure::from_error(&error)) });
+    let known = setup.state.view().snapshot.datapath;
+    tasks.spawn(quiet(conntrack::run(known, changes.clone())));
     tasks.spawn(signals(changes.clone(), setup.on_term));
     tasks
 }

@@ -1,9 +1,10 @@
-//! The source `neighbours`: the way to every other node, kept resolved. XDP traffic does not refresh ARP, so
+//! The source `neighbours`: the way to every other node, kept resolved, and to the gateways while replies go back by them. XDP traffic does not refresh ARP, so
 //! each next hop gets a neighbour entry that the kernel manages by itself (NTF_EXT_MANAGED, 5.16); older
 //! kernels are asked to use the entry every 15 s, which makes them probe it. Nothing is remembered here but
 //! what was told: routes and entries are read from the kernel anew, and our entries bear a mark by which a
 //! later agent knows them. They stay when the agent goes, because the data path stays.
 
+mod gateways;
 mod kernel;
 mod route;
 mod way;
@@ -57,6 +58,8 @@ pub struct Nodes {
     pub own: Arc<str>,
     /// All nodes, this one included.
     pub all: Vec<Arc<Node>>,
+    /// Replies of pods on other nodes go back through this one (`return: ingress`): its gateways are to be known.
+    pub returns: bool,
 }
 
 impl Nodes {
@@ -67,6 +70,7 @@ impl Nodes {
         Some(Self {
             own: Arc::clone(&cluster.own()?.name),
             all: cluster.nodes.values().cloned().collect(),
+            returns: desired.ports().any(|plan| plan.returns_by_ingress),
         })
     }
 
@@ -190,11 +194,12 @@ impl Keeper {
     }
 }
 
-/// Routes to every address of the other nodes, as far as they lead over an uplink.
+/// Routes to every address of the other nodes, and gateways that are wanted, as far as they lead over an uplink.
 struct Survey {
     links: Vec<Link>,
     uplinks: Vec<Uplink>,
     routes: BTreeMap<Arc<str>, Vec<(IpAddr, Route)>>,
+    gateways: BTreeSet<NextHop>,
 }
 
 async fn survey(handle: &Handle, names: &[Arc<str>], nodes: &Nodes) -> Result<Survey, Error> {
@@ -215,19 +220,24 @@ async fn survey(handle: &Handle, names: &[Arc<str>], nodes: &Nodes) -> Result<Su
         }
         routes.insert(Arc::clone(&node.name), found);
     }
+    let mut gateways = match nodes.returns {
+        true => gateways::read(handle).await?,
+        false => BTreeSet::new(),
+    };
+    gateways.retain(|gateway| way::is_uplink(gateway.ifindex, &uplinks));
     Ok(Survey {
         links,
         uplinks,
         routes,
+        gateways,
     })
 }
 
 impl Survey {
     fn next_hops(&self) -> BTreeSet<NextHop> {
         let routes = self.routes.values().flatten();
-        routes
-            .map(|(destination, route)| next_hop(*destination, route))
-            .collect()
+        let to_nodes = routes.map(|(destination, route)| next_hop(*destination, route));
+        to_nodes.chain(self.gateways.iter().copied()).collect()
     }
 
     async fn neighbours(&self, handle: &Handle, nodes: &Nodes) -> Neighbours {

@@ -1,6 +1,7 @@
 //! Where facts come from. Each source is a task that sends what it knows as a [`Change`] and knows nothing of
 //! plans; the engine puts the changes into the snapshot.
 
+pub mod conntrack;
 pub mod file;
 pub mod flows;
 pub mod kubernetes;
@@ -8,6 +9,7 @@ pub mod probes;
 
 use std::sync::Arc;
 
+use lb_common::flow::STATES;
 use lb_core::{
     config::Config,
     probes::Probe,
@@ -45,6 +47,8 @@ pub enum Change {
     Drain(Option<Drain>),
     /// Flows alive whose pods are on this node.
     Flows(u64),
+    /// How many ticks flows may outlive their last packet, by state.
+    Timeouts([u16; STATES]),
     /// The agent is to leave: withdraw everything, keep forwarding.
     Leave,
     /// The agent is to leave and another one comes at once: withdraw nothing, keep forwarding.

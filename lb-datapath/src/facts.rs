@@ -30,10 +30,16 @@ pub struct Facts {
 const KNOWN_HZ: [u64; 5] = [100, 250, 300, 512, 1000];
 const MEASURED: Duration = Duration::from_millis(40);
 
+/// What [`Facts::timeout_ticks`] is now, by this node's conntrack, on a kernel of that HZ and with ticks of that length.
+#[must_use]
+pub fn timeout_ticks(jiffies_per_second: u64, tick_shift: u32) -> [u16; STATES] {
+    bounded_ticks(jiffies_per_second, tick_shift, conntrack_seconds)
+}
+
 pub(crate) fn gather(instance: &Instance, capacity: Capacity) -> Result<Facts, Error> {
     let jiffies_per_second = measure_hz(instance)?;
     let tick_shift = tick_shift(jiffies_per_second);
-    let timeout_ticks = timeout_ticks(jiffies_per_second, tick_shift, conntrack_seconds);
+    let timeout_ticks = timeout_ticks(jiffies_per_second, tick_shift);
     Ok(Facts {
         capacity,
         jiffies_per_second,
@@ -89,7 +95,7 @@ fn tick_shift(jiffies_per_second: u64) -> u32 {
     }
 }
 
-fn timeout_ticks(hz: u64, shift: u32, conntrack: impl Fn(State) -> Option<u32>) -> [u16; STATES] {
+fn bounded_ticks(hz: u64, shift: u32, conntrack: impl Fn(State) -> Option<u32>) -> [u16; STATES] {
     const STATES_WITH_TIMEOUT: [State; 8] = [
         State::Claimed,
         State::SynReceived,
@@ -152,9 +158,9 @@ mod tests {
 
     #[test]
     fn conntrack_bounds_the_time_outs() {
-        let unbounded = timeout_ticks(250, 8, |_| None);
+        let unbounded = bounded_ticks(250, 8, |_| None);
         assert_eq!(unbounded[State::Established as usize], 7265);
-        let bounded = timeout_ticks(250, 8, |state| (state == State::Established).then_some(600));
+        let bounded = bounded_ticks(250, 8, |state| (state == State::Established).then_some(600));
         assert_eq!(bounded[State::Established as usize], 585);
         assert_eq!(
             bounded[State::Stream as usize],

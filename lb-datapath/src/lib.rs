@@ -35,7 +35,7 @@ use std::{
 
 pub use abilities::Abilities;
 pub use error::Error;
-pub use facts::Facts;
+pub use facts::{Facts, timeout_ticks};
 pub use flow_table::{FlowTable, LiveFlow};
 use lb_common::{
     abi::{MapId, data},

@@ -4,26 +4,29 @@
 use std::{
     fmt::Write as _,
     io::{self, ErrorKind},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    net::{IpAddr, SocketAddr, UdpSocket},
     ops::Range,
     os::fd::AsRawFd as _,
+    process::Command,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
     thread,
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, ensure};
 use fairlead_tests::steered::{ANSWER, SILENCE, Steered, node_of};
 use lb_lab::{
-    Pair, Pod, Profile, Request, UPLINK, node_name, set_transmit_checksum, topology, vip,
+    Pair, Pod, Profile, Request, UPLINK, node_name, output, set_transmit_checksum, vip, wait_until,
 };
 
 /// A service port behind which nobody listens.
 const CLOSED_PORT: u16 = 9000;
 /// A service port behind which pods answer with as many bytes as they are asked for.
 const LARGE_PORT: u16 = 9001;
+const SOON: Duration = Duration::from_secs(10);
 /// Fewer than a host sends errors to one receiver at once (net.ipv4.icmp_ratelimit: a burst of six).
 const SOURCE_PORTS: Range<u16> = 25_000..25_005;
 
@@ -118,7 +121,7 @@ fn replies_go_back_by_the_node_that_the_connection_came_in_by() -> Result<()> {
     for address in vip(1).both() {
         steered.enter_by(address, &[1])?;
     }
-    know_the_gateway(&steered, 1)?;
+    gateways_are_kept(&steered, 1)?;
     let before = steered.lab.tcp_counters()?;
     transfers(&steered, 20_000..20_012)?;
     for node in steered.lab.nodes() {
@@ -149,22 +152,21 @@ fn replies_go_back_by_the_node_that_the_connection_came_in_by() -> Result<()> {
     Ok(())
 }
 
-/// A node has dealings of its own with its gateway. In a lab it has none, and a firewall drops what the stack would ask its MAC
-/// for.
-fn know_the_gateway(steered: &Steered, node: u8) -> Result<()> {
-    for address in topology::client().both() {
-        let any: IpAddr = match address {
-            IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-            IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-        };
-        let say = || Ok(UdpSocket::bind((any, 0))?.send_to(b"", (address, DISCARD))?);
-        steered.lab.node(node).namespace().run(say)?;
+/// Nobody else has dealings with the gateways, and a firewall drops what the stack would ask their MACs for.
+fn gateways_are_kept(steered: &Steered, node: u8) -> Result<()> {
+    let node = steered.lab.node(node);
+    for router in node.router().both() {
+        wait_until(SOON, "the gateway's MAC", || {
+            let mut command = Command::new("ip");
+            command.args(["neighbour", "show", &router.to_string()]);
+            let entry = output(node.namespace(), command)?;
+            let is_kept = entry.contains("lladdr") && entry.contains("managed");
+            ensure!(is_kept && entry.contains("proto 108"), "{entry}");
+            Ok(Some(()))
+        })?;
     }
     Ok(())
 }
-
-/// Nobody listens (RFC 863).
-const DISCARD: u16 = 9;
 
 /// A megabyte down from each of some connections.
 fn transfers(steered: &Steered, ports: Range<u16>) -> Result<()> {

@@ -193,6 +193,10 @@ impl State {
                     ..Effect::default()
                 }
             }
+            Change::Timeouts(ticks) => {
+                self.snapshot.datapath.timeout_ticks = ticks;
+                plan
+            }
             Change::LeaveForRestart => {
                 self.leaves_for_restart = true;
                 Effect::default()

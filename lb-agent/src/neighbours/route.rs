@@ -31,8 +31,7 @@ impl Route {
             match attribute {
                 RouteAttribute::Oif(ifindex) => egress_ifindex = Some(*ifindex),
                 RouteAttribute::Gateway(address) => gateway = ip_address(address),
-                RouteAttribute::Via(RouteVia::Inet(address)) => gateway = Some((*address).into()),
-                RouteAttribute::Via(RouteVia::Inet6(address)) => gateway = Some((*address).into()),
+                RouteAttribute::Via(address) => gateway = via(address),
                 RouteAttribute::PrefSource(address) => source = ip_address(address),
                 RouteAttribute::Metrics(metrics) => mtu_bytes = mtu(metrics),
                 _ => {}
@@ -47,7 +46,16 @@ impl Route {
     }
 }
 
-fn ip_address(address: &RouteAddress) -> Option<IpAddr> {
+/// The next hop of another family than the route's (RTA_VIA).
+pub(super) fn via(address: &RouteVia) -> Option<IpAddr> {
+    match address {
+        RouteVia::Inet(address) => Some((*address).into()),
+        RouteVia::Inet6(address) => Some((*address).into()),
+        _ => None,
+    }
+}
+
+pub(super) fn ip_address(address: &RouteAddress) -> Option<IpAddr> {
     match address {
         RouteAddress::Inet(address) => Some((*address).into()),
         RouteAddress::Inet6(address) => Some((*address).into()),

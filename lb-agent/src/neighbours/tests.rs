@@ -2,10 +2,12 @@ use std::net::IpAddr;
 
 use lb_core::model::Mac;
 use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteMessage, RouteMetric, RouteType, RouteVia,
+    RouteAddress, RouteAttribute, RouteMessage, RouteMetric, RouteNextHop, RouteType, RouteVia,
 };
 
 use super::{
+    gateways,
+    kernel::NextHop,
     route::Route,
     way::{Candidate, Uplink, choose},
 };
@@ -150,4 +152,35 @@ fn the_smaller_mtu_counts_and_other_interfaces_do_not() {
     assert_eq!(way(candidate).unwrap().mtu_bytes, 1500);
     candidate.route.egress_ifindex = 8;
     assert_eq!(way(candidate), None);
+}
+
+#[test]
+fn gateways_are_those_of_default_routes() {
+    let hop = |address: &str| NextHop {
+        ifindex: 7,
+        address: ip(address),
+    };
+    let oif = RouteAttribute::Oif(7);
+    let by = |address| RouteAttribute::Gateway(inet(address));
+    let default = message(vec![oif.clone(), by("10.0.0.1")]);
+    assert_eq!(gateways::of_default_route(&default), [hop("10.0.0.1")]);
+    let via = RouteAttribute::Via(RouteVia::Inet6("fe80::1".parse().unwrap()));
+    let other_family = message(vec![oif.clone(), via]);
+    assert_eq!(gateways::of_default_route(&other_family), [hop("fe80::1")]);
+    let several = ["10.0.0.1", "10.0.0.2"].map(|address| {
+        let mut hop = RouteNextHop::default();
+        hop.interface_index = 7;
+        hop.attributes = vec![by(address)];
+        hop
+    });
+    let multipath = message(vec![RouteAttribute::MultiPath(several.to_vec())]);
+    assert_eq!(
+        gateways::of_default_route(&multipath),
+        [hop("10.0.0.1"), hop("10.0.0.2")]
+    );
+    let mut narrower = default.clone();
+    narrower.header.destination_prefix_length = 8;
+    assert_eq!(gateways::of_default_route(&narrower), []);
+    let on_link = message(vec![oif]);
+    assert_eq!(gateways::of_default_route(&on_link), []);
 }

@@ -53,6 +53,13 @@ pub(super) fn uplink_of<'a>(route: &Route, uplinks: &'a [Uplink]) -> Option<&'a 
         .find(|uplink| uplink.routed_ifindex == route.egress_ifindex)
 }
 
+/// Whether routes over an uplink lead to this interface.
+pub(super) fn is_uplink(ifindex: u32, uplinks: &[Uplink]) -> bool {
+    uplinks
+        .iter()
+        .any(|uplink| uplink.routed_ifindex == ifindex)
+}
+
 /// The way to a node, given its addresses in its order of preference. `own_addresses` are what other nodes know
 /// this one by; GUE from any other source would be dropped there. `None`: no address can be reached.
 pub(super) fn choose(

@@ -64,6 +64,7 @@ pub async fn run(
         let nodes = Nodes {
             own,
             all: first.nodes.clone().unwrap_or_default(),
+            returns: false,
         };
         let engine = changes.clone();
         let passes_on = async move {

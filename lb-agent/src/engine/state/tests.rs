@@ -369,3 +369,12 @@ fn sessions_wait_until_the_data_path_was_written() {
     state.plan(Duration::from_secs(2));
     assert_eq!(takeover(&state), Some(Takeover::New));
 }
+
+#[test]
+fn time_outs_that_change_are_planned_for() {
+    let mut state = started();
+    assert!(state.take(Change::Timeouts([5; STATES])).plan);
+    state.plan(Duration::from_secs(2));
+    let planned = state.desired().cluster.clone().unwrap();
+    assert_eq!(planned.datapath.timeout_ticks, [5; STATES]);
+}
