@@ -229,14 +229,15 @@ pub const fn is_error_type(v6: bool, kind: u8) -> bool {
 #[inline(always)]
 pub fn is_plain<const V6: bool, P: Packet + ?Sized>(packet: &P) -> bool {
     let transport = Layout::transport(V6);
+    // The shorter header first: what a verifier has walked with it is good for the longer one too.
     let (least, said) = match protocol::<V6, P>(packet) {
-        TCP if packet.has(transport + TCP_BYTES) => {
-            let words = packet.load_u8(transport + 12) >> 4;
-            (TCP_BYTES, usize::from(words) * 4)
-        }
         UDP if packet.has(transport + UDP_BYTES) => {
             let said = u16::from_be(packet.load_u16(transport + 4));
             (UDP_BYTES, usize::from(said))
+        }
+        TCP if packet.has(transport + TCP_BYTES) => {
+            let words = packet.load_u8(transport + 12) >> 4;
+            (TCP_BYTES, usize::from(words) * 4)
         }
         _ => return false,
     };

@@ -3,7 +3,7 @@
 //! Writes go through the skb helpers, which know about partial checksums and GSO.
 
 use aya_ebpf::{
-    bindings::{BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, TC_ACT_UNSPEC},
+    bindings::{__sk_buff, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, TC_ACT_UNSPEC},
     helpers,
     programs::TcContext,
 };
@@ -73,7 +73,29 @@ fn reply<const V6: bool>(ctx: &TcContext) -> Option<i32> {
     if !lookup::may_be_endpoint::<V6>(globals, &header.source, port, header.protocol) {
         return None;
     }
-    translate::<V6>(ctx, &globals.config, &header)
+    if protocol == TCP {
+        linear(ctx, Layout::transport(V6) + 20)?;
+    }
+    Some(if V6 {
+        egress_reply_v6(ctx.skb.skb)
+    } else {
+        egress_reply_v4(ctx.skb.skb)
+    })
+}
+
+/// Translates what may be a reply, whose headers are in the linear part. Global: however they got there, the verifier walks
+/// the rest once.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn egress_reply_v4(skb: *mut __sk_buff) -> i32 {
+    translate::<false>(&TcContext::new(skb)).unwrap_or(NEXT)
+}
+
+/// As [`egress_reply_v4`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn egress_reply_v6(skb: *mut __sk_buff) -> i32 {
+    translate::<true>(&TcContext::new(skb)).unwrap_or(NEXT)
 }
 
 /// The frame with at least this many bytes in its linear part, if it is as long: a forwarded packet's headers may lie
@@ -104,7 +126,13 @@ fn header<const V6: bool>(frame: Frame, protocol: u8) -> Option<Header> {
 }
 
 #[inline(always)]
-fn translate<const V6: bool>(ctx: &TcContext, config: &Config, header: &Header) -> Option<i32> {
+fn translate<const V6: bool>(ctx: &TcContext) -> Option<i32> {
+    let config = maps::config()?;
+    let frame = Frame::skb(ctx);
+    if !frame.has(Layout::transport(V6) + 8) {
+        return None;
+    }
+    let header = &header::<V6>(frame, packet::protocol::<V6, _>(&frame))?;
     let tuple = Tuple {
         endpoint: &header.source,
         client: &header.destination,
@@ -117,7 +145,9 @@ fn translate<const V6: bool>(ctx: &TcContext, config: &Config, header: &Header) 
     let flow = flows::record_mut(found.number)?;
     let mut opens = false;
     if header.protocol == TCP {
-        let frame = linear(ctx, Layout::transport(V6) + 20)?;
+        if !frame.has(Layout::transport(V6) + 20) {
+            return None;
+        }
         if begins_another::<V6>(frame, flow, found) {
             flows::touch(found, State::Free as u32, now);
             return None;

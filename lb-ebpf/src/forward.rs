@@ -70,7 +70,7 @@ pub(crate) fn plain<const V6: bool>(
             tag: gue::tag_with(config.gue_key[0], hash, config.first_tag_term),
             ..GueHeader::untagged(inner_protocol(V6), 0, config.own_id)
         },
-        is_plain: true,
+        oddity: 0,
         tag_bytes: 0,
     };
     let header = &packet::fields::<V6, _>(&frame);
@@ -208,8 +208,9 @@ extern "C" fn detour_of(hash: u64) -> u32 {
 /// What a packet is sent on with by GUE.
 struct Carried {
     gue: GueHeader,
-    /// TCP or UDP, whole, without options or extension headers.
-    is_plain: bool,
+    /// Zero if it is TCP or UDP, whole, without options or extension headers. A number: for the verifier a test that is not
+    /// needed yet would be two ways.
+    oddity: u32,
     /// Bytes of VLAN tags, which stay in front.
     tag_bytes: usize,
 }
@@ -233,11 +234,11 @@ impl Carried {
             (u8::from(walk.has(Walk::OF_NODE)), config.own_id)
         };
         let protocol = inner_protocol(V6);
+        let plain_bytes = Layout::transport(V6) - ETHERNET_BYTES;
         Ok(Self {
             gue: GueHeader::new(&config.gue_key, hash, protocol, hop, ingress_node),
-            is_plain: walk.flags & (Walk::IS_ERROR | Walk::FRAGMENT) == 0
-                && walk.transport_at - walk.ip_at
-                    == (Layout::transport(V6) - ETHERNET_BYTES) as u16,
+            oddity: walk.flags & (Walk::IS_ERROR | Walk::FRAGMENT)
+                | u32::from(walk.transport_at.wrapping_sub(walk.ip_at)) ^ plain_bytes as u32,
             tag_bytes: ptr::tag_bytes(walk),
         })
     }
@@ -293,7 +294,7 @@ fn by_gue<const V6: bool>(
 ) -> Result<(), Verdict> {
     let Carried { gue, tag_bytes, .. } = carried;
     if node.flags & Node::OUTER_V6 != 0 {
-        let checksum = if carried.is_plain {
+        let checksum = if carried.oddity == 0 {
             udp_checksum::<V6>(frame, header, node, gue, hash, config)
         } else {
             0

@@ -3,7 +3,7 @@
 //! room.
 
 use lb_common::{
-    config::{Config, Globals},
+    config::Globals,
     headers::{self, ETHERTYPE_SERVICE_VLAN, ETHERTYPE_VLAN},
     interface::Interface,
     packet::{
@@ -16,7 +16,7 @@ use lb_common::{
 
 use crate::{
     count, forward,
-    hook::{self, Context},
+    hook::{self, Context, Raw},
     lookup, maps, neighbours,
     ptr::Frame,
     rooms, steer, tunnel,
@@ -121,7 +121,7 @@ fn choose<const V6: bool>(
     let config = &globals.config;
     let hash = lookup::flow_hash::<V6>(config, &packet::fields::<V6, _>(&frame));
     if service.has_any(ServiceValue::CHOSEN_APART) {
-        begin_steered::<V6>(config, frame, 0, service, hash)?;
+        begin_steered::<V6>(ctx, hash, service, Chosen::NOTHING, 0)?;
         return Some(rooms::enter_by_family::<V6>(
             ctx,
             Room::ChooseV4,
@@ -129,14 +129,13 @@ fn choose<const V6: bool>(
         ));
     }
     let Some((endpoint, node)) = lookup::endpoint(service, hash) else {
-        let walk = begin_steered::<V6>(config, frame, 0, service, hash)?;
+        let walk = begin_steered::<V6>(ctx, hash, service, Chosen::NOTHING, 0)?;
         let reason = Verdict::TableInconsistent;
         return Some(rooms::answer::<V6>(ctx, walk, reason));
     };
+    let chosen = Chosen { endpoint, node };
     if node == config.own_node {
-        let walk = begin_steered::<V6>(config, frame, Walk::IS_LOCAL, service, hash)?;
-        walk.endpoint = endpoint;
-        walk.node = node;
+        let walk = begin_steered::<V6>(ctx, hash, service, chosen, Walk::IS_LOCAL)?;
         if walk.has(Walk::SAMPLED) {
             count::sample(endpoint, node);
         }
@@ -147,8 +146,7 @@ fn choose<const V6: bool>(
         ));
     }
     let Some(way) = forward::way::<V6>(frame, globals, node) else {
-        let walk = begin_steered::<V6>(config, frame, 0, service, hash)?;
-        walk.node = node;
+        begin_steered::<V6>(ctx, hash, service, chosen, 0)?;
         return Some(rooms::enter_by_family::<V6>(
             ctx,
             Room::ForwardV4,
@@ -182,26 +180,92 @@ fn note(walk: &mut Walk, header: &Header) {
     walk.ports = header.ports;
 }
 
+/// What the tables said of a packet.
+#[derive(Clone, Copy)]
+struct Chosen {
+    /// Index in `endpoints`.
+    endpoint: u32,
+    node: u16,
+}
+
+impl Chosen {
+    const NOTHING: Self = Self {
+        endpoint: 0,
+        node: 0,
+    };
+}
+
 /// Counts a packet of a service that goes on in a room; its record.
 #[inline(always)]
 fn begin_steered<const V6: bool>(
-    config: &Config,
-    frame: Frame,
-    flags: u32,
-    service: ServiceValue,
+    ctx: &Context,
     hash: u64,
+    service: ServiceValue,
+    chosen: Chosen,
+    flags: u32,
 ) -> Option<&'static mut Walk> {
-    let header = packet::fields::<V6, _>(&frame);
-    let line = count::service(config, service.id());
-    let is_sample = count::received(line, bytes::<V6>(frame));
-    let walk = begin::<V6>(flags)?;
-    if is_sample {
-        walk.flags |= Walk::SAMPLED;
+    let chosen = u64::from(chosen.endpoint) | u64::from(chosen.node) << 32;
+    let has_begun = if V6 {
+        begin_steered_v6(hook::raw(ctx), hash, service.0, chosen, flags)
+    } else {
+        begin_steered_v4(hook::raw(ctx), hash, service.0, chosen, flags)
+    };
+    if has_begun == 0 {
+        return None;
     }
+    rooms::walk()
+}
+
+/// [`steered`]; 0 if there is no record. Global, so that the verifier walks it once, not once an exit.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn begin_steered_v4(
+    raw: *mut Raw,
+    hash: u64,
+    service: u64,
+    chosen: u64,
+    flags: u32,
+) -> u32 {
+    steered::<false>(&Context::new(raw), hash, service, chosen, flags).map_or(0, |()| 1)
+}
+
+/// As [`begin_steered_v4`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn begin_steered_v6(
+    raw: *mut Raw,
+    hash: u64,
+    service: u64,
+    chosen: u64,
+    flags: u32,
+) -> u32 {
+    steered::<true>(&Context::new(raw), hash, service, chosen, flags).map_or(0, |()| 1)
+}
+
+#[inline(always)]
+fn steered<const V6: bool>(
+    ctx: &Context,
+    hash: u64,
+    service: u64,
+    chosen: u64,
+    flags: u32,
+) -> Option<()> {
+    let frame = Frame::one_buffer(ctx);
+    let config = maps::config()?;
+    // As [`receive`] found it.
+    if !frame.has(Layout::transport(V6) + 8) {
+        return None;
+    }
+    let line = count::service(config, ServiceValue(service).id());
+    let is_sample = count::received(line, bytes::<V6>(frame));
+    let sampled = if is_sample { Walk::SAMPLED } else { 0 };
+    let walk = begin::<V6>(flags | sampled)?;
     walk.hash = hash;
-    walk.service = service.0;
-    note(walk, &header);
-    Some(walk)
+    walk.service = service;
+    walk.endpoint = chosen as u32;
+    walk.node = (chosen >> 32) as u16;
+    note(walk, &packet::fields::<V6, _>(&frame));
+    Some(())
 }
 
 /// The record of a packet without tags, options or extension headers.

@@ -270,7 +270,11 @@ fn in_node_line(line: Option<*const NodeLine>, tag: u64) -> u32 {
 /// Compares addresses of one family.
 #[inline(always)]
 pub(crate) fn same_address<const V6: bool>(a: &Address, b: &Address) -> bool {
-    difference::<V6>(a, b) == 0
+    if V6 {
+        difference_v6(a, b) == 0
+    } else {
+        a[0] == b[0]
+    }
 }
 
 /// The bits in which addresses of one family differ: several comparisons become one branch.
@@ -279,8 +283,13 @@ pub(crate) fn difference<const V6: bool>(a: &Address, b: &Address) -> u32 {
     if !V6 {
         return a[0] ^ b[0];
     }
+    let difference = difference_v6(a, b);
+    (difference >> 32 | difference) as u32
+}
+
+#[inline(always)]
+fn difference_v6(a: &Address, b: &Address) -> u64 {
     let half =
         |address: &Address, at: usize| u64::from(address[at]) | u64::from(address[at + 1]) << 32;
-    let difference = (half(a, 0) ^ half(b, 0)) | (half(a, 2) ^ half(b, 2));
-    (difference >> 32 | difference) as u32
+    (half(a, 0) ^ half(b, 0)) | (half(a, 2) ^ half(b, 2))
 }
