@@ -82,13 +82,13 @@ impl Controller {
                 Written::Stale
             }
             Some(Err(kube::Error::Api(status))) if status.code < 500 => {
-                tracing::warn!(eip = %name, "cannot be written: {}", status.message);
+                tracing::warn!(eip = %name, "cannot be written: {}; it is tried again", status.message);
                 Written::Failed
             }
             other => {
                 let why = other.and_then(Result::err);
                 let why = why.map_or("no answer".to_owned(), |error| error.to_string());
-                tracing::warn!(eip = %name, "whether it was written is not known: {why}");
+                tracing::warn!(eip = %name, "whether it was written is not known: {why}; everything is read again first");
                 // Another term keeps the write out if it is still on its way.
                 self.office = None;
                 Written::Failed

@@ -36,6 +36,7 @@ use crate::{
 const WAITING_MAX: usize = 256;
 
 /// What a watch tells.
+#[allow(clippy::large_enum_variant, reason = "there is one at a time")]
 pub(super) enum Heard {
     Eip(Event<EipRecord>),
     Service(Event<ServiceRecord>),

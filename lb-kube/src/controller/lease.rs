@@ -62,6 +62,8 @@ pub(super) struct Lease {
     /// What somebody else's Lease looked like, and since when.
     observed: Option<(LeaseSpec, Instant)>,
     term: Option<Term>,
+    /// The last failure that was said.
+    told: Option<String>,
 }
 
 impl Lease {
@@ -73,6 +75,7 @@ impl Lease {
             times: options.lease,
             observed: None,
             term: None,
+            told: None,
         }
     }
 
@@ -84,9 +87,11 @@ impl Lease {
     ) {
         loop {
             match timeout(self.times.deadline, self.attempt()).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::debug!("the Lease is not ours: {error}"),
-                Err(_) => tracing::warn!("the API server does not answer about the Lease"),
+                Ok(Ok(())) => self.told = None,
+                // Somebody else was faster.
+                Ok(Err(kube::Error::Api(status))) if status.code == 409 => {}
+                Ok(Err(error)) => self.complain(error.to_string()),
+                Err(_) => self.complain("the API server does not answer".to_owned()),
             }
             self.term.take_if(|term| !term.is_valid());
             if *terms.borrow() != self.term {
@@ -103,6 +108,17 @@ impl Lease {
             if let Ok(Err(error)) = given_up {
                 tracing::warn!("the Lease could not be given up: {error}");
             }
+        }
+    }
+
+    /// Says why nobody may lead, once.
+    fn complain(&mut self, why: String) {
+        if self.told.as_ref() != Some(&why) {
+            let namespace = &self.namespace;
+            tracing::warn!(
+                "the Lease {namespace}/{LEASE} cannot be had: {why}; without it no address is given, and it is tried again"
+            );
+            self.told = Some(why);
         }
     }
 

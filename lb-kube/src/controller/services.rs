@@ -141,7 +141,7 @@ impl Controller {
                 self.reread_service(&name).await
             }
             Some(Err(error)) => {
-                tracing::warn!(service = %name, "cannot be written: {error}");
+                tracing::warn!(service = %name, "cannot be written: {error}; it is tried again");
                 Written::Failed
             }
             None => Written::Failed,

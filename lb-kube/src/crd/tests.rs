@@ -72,3 +72,32 @@ fn the_committed_manifests_are_those_of_the_types() {
         );
     }
 }
+
+/// A person who reads the manual finds every field that the schema takes.
+#[test]
+fn the_manual_names_every_field() {
+    let manual = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/kubernetes.md");
+    let manual = std::fs::read_to_string(manual).unwrap();
+    let words: std::collections::BTreeSet<&str> = manual
+        .split(|letter: char| !letter.is_ascii_alphanumeric())
+        .collect();
+    let mut missing = Vec::new();
+    for definition in definitions() {
+        let schema = serde_json::to_value(&definition.spec.versions[1].schema).unwrap();
+        let spec = &schema["openAPIV3Schema"]["properties"]["spec"];
+        let kind = definition.spec.names.kind.clone();
+        walk(spec, &kind, &mut |path, _| {
+            let name = path.rsplit('.').next().unwrap_or_default();
+            let name = name.trim_end_matches("[]");
+            // Of selectors, which are Kubernetes' own, nothing is told.
+            let is_of_selector = path.to_lowercase().contains("selector");
+            if name != kind && !is_of_selector && !words.contains(name) {
+                missing.push(path.to_owned());
+            }
+        });
+    }
+    assert!(
+        missing.is_empty(),
+        "docs/kubernetes.md does not name {missing:?}"
+    );
+}

@@ -3,6 +3,7 @@
 //! or needs an object of which a cluster has one, starts another.
 
 mod allocation;
+mod announce_only;
 mod fixture;
 mod kinds;
 mod manuals;

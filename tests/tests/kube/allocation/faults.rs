@@ -92,7 +92,7 @@ fn addresses_outlast_the_definitions_of_our_kinds() -> Result<()> {
         cluster.kubectl(&["get", "eip", "pool", "-o", used])?,
         "default/b"
     );
-    Ok(())
+    cluster.wait_for_quiet()
 }
 
 #[test]
