@@ -414,6 +414,12 @@ pub struct CleanupArgs {
     /// Pin folder to empty
     #[arg(long, value_name = "DIR", default_value = DEFAULT_PIN_DIR)]
     pub pin_dir: PathBuf,
+    /// How to reach the API server, to take out what this node says of itself there [default: as a pod of the cluster]
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Name of this Node [default: the environment's NODE_NAME, else the host's name]
+    #[arg(long, value_name = "NAME")]
+    pub node_name: Option<String>,
 }
 
 /// Parses the process's arguments, runs the command and reports.

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use lb_core::model::{Peer, Remote};
+use lb_core::model::{Peer, Remote, Unfit};
 use lb_kube::{
     crd::{NodeConfStatus, NodePeerStatus, PeerState, TimersState},
     reflect::cluster::DRAINING,
@@ -79,11 +79,7 @@ impl Reporter {
 
     fn speaker(&mut self, view: &View, now: SystemTime) -> NodeConfStatus {
         let plan = view.desired.bgp.as_ref();
-        let (state, reason) = match (&view.snapshot.drain, &view.told.listen_problem) {
-            (Some(_), _) => (DRAINING, None),
-            (None, Some(problem)) => ("Degraded", Some(problem.clone())),
-            (None, None) => ("Ready", None),
-        };
+        let (state, reason) = speaker_state(view);
         NodeConfStatus {
             router_id: plan.map(|plan| plan.router_id.to_string()),
             asn: plan.map(|plan| plan.asn.into()),
@@ -124,6 +120,22 @@ impl Reporter {
         }
         rfc3339(known.1)
     }
+}
+
+/// In one word whether this node announces, and if not, or not as it should, why.
+fn speaker_state(view: &View) -> (&'static str, Option<String>) {
+    let own = view.desired.cluster.as_ref().and_then(|c| c.own());
+    let unfit = own.and_then(|own| own.unfit);
+    let forbidden = unfit.filter(|unfit| unfit.forbids_announcing());
+    let state = match (forbidden, &view.snapshot.drain, &view.told.listen_problem) {
+        (Some(Unfit::Deleted), _, _) => "Deleted",
+        (Some(Unfit::Excluded), _, _) => "Excluded",
+        (Some(_), _, _) => "NetworkUnavailable",
+        (None, Some(_), _) => DRAINING,
+        (None, None, Some(problem)) => return ("Degraded", Some(problem.clone())),
+        (None, None, None) => "Ready",
+    };
+    (state, forbidden.map(|unfit| unfit.to_string()))
 }
 
 /// OpenELB's words; what comes before a session is ACTIVE.

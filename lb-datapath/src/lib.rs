@@ -19,7 +19,7 @@ mod mode;
 mod object;
 mod observe;
 mod pins;
-#[cfg(feature = "bench")]
+#[cfg(any(feature = "bench", feature = "fixtures"))]
 mod reader;
 mod sys;
 mod testrun;
@@ -51,8 +51,8 @@ pub use mode::{Attached, EgressHook, Mode, XdpHook};
 
 pub use observe::{MapRow, Observer, Samples, show_maps};
 pub use pins::cleanup;
-#[cfg(feature = "bench")]
-pub use reader::EndpointReader;
+#[cfg(any(feature = "bench", feature = "fixtures"))]
+pub use reader::{EndpointReader, MapReader};
 pub use testrun::Outcome;
 
 /// How a data path is opened.

@@ -1,24 +1,25 @@
-//! A pinned array as another process sees it, for the bench that times how long a change takes to get there.
+//! A pinned array as another process sees it: for the bench that times how long a change takes to get there, and for labs
+//! in which nothing may change.
 
-use std::{os::fd::AsFd as _, path::Path, sync::atomic::Ordering};
+use std::{ops::Range, os::fd::AsFd as _, path::Path, sync::atomic::Ordering};
 
 use lb_common::{abi::MapId, endpoint::Endpoint};
 
 use crate::{Error, pins, sys};
 
-/// The pinned map of endpoints.
-pub struct EndpointReader {
+/// A pinned map of the image.
+pub struct MapReader {
     mapping: sys::Mapping,
 }
 
-impl EndpointReader {
+impl MapReader {
     /// Maps it into memory.
     ///
     /// # Errors
     /// Nothing is pinned there, or something else.
-    pub fn open(pin_dir: &Path) -> Result<Self, Error> {
-        let path = pins::map(&pins::versioned(pin_dir), MapId::Endpoints.name());
-        let kernel = |source| Error::kernel("map the pinned endpoints into memory", source);
+    pub fn open(pin_dir: &Path, map: MapId) -> Result<Self, Error> {
+        let path = pins::map(&pins::versioned(pin_dir), map.name());
+        let kernel = |source| Error::kernel("map a pinned map into memory", source);
         let map = sys::open_pin(&path).map_err(kernel)?;
         let definition = sys::map_definition(map.as_fd()).map_err(kernel)?;
         let bytes = definition.value_bytes as usize;
@@ -26,15 +27,44 @@ impl EndpointReader {
         Ok(Self { mapping })
     }
 
-    /// The slots that hold an endpoint's address.
+    /// All of it as it is now, word by word.
     #[must_use]
-    pub fn slots_of(&self, endpoint: &Endpoint) -> usize {
-        let wanted: [u64; size_of::<Endpoint>() / 8] = bytemuck::cast(*endpoint);
-        let slots = self.mapping.words().chunks_exact(wanted.len());
-        let has = |slot: &&[std::sync::atomic::AtomicU64]| {
-            slot[0].load(Ordering::Acquire) == wanted[0]
-                && slot[1].load(Ordering::Acquire) == wanted[1]
-        };
-        slots.filter(has).count()
+    pub fn words(&self) -> Vec<u64> {
+        let words = self.mapping.words().iter();
+        words.map(|word| word.load(Ordering::Acquire)).collect()
+    }
+}
+
+const WORDS: usize = size_of::<Endpoint>() / 8;
+
+/// The pinned map of endpoints.
+pub struct EndpointReader(MapReader);
+
+impl EndpointReader {
+    /// Maps it into memory.
+    ///
+    /// # Errors
+    /// Nothing is pinned there, or something else.
+    pub fn open(pin_dir: &Path) -> Result<Self, Error> {
+        MapReader::open(pin_dir, MapId::Endpoints).map(Self)
+    }
+
+    /// How many slots there are.
+    #[must_use]
+    pub fn slots(&self) -> usize {
+        self.0.mapping.words().len() / WORDS
+    }
+
+    /// The first of these slots whose endpoint is wanted.
+    #[must_use]
+    pub fn find(&self, slots: Range<usize>, wanted: impl Fn(&Endpoint) -> bool) -> Option<usize> {
+        let end = slots.end.min(self.slots());
+        (slots.start..end).find(|&slot| wanted(&self.read(slot)))
+    }
+
+    fn read(&self, slot: usize) -> Endpoint {
+        let words = &self.0.mapping.words()[slot * WORDS..][..WORDS];
+        let words: [u64; WORDS] = std::array::from_fn(|index| words[index].load(Ordering::Acquire));
+        bytemuck::cast(words)
     }
 }

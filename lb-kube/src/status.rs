@@ -10,8 +10,9 @@ use std::{
 
 use k8s_openapi::jiff::Timestamp;
 use kube::{
-    Api, Client, Resource,
-    api::{Patch, PatchParams},
+    Api, Client, Resource, ResourceExt,
+    api::{ListParams, Patch, PatchParams},
+    core::ObjectList,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -156,6 +157,49 @@ impl Writer {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Takes the keys of a node away, whoever wrote them; says from which objects. Others stop counting on the node at once.
+///
+/// # Errors
+/// If the API server does not answer, or refuses.
+pub async fn forget(client: &Client, node: &str) -> kube::Result<Vec<String>> {
+    let confs: Api<BgpConf> = Api::all(client.clone());
+    let peers: Api<BgpPeer> = Api::all(client.clone());
+    let mut forgotten = Vec::new();
+    for conf in served(confs.list(&ListParams::default()).await)? {
+        let status = conf.status.clone().unwrap_or_default();
+        if status.nodes_conf_status.contains_key(node) {
+            take_out(&confs, &conf.name_any(), "nodesConfStatus", node).await?;
+            forgotten.push(format!("BgpConf {}", conf.name_any()));
+        }
+    }
+    for peer in served(peers.list(&ListParams::default()).await)? {
+        let status = peer.status.clone().unwrap_or_default();
+        if status.nodes_peer_status.contains_key(node) {
+            take_out(&peers, &peer.name_any(), "nodesPeerStatus", node).await?;
+            forgotten.push(format!("BgpPeer {}", peer.name_any()));
+        }
+    }
+    Ok(forgotten)
+}
+
+/// A kind that is not served has no objects.
+fn served<K: Clone>(list: kube::Result<ObjectList<K>>) -> kube::Result<Vec<K>> {
+    match list {
+        Ok(list) => Ok(list.items),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
+async fn take_out<K>(api: &Api<K>, name: &str, map: &str, node: &str) -> kube::Result<()>
+where
+    K: Clone + std::fmt::Debug + DeserializeOwned,
+{
+    let patch = Patch::Merge(json!({"status": {map: {node: null}}}));
+    let params = PatchParams::default();
+    api.patch_status(name, &params, &patch).await.map(drop)
 }
 
 /// The field manager of a node.

@@ -26,6 +26,7 @@ mod oci;
 mod offload;
 mod pod;
 mod process;
+pub mod replay;
 mod router;
 mod sink;
 mod sysctl;

@@ -22,6 +22,8 @@ pub fn cluster(view: &View) -> ClusterFigures {
     ClusterFigures {
         is_listed: view.told.is_listed,
         alarms: view.told.alarms.len(),
+        is_stale: view.told.is_stale,
+        updates: view.told.updates,
         services: view.desired.services.len(),
         announced_vips: view
             .desired

@@ -32,7 +32,7 @@ impl Probed for Controller {
         self.figures.borrow().waits_for.clone()
     }
 
-    async fn metrics(&self) -> Option<(&'static str, String)> {
+    async fn metrics(&self, _accept: &str) -> Option<(&'static str, String)> {
         Some((CONTENT_TYPE, text(&self.figures.borrow())))
     }
 }

@@ -7,12 +7,18 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use axum::{
     Router,
     extract::State,
-    http::{StatusCode, header::CONTENT_TYPE},
+    http::{
+        HeaderMap, StatusCode,
+        header::{ACCEPT, CONTENT_TYPE},
+    },
     routing::get,
 };
 use tokio::{net::TcpListener, time::timeout};
 
-use super::{metrics, server::Tell};
+use super::{
+    metrics::{self, Format},
+    server::Tell,
+};
 use crate::announce::bgp::port_holder;
 
 /// Time between two attempts to listen.
@@ -26,8 +32,11 @@ pub trait Probed: Send + Sync + 'static {
     fn unhealthy(&self) -> impl Future<Output = Option<String>> + Send;
     /// Why it is not ready, a sentence each; nothing: it is.
     fn unready(&self) -> impl Future<Output = Vec<String>> + Send;
-    /// Its metrics with their content type; `None`: it is leaving.
-    fn metrics(&self) -> impl Future<Output = Option<(&'static str, String)>> + Send;
+    /// Its metrics with their content type, in a format that `accept` has; `None`: it is leaving.
+    fn metrics(
+        &self,
+        accept: &str,
+    ) -> impl Future<Output = Option<(&'static str, String)>> + Send;
 }
 
 impl<T: Tell> Probed for T {
@@ -47,9 +56,10 @@ impl<T: Tell> Probed for T {
         }
     }
 
-    async fn metrics(&self) -> Option<(&'static str, String)> {
+    async fn metrics(&self, accept: &str) -> Option<(&'static str, String)> {
+        let format = Format::accepted(accept);
         let scrape = self.scrape().await?;
-        Some((metrics::CONTENT_TYPE, metrics::text(&scrape)))
+        Some((format.content_type(), metrics::text(&scrape, format)))
     }
 }
 
@@ -103,9 +113,10 @@ fn router<T: Probed>(probed: Arc<T>) -> Router {
             unavailable(&reasons.join("\n"))
         }
     };
-    let metrics = |State(probed): Asked<T>| async move {
+    let metrics = |State(probed): Asked<T>, headers: HeaderMap| async move {
+        let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok());
         let (content, text) = probed
-            .metrics()
+            .metrics(accept.unwrap_or_default())
             .await
             .ok_or(StatusCode::SERVICE_UNAVAILABLE)?;
         Ok::<_, StatusCode>(([(CONTENT_TYPE, content)], text))

@@ -20,7 +20,7 @@ use tokio::{net::UnixListener, task::spawn_blocking};
 
 use super::{
     client,
-    metrics::{self, Scrape},
+    metrics::{self, Format, Scrape},
     rows::{
         Answer, BgpRow, DrainRow, EndpointRow, ExplainRow, NodeRow, RouteRow, ServiceRow, TcpRow,
         UplinkRow, VerdictRow,
@@ -131,9 +131,9 @@ fn router<T: Tell>(tell: Arc<T>) -> Router {
     let bgp = |State(tell): Told<T>| async move { reply(tell.bgp().await) };
     let metrics = |State(tell): Told<T>| async move {
         let scrape = tell.scrape().await.ok_or(StatusCode::SERVICE_UNAVAILABLE)?;
-        let head = [(CONTENT_TYPE, metrics::CONTENT_TYPE)];
+        let head = [(CONTENT_TYPE, Format::Text.content_type())];
         // Ten thousand services are some ten megabytes of text.
-        let text = spawn_blocking(move || metrics::text(&scrape)).await;
+        let text = spawn_blocking(move || metrics::text(&scrape, Format::Text)).await;
         let text = text.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
         Ok::<_, StatusCode>((head, text))
     };

@@ -29,6 +29,10 @@ pub fn explain(args: &ExplainArgs) -> Result<(), Failure> {
     super::print(&text)
 }
 
+/// What an answer is not.
+const THIS_NODE_ONLY: &str =
+    "This is one node's view: each decides for itself, run it there to see another's.";
+
 fn text(answer: &Answer<ExplainRow>) -> String {
     let mut text = String::new();
     for warning in &answer.warnings {
@@ -40,5 +44,6 @@ fn text(answer: &Answer<ExplainRow>) -> String {
             let _ = writeln!(text, "  {:<11}{}", step.part, step.sentence);
         }
     }
+    let _ = writeln!(text, "{THIS_NODE_ONLY}");
     text
 }

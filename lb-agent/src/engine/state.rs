@@ -65,6 +65,10 @@ pub struct Told {
     pub speaker: Option<SpeakerNames>,
     /// Every kind was listed by the API server, or a file tells the cluster.
     pub is_listed: bool,
+    /// The API server does not answer for some kind.
+    pub is_stale: bool,
+    /// Updates that the API server's source has told.
+    pub updates: u64,
     /// From a change of the cluster to the data path.
     pub latency: Histogram,
 }

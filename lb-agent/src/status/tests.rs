@@ -63,3 +63,36 @@ fn since_changes_with_the_state_alone() {
     assert_eq!(speaker.state.as_deref(), Some("Draining"));
     assert_eq!(speaker.since.as_deref(), Some("1970-01-01T00:01:00Z"));
 }
+
+#[test]
+fn a_node_that_may_not_announce_says_why_and_is_not_ready() {
+    use lb_core::model::{Node, Unfit};
+    use std::sync::Arc;
+    for (unfit, state) in [
+        (None, "Ready"),
+        (Some(Unfit::Deleted), "Deleted"),
+        (Some(Unfit::Excluded), "Excluded"),
+        (Some(Unfit::NetworkUnavailable), "NetworkUnavailable"),
+        (Some(Unfit::NotReady), "Ready"),
+    ] {
+        let mut told = told();
+        let nodes = told.view().snapshot.nodes.into_iter();
+        let nodes = nodes.map(|node| match &*node.name {
+            "n1" => Arc::new(Node {
+                unfit,
+                ..(*node).clone()
+            }),
+            _ => node,
+        });
+        let update = Update {
+            nodes: Some(nodes.collect()),
+            ..Update::default()
+        };
+        told.take(Change::Kubernetes(Box::new(update)));
+        told.plan(Duration::from_secs(100));
+        let report = Reporter::default().report(&told.view(), START).unwrap();
+        let speaker = report.speaker.unwrap();
+        assert_eq!(speaker.state.as_deref(), Some(state));
+        assert_eq!(speaker.reason.is_some(), state != "Ready", "{speaker:?}");
+    }
+}

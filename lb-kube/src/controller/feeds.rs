@@ -28,6 +28,7 @@ use crate::{
     project::names::Names,
     reflect::{
         store::Event,
+        understood::Understood,
         watch::{Scope, Watched, watch},
     },
 };
@@ -147,7 +148,7 @@ impl Feeds {
 }
 
 fn feed<K, R, P>(
-    api: Api<kube::core::DeserializeGuard<K>>,
+    api: Api<Understood<K>>,
     scope: &Scope,
     tasks: &mut JoinSet<()>,
     project: P,

@@ -4,12 +4,15 @@
 use std::{collections::BTreeSet, fmt::Debug, io, sync::Arc, time::Duration};
 
 use k8s_openapi::api::core::v1::Service;
-use kube::{Api, Resource, ResourceExt, api::ListParams, core::DeserializeGuard};
+use kube::{Api, Resource, ResourceExt, api::ListParams};
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
 use super::{Controller, eip, service};
-use crate::{crd::Eip, reflect::store::Known};
+use crate::{
+    crd::Eip,
+    reflect::{store::Known, understood::Understood},
+};
 
 const PAGE: u32 = 500;
 /// How long the API server may take for a page.
@@ -35,7 +38,7 @@ impl Controller {
 }
 
 async fn list<K, R>(
-    api: Api<DeserializeGuard<K>>,
+    api: Api<Understood<K>>,
     project: impl Fn(&K) -> R,
 ) -> kube::Result<(u64, Vec<Known<R>>)>
 where

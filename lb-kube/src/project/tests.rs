@@ -15,6 +15,7 @@ use super::{
 };
 
 mod claim;
+mod documented;
 mod endpoints;
 mod nodes;
 mod objects;

@@ -23,6 +23,8 @@ use crate::{
 
 /// Version of the format; another one is not read.
 const FORMAT: u32 = 1;
+/// What is put together before the file system is asked.
+const BUFFER_BYTES: usize = 256 << 10;
 
 /// Why there is no file.
 #[derive(Debug, thiserror::Error)]
@@ -52,16 +54,32 @@ struct Kept<T> {
     stores: T,
 }
 
-/// What is written: references to what is known, so that nothing is copied.
-#[derive(Serialize)]
-struct Written<'a> {
-    services: Vec<&'a Known<ServiceRecord>>,
-    slices: Vec<&'a Known<SliceRecord>>,
-    nodes: Vec<&'a Known<NodeRecord>>,
-    pools: Vec<&'a Known<EipSpec>>,
-    speakers: Vec<&'a Known<SpeakerRecord>>,
-    peers: Vec<&'a Known<Arc<BgpPeerSpec>>>,
-    secrets: Vec<&'a Known<SecretRecord>>,
+/// What is to be written: shared with the stores, so that nothing is copied and they can go on meanwhile.
+#[derive(Clone, Debug, Serialize)]
+pub struct State {
+    services: Vec<Arc<Known<ServiceRecord>>>,
+    slices: Vec<Arc<Known<SliceRecord>>>,
+    nodes: Vec<Arc<Known<NodeRecord>>>,
+    pools: Vec<Arc<Known<EipSpec>>>,
+    speakers: Vec<Arc<Known<SpeakerRecord>>>,
+    peers: Vec<Arc<Known<Arc<BgpPeerSpec>>>>,
+    secrets: Vec<Arc<Known<SecretRecord>>>,
+}
+
+impl State {
+    /// The stores as they are now.
+    #[must_use]
+    pub fn of(stores: &Stores) -> Self {
+        Self {
+            services: stores.services.items().cloned().collect(),
+            slices: stores.slices.items().cloned().collect(),
+            nodes: stores.nodes.items().cloned().collect(),
+            pools: stores.pools.items().cloned().collect(),
+            speakers: stores.speakers.items().cloned().collect(),
+            peers: stores.peers.items().cloned().collect(),
+            secrets: stores.secrets.items().cloned().collect(),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -82,31 +100,12 @@ pub fn boot_id() -> String {
     id.unwrap_or_default().trim_end().to_owned()
 }
 
-/// The state as text.
-///
-/// # Errors
-/// Never in practice: every record can be written.
-pub fn text(stores: &Stores, boot_id: &str) -> Result<Vec<u8>, serde_json::Error> {
-    serde_json::to_vec(&Kept {
-        format: FORMAT,
-        boot_id: boot_id.to_owned(),
-        stores: Written {
-            services: stores.services.items().collect(),
-            slices: stores.slices.items().collect(),
-            nodes: stores.nodes.items().collect(),
-            pools: stores.pools.items().collect(),
-            speakers: stores.speakers.items().collect(),
-            peers: stores.peers.items().collect(),
-            secrets: stores.secrets.items().collect(),
-        },
-    })
-}
-
-/// Replaces the file, making its folder if there is none.
+/// Replaces the file, making its folder if there is none. Takes a second for the largest clusters: it belongs into a
+/// thread that may block.
 ///
 /// # Errors
 /// If the file system refuses.
-pub fn write(path: &Path, text: &[u8]) -> Result<(), Error> {
+pub fn write(path: &Path, boot_id: &str, state: &State) -> Result<(), Error> {
     let replaced = || -> io::Result<()> {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder)?;
@@ -114,9 +113,17 @@ pub fn write(path: &Path, text: &[u8]) -> Result<(), Error> {
         let new = path.with_extension("new");
         let mut options = fs::OpenOptions::new();
         let options = options.write(true).create(true).truncate(true).mode(0o600);
-        let mut file = options.open(&new)?;
+        let file = options.open(&new)?;
         file.set_permissions(fs::Permissions::from_mode(0o600))?;
-        file.write_all(text)?;
+        let mut buffer = io::BufWriter::with_capacity(BUFFER_BYTES, &file);
+        let kept = Kept {
+            format: FORMAT,
+            boot_id: boot_id.to_owned(),
+            stores: state,
+        };
+        serde_json::to_writer(&mut buffer, &kept)?;
+        buffer.flush()?;
+        drop(buffer);
         file.sync_data()?;
         fs::rename(&new, path)
     };

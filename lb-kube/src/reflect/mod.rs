@@ -9,4 +9,5 @@ pub mod source;
 pub mod speaker;
 pub mod store;
 pub mod stores;
+pub mod understood;
 pub mod watch;

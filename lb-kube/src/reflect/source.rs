@@ -4,7 +4,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -13,14 +13,14 @@ use k8s_openapi::api::{
     core::v1::{Node as NodeObject, Secret, Service as ServiceObject},
     discovery::v1::EndpointSlice,
 };
-use kube::{Api, Client, core::DeserializeGuard};
+use kube::{Api, Client, Resource};
 use lb_core::{
     keys::ClusterKeys,
     model::{Bgp, Node, Prefix, Remote, Service, Unfit},
 };
 use tokio::{
     sync::mpsc,
-    task::JoinSet,
+    task::{JoinHandle, JoinSet},
     time::{MissedTickBehavior, interval},
 };
 
@@ -29,11 +29,13 @@ use super::{
     last_known, passwords,
     store::Event,
     stores::{Heard, SecretRecord, SpeakerRecord, Stores},
+    understood::Understood,
     watch::{Scope, Watched, watch},
 };
 use crate::{
     crd::{BgpConf, BgpPeer, Eip},
     project::{names::Names, node, service, slice},
+    speakers::cni,
 };
 
 /// Name of the Secret with the cluster's key.
@@ -47,8 +49,9 @@ const EVENTS_WAITING_MAX: usize = 256;
 const BATCH_MAX: usize = 4096;
 /// Time between two looks at what only time changes.
 const TICK: Duration = Duration::from_secs(1);
-/// Least time from one writing of the last known state to the next.
+/// Least time from one writing of the last known state to the next, and how many times as long as it took at least.
 const WRITE_INTERVAL: Duration = Duration::from_secs(10);
+const WRITE_SHARE: u32 = 50;
 
 /// What the source needs.
 #[derive(Clone)]
@@ -110,6 +113,8 @@ pub struct Update {
     pub alarms: Option<Vec<String>>,
     /// Every first list is complete; otherwise this is the last known state.
     pub is_listed: bool,
+    /// The API server does not answer for some kind.
+    pub is_stale: bool,
     /// When the first of it was heard.
     pub heard_at: Option<Instant>,
 }
@@ -142,7 +147,8 @@ pub async fn run(source: Source, requests: mpsc::Receiver<Request>, updates: mps
         watched_secrets: BTreeSet::new(),
         started: Instant::now(),
         told: Told::default(),
-        written_at: None,
+        writing: None,
+        write_after: Instant::now(),
         is_unwritten: false,
     };
     state.run(hears, requests, updates).await;
@@ -190,25 +196,30 @@ fn start_own_kinds(
     watches: &mut JoinSet<()>,
 ) {
     let client = || source.client.clone();
-    let project = |object: &Eip| Some(object.spec.clone());
+    let project = |object: &Eip| is_ours(object).then(|| object.spec.clone());
     let api = Api::all(client());
     start(api, scope.clone(), project, Heard::Pool, heard, watches);
     let project = |object: &BgpConf| {
-        Some(SpeakerRecord {
+        is_ours(object).then(|| SpeakerRecord {
             spec: object.spec.clone(),
             nodes: object.status.clone().unwrap_or_default().nodes_conf_status,
         })
     };
     let api = Api::all(client());
     start(api, scope.clone(), project, Heard::Speaker, heard, watches);
-    let project = |object: &BgpPeer| Some(Arc::new(object.spec.clone()));
+    let project = |object: &BgpPeer| is_ours(object).then(|| Arc::new(object.spec.clone()));
     let api = Api::all(client());
     start(api, scope.clone(), project, Heard::Peer, heard, watches);
 }
 
+/// One that is handed over to a CNI is its own: two speakers of one session would take it from each other.
+fn is_ours<K: Resource>(object: &K) -> bool {
+    cni(object).is_none()
+}
+
 /// One kind: its watch, and a task that tells which kind it is.
 fn start<K, R, P>(
-    api: Api<DeserializeGuard<K>>,
+    api: Api<Understood<K>>,
     scope: Scope,
     project: P,
     kind: fn(Event<R>) -> Heard,
@@ -249,7 +260,10 @@ struct State {
     watched_secrets: BTreeSet<String>,
     started: Instant,
     told: Told,
-    written_at: Option<Instant>,
+    /// The last known state is being written; tells how long it took.
+    writing: Option<JoinHandle<Duration>>,
+    /// Not before is it written again.
+    write_after: Instant,
     is_unwritten: bool,
 }
 
@@ -261,9 +275,11 @@ impl State {
         updates: mpsc::Sender<Update>,
     ) {
         self.watch_secrets();
+        let known_secrets = self.cluster.stores().secrets.items();
+        let known_secrets = known_secrets.map(|known| (**known).clone()).collect();
         self.take(Heard::Secret(Event::Listed {
             version: 0,
-            items: self.cluster.stores().secrets.items().cloned().collect(),
+            items: known_secrets,
         }));
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -325,6 +341,7 @@ impl State {
             nodes: delta.nodes,
             pools: delta.pools,
             is_listed: self.cluster.stores().are_listed(),
+            is_stale: self.cluster.stores().is_away(),
             heard_at,
             ..Update::default()
         };
@@ -413,34 +430,36 @@ impl State {
         });
     }
 
-    /// Writes the last known state where it changed, in a thread that may block.
+    /// Writes the last known state if it changed, in a thread that may block, and goes on meanwhile.
     async fn write_if_due(&mut self) {
-        let is_due = self
-            .written_at
-            .is_none_or(|at| at.elapsed() >= WRITE_INTERVAL);
-        let Some(path) = self
-            .source
-            .state_file
-            .clone()
-            .filter(|_| is_due && self.is_unwritten)
-        else {
-            return;
-        };
-        if !self.cluster.stores().are_listed() {
+        let is_written = self.writing.as_ref().is_none_or(JoinHandle::is_finished);
+        if let Some(writing) = self.writing.take_if(|_| is_written)
+            && let Ok(took) = writing.await
+        {
+            self.write_after = Instant::now() + WRITE_INTERVAL.max(took * WRITE_SHARE);
+        }
+        let is_due = is_written && self.is_unwritten && Instant::now() >= self.write_after;
+        if !is_due || !self.cluster.stores().are_listed() {
             return;
         }
-        self.written_at = Some(Instant::now());
+        let Some(path) = self.source.state_file.clone() else {
+            return;
+        };
         self.is_unwritten = false;
-        let Ok(text) = last_known::text(self.cluster.stores(), &last_known::boot_id()) else {
-            return;
-        };
-        let written = tokio::task::spawn_blocking(move || last_known::write(&path, &text));
-        if let Ok(Err(error)) = written.await {
-            let reason = std::error::Error::source(&error).map(ToString::to_string);
-            tracing::warn!(
-                ?reason,
-                "{error}: an agent that starts while the API server is away will know nothing"
-            );
-        }
+        let state = last_known::State::of(self.cluster.stores());
+        self.writing = Some(tokio::task::spawn_blocking(move || write(&path, &state)));
     }
+}
+
+/// How long it took.
+fn write(path: &Path, state: &last_known::State) -> Duration {
+    let begun = Instant::now();
+    if let Err(error) = last_known::write(path, &last_known::boot_id(), state) {
+        let reason = std::error::Error::source(&error).map(ToString::to_string);
+        tracing::warn!(
+            ?reason,
+            "{error}: an agent that starts while the API server is away will know nothing"
+        );
+    }
+    begun.elapsed()
 }

@@ -89,13 +89,13 @@ struct Held<R> {
     /// When they take effect by themselves; `None`: not before the kind is served again.
     until: Option<Duration>,
     /// What the API server says of objects that are kept as they were; `None`: they are gone.
-    told: BTreeMap<Arc<str>, Option<Known<R>>>,
+    told: BTreeMap<Arc<str>, Option<Arc<Known<R>>>>,
 }
 
 /// The objects of one kind.
 #[derive(Clone, Debug)]
 pub struct Store<R> {
-    known: BTreeMap<Arc<str>, Known<R>>,
+    known: BTreeMap<Arc<str>, Arc<Known<R>>>,
     version: u64,
     is_listed: bool,
     held: Option<Held<R>>,
@@ -149,7 +149,7 @@ impl<R: Clone + PartialEq + Guarded> Store<R> {
     }
 
     /// All of them with their versions, to be kept.
-    pub fn items(&self) -> impl Iterator<Item = &Known<R>> {
+    pub fn items(&self) -> impl Iterator<Item = &Arc<Known<R>>> {
         self.known.values()
     }
 
@@ -234,7 +234,7 @@ impl<R: Clone + PartialEq + Guarded> Store<R> {
             match told.get(key) {
                 None => _ = held.insert(Arc::clone(key), None),
                 Some(new) if is_less(known, new) => {
-                    held.insert(Arc::clone(key), Some(new.clone()));
+                    held.insert(Arc::clone(key), Some(Arc::clone(new)));
                 }
                 Some(_) => {}
             }
@@ -255,7 +255,7 @@ impl<R: Clone + PartialEq + Guarded> Store<R> {
     /// Why a list is not to be believed.
     fn doubt(&self, version: u64, items: &[Known<R>]) -> Option<Doubt> {
         let told: BTreeMap<_, _> = items.iter().map(|item| (&item.key, item)).collect();
-        let went_back = |known: &Known<R>| {
+        let went_back = |known: &Arc<Known<R>>| {
             let new = told.get(&known.key).filter(|new| new.uid == known.uid);
             new.is_some_and(|new| new.version < known.version)
         };
@@ -287,6 +287,7 @@ impl<R: Clone + PartialEq + Guarded> Store<R> {
     }
 
     fn apply(&mut self, new: Known<R>) -> Changed {
+        let new = Arc::new(new);
         self.version = self.version.max(new.version);
         self.refused.remove(&new.key);
         let known = self.known.get(&new.key);
@@ -317,7 +318,7 @@ impl<R: Clone + PartialEq + Guarded> Store<R> {
         self.held.take_if(|held| held.told.is_empty());
     }
 
-    fn replace(&mut self, told: BTreeMap<Arc<str>, Known<R>>) -> Changed {
+    fn replace(&mut self, told: BTreeMap<Arc<str>, Arc<Known<R>>>) -> Changed {
         let gone = self.known.keys().filter(|key| !told.contains_key(*key));
         let gone: Vec<_> = gone.cloned().collect();
         let mut changed: Changed = gone.into_iter().flat_map(|key| self.remove(key)).collect();
@@ -325,7 +326,7 @@ impl<R: Clone + PartialEq + Guarded> Store<R> {
         changed
     }
 
-    fn put(&mut self, new: Known<R>) -> Changed {
+    fn put(&mut self, new: Arc<Known<R>>) -> Changed {
         let key = Arc::clone(&new.key);
         let old = self.known.insert(Arc::clone(&key), new);
         let now = self.known.get(&key);
@@ -349,8 +350,10 @@ fn is_less<R: Guarded>(known: &Known<R>, new: &Known<R>) -> bool {
     is_older || known.record.lost_in(&new.record) > 0
 }
 
-fn by_key<R>(items: Vec<Known<R>>) -> BTreeMap<Arc<str>, Known<R>> {
-    let named = items.into_iter().map(|item| (Arc::clone(&item.key), item));
+fn by_key<R>(items: Vec<Known<R>>) -> BTreeMap<Arc<str>, Arc<Known<R>>> {
+    let named = items
+        .into_iter()
+        .map(|item| (Arc::clone(&item.key), Arc::new(item)));
     named.collect()
 }
 

@@ -113,6 +113,21 @@ impl Stores {
             && self.secrets.is_listed()
     }
 
+    /// Whether the API server does not answer for some kind.
+    #[must_use]
+    pub fn is_away(&self) -> bool {
+        let away = [
+            self.services.away(),
+            self.slices.away(),
+            self.nodes.away(),
+            self.pools.away(),
+            self.speakers.away(),
+            self.peers.away(),
+            self.secrets.away(),
+        ];
+        away.iter().any(Option::is_some)
+    }
+
     /// What is held or refused, or why a kind cannot be read, a sentence each.
     #[must_use]
     pub fn alarms(&self) -> Vec<String> {

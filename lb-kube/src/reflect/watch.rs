@@ -17,7 +17,6 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
     Api, Resource, ResourceExt,
     api::{ListParams, WatchEvent, WatchParams},
-    core::DeserializeGuard,
 };
 use serde::de::DeserializeOwned;
 use tokio::{
@@ -25,7 +24,10 @@ use tokio::{
     time::{Instant, sleep, sleep_until, timeout},
 };
 
-use super::store::{Event, Known};
+use super::{
+    store::{Event, Known},
+    understood::Understood,
+};
 
 /// Objects in a page of a list.
 const PAGE: u32 = 500;
@@ -112,7 +114,7 @@ impl<K> Watched for K where
 
 /// Watches until nobody listens. `project` makes the record of an object; `None` leaves it out.
 pub async fn watch<K, R, P>(
-    api: Api<DeserializeGuard<K>>,
+    api: Api<Understood<K>>,
     scope: Scope,
     project: P,
     events: mpsc::Sender<Event<R>>,
@@ -134,7 +136,7 @@ pub async fn watch<K, R, P>(
 }
 
 struct Watcher<K: Clone, R, P> {
-    api: Api<DeserializeGuard<K>>,
+    api: Api<Understood<K>>,
     scope: Scope,
     project: P,
     events: mpsc::Sender<Event<R>>,
@@ -213,7 +215,7 @@ where
             for object in page.items {
                 match object.0 {
                     Ok(object) => items.extend(self.known(&object)),
-                    Err(invalid) => refused.push((key_of(&invalid.metadata), invalid.error)),
+                    Err(refusal) => refused.push((key_of(&refusal.metadata), refusal.why)),
                 }
             }
             token = page.metadata.continue_.filter(|token| !token.is_empty());
@@ -260,7 +262,7 @@ where
 
     async fn hear<S>(&mut self, stream: S, from: u64) -> Result<u64, (Failure, Option<u64>)>
     where
-        S: Stream<Item = kube::Result<WatchEvent<DeserializeGuard<K>>>>,
+        S: Stream<Item = kube::Result<WatchEvent<Understood<K>>>>,
     {
         let mut stream = std::pin::pin!(stream);
         let mut version = from;
@@ -285,7 +287,7 @@ where
 
     async fn heard(
         &mut self,
-        event: WatchEvent<DeserializeGuard<K>>,
+        event: WatchEvent<Understood<K>>,
         version: u64,
     ) -> Result<u64, (Failure, Option<u64>)> {
         let (object, is_deleted) = match event {
@@ -310,7 +312,7 @@ where
                 return Ok(now.max(version));
             }
             _ if is_deleted => Event::Deleted(key),
-            Err(invalid) => Event::Refused(key, invalid.error),
+            Err(refusal) => Event::Refused(key, refusal.why),
             Ok(object) => {
                 self.leaving.remove(&key);
                 match self.known(&object) {

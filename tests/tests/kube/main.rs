@@ -4,13 +4,16 @@
 
 mod allocation;
 mod announce_only;
+mod cluster;
 mod fixture;
 mod kinds;
 mod manuals;
+mod next_hops;
 mod reflect;
 mod rights;
 mod server;
 mod serving;
 mod speakers;
 mod status;
+mod storm;
 mod takeover;

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use lb_core::model::Service;
+use lb_core::model::{Prefix, Service};
 use lb_kube::reflect::{
     cluster::Settings,
     source::{self, Request, Source, Update},
@@ -108,13 +108,21 @@ struct Reader {
 
 impl Reader {
     async fn start(server: &ApiServer, state_file: Option<std::path::PathBuf>) -> Result<Self> {
+        Self::start_with(server, state_file, Settings::default()).await
+    }
+
+    async fn start_with(
+        server: &ApiServer,
+        state_file: Option<std::path::PathBuf>,
+        settings: Settings,
+    ) -> Result<Self> {
         let source = Source {
             client: client(server, ADMIN).await?,
             settings: Settings {
                 node: "node1".into(),
                 namespace: SYSTEM_NAMESPACE.to_owned(),
                 password_folder: server.folder().join("passwords"),
-                ..Settings::default()
+                ..settings
             },
             state_file,
             reads_cluster_key: true,
@@ -357,6 +365,88 @@ fn an_agent_that_starts_without_a_server_has_what_was_known_last() -> Result<()>
             .until("the first lists", |reader| reader.is_listed)
             .await?;
         ensure!(again.services == known, "the same objects change nothing");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_service_that_is_made_again_is_not_served_by_the_endpoints_of_the_old_one() -> Result<()> {
+    let server = cluster()?;
+    let uid = |name: &str| {
+        let words = ["get", "service", name, "-o", "jsonpath={.metadata.uid}"];
+        server.kubectl(&words)
+    };
+    let own = |name: &str, uid: &str| {
+        let owners = format!(
+            "{{\"metadata\":{{\"ownerReferences\":[{{\"apiVersion\":\"v1\",\"kind\":\"Service\",\"name\":\"{name}\",\"uid\":\"{uid}\"}}]}}}}"
+        );
+        let slice = format!("{name}-1");
+        server.kubectl(&[
+            "patch",
+            "endpointslice",
+            &slice,
+            "--type=merge",
+            "-p",
+            &owners,
+        ])
+    };
+    own("one", &uid("one")?)?;
+    block_on(async {
+        let mut reader = Reader::start(&server, None).await?;
+        reader
+            .until("the first lists", |reader| {
+                reader.endpoints("one") == [1, 2]
+            })
+            .await?;
+        // Nobody collects the old one's slice here, so that it is beside the new Service.
+        server.kubectl(&["delete", "service", "one"])?;
+        reader
+            .until("one Service less", |reader| reader.services.len() == 1)
+            .await?;
+        let service = web("one", 1, &[]);
+        let (service, _) = service
+            .split_once("---\napiVersion: discovery")
+            .context("a slice")?;
+        server.apply(service)?;
+        assign(&server, "one", 1)?;
+        reader
+            .until("the new Service", |reader| reader.services.len() == 2)
+            .await?;
+        ensure!(reader.endpoints("one").is_empty(), "{:?}", reader.services);
+        own("one", &uid("one")?)?;
+        reader
+            .until("its endpoints", |reader| reader.endpoints("one") == [1, 2])
+            .await
+    })
+}
+
+#[test]
+fn what_others_have_allocated_is_announced_within_the_allowed_ranges_alone() -> Result<()> {
+    let server = cluster()?;
+    // Another controller's, whose address lies in no pool of ours.
+    let class = "loadBalancerClass: example.com/other";
+    for (name, vip) in [("three", 200), ("four", 77)] {
+        let service = web(name, vip, &[4]);
+        server.apply(&service.replace("loadBalancerClass: fairlead.io/load-balancer", class))?;
+        assign(&server, name, vip)?;
+    }
+    let settings = Settings {
+        allowed_ranges: Prefix::new([10, 99, 0, 192].into(), 26)
+            .into_iter()
+            .collect(),
+        ..Settings::default()
+    };
+    block_on(async {
+        let mut ours = Reader::start(&server, None).await?;
+        ours.until("the first lists", |reader| reader.services.len() == 2)
+            .await?;
+        ensure!(ours.endpoints("three").is_empty(), "{:?}", ours.services);
+        let mut theirs = Reader::start_with(&server, None, settings).await?;
+        theirs
+            .until("the first lists", |reader| reader.is_listed)
+            .await?;
+        let names: Vec<_> = theirs.services.keys().map(|name| &**name).collect();
+        ensure!(names == ["default/three"], "{names:?}");
         Ok(())
     })
 }

@@ -32,7 +32,7 @@ fn every_sample_has_its_labels_and_every_metric_its_head() {
         reply_bytes: 80_000,
         reasons: Vec::new(),
     };
-    let text = text(&Scrape {
+    let scrape = Scrape {
         services: answer(vec![service]),
         verdicts: answer(vec![VerdictRow {
             verdict: "de\"liv\\ered".to_owned(),
@@ -41,7 +41,9 @@ fn every_sample_has_its_labels_and_every_metric_its_head() {
         nodes: answer(Vec::new()),
         bgp: answer(Vec::new()),
         cluster: ClusterFigures::default(),
-    });
+    };
+    let open = text(&scrape, Format::OpenMetrics);
+    let text = text(&scrape, Format::Text);
     let labels = "{service=\"default/web\",vip=\"fd99::1\",protocol=\"TCP\",port=\"80\"}";
     for (name, value) in [
         ("packets_total", 1200),
@@ -70,5 +72,27 @@ fn every_sample_has_its_labels_and_every_metric_its_head() {
             }
         );
         assert!(text.contains(&head), "{head}");
+    }
+    // The same samples; only the heads of counters differ, and there is an end.
+    let samples = |text: &str| -> Vec<String> {
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        lines.map(str::to_owned).collect()
+    };
+    assert_eq!(samples(&open), samples(&text));
+    assert!(open.contains("# TYPE fairlead_packets counter\n") && open.ends_with("# EOF\n"));
+    assert!(!text.contains("# EOF"));
+}
+
+#[test]
+fn a_scraper_gets_what_it_accepts() {
+    let prometheus =
+        "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3";
+    for (accept, format) in [
+        ("", Format::Text),
+        ("*/*", Format::Text),
+        ("text/plain", Format::Text),
+        (prometheus, Format::OpenMetrics),
+    ] {
+        assert_eq!(Format::accepted(accept), format, "{accept}");
     }
 }

@@ -62,6 +62,8 @@ impl State {
             self.told.speaker = update.speaker;
         }
         self.told.is_listed = update.is_listed;
+        self.told.is_stale = update.is_stale;
+        self.told.updates += 1;
         Effect {
             plan,
             ..Effect::default()

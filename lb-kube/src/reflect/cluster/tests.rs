@@ -355,8 +355,8 @@ fn the_file_brings_the_same_services_back_and_after_a_reboot_not_the_pods_of_thi
     use std::os::unix::fs::PermissionsExt;
     let scratch = Scratch::new("last-known");
     let before = cluster(settings());
-    let text = last_known::text(before.stores(), "boot").unwrap();
-    last_known::write(&scratch.file(), &text).unwrap();
+    let state = last_known::State::of(before.stores());
+    last_known::write(&scratch.file(), "boot", &state).unwrap();
     let mode = std::fs::metadata(scratch.file())
         .unwrap()
         .permissions()
