@@ -2,6 +2,7 @@
 //! becomes words on standard error and a number: 0 done, 1 the thing failed, 2 cannot run here.
 
 pub mod controller;
+pub mod import;
 pub mod kubernetes;
 
 use std::{
@@ -17,6 +18,7 @@ use lb_core::model::Prefix;
 
 use self::{
     controller::{ControllerArgs, ReassignArgs},
+    import::ImportArgs,
     kubernetes::KubernetesArgs,
 };
 use crate::{commands, failure::Failure};
@@ -62,6 +64,9 @@ pub enum Command {
     Controller(ControllerArgs),
     /// Have a Service leave its addresses for others: the only way besides its own request
     Reassign(ReassignArgs),
+    /// Say what another product's objects come to here: what is kept, what differs, what is in the way; writes nothing
+    #[command(after_help = IMPORT_STEPS)]
+    Import(ImportArgs),
     /// Take everything of ours off this node: links, programs, maps
     #[command(after_help = "Stop the agent first. VIPs are no longer served here afterwards.")]
     Cleanup(CleanupArgs),
@@ -357,6 +362,11 @@ fn mac(text: &str) -> Result<[u8; 6], String> {
         .ok_or_else(|| format!("{text} is no MAC, such as 02:00:00:00:00:01"))
 }
 
+const IMPORT_STEPS: &str = "Examples:
+  kubectl get ipaddresspools,bgppeers,svc -A -o json | lb-agent import metallb -f -
+  lb-agent import metallb --kubeconfig ~/.kube/config
+  lb-agent import openelb --kubeconfig ~/.kube/config -o yaml | kubectl apply -f -";
+
 const DRAIN_STEPS: &str = "Routes are marked (GRACEFUL_SHUTDOWN) for bgp.gracefulShutdownTime, then withdrawn; when the
 routers have acknowledged and the flows of this node's pods are over, or --flows-wait is, the BGP sessions
 end with a Hard Reset. It lasts until --undo or a reboot, over restarts of the agent.";
@@ -442,6 +452,7 @@ pub fn main() -> ExitCode {
         Command::Drain(args) => commands::drain::drain(&args),
         Command::Controller(args) => commands::controller::controller(&args),
         Command::Reassign(args) => commands::controller::reassign(&args),
+        Command::Import(args) => commands::import::import(&args),
         Command::Cleanup(args) => commands::cleanup::cleanup(&args),
     };
     match result {

@@ -6,6 +6,7 @@ pub mod cleanup;
 pub mod controller;
 pub mod drain;
 pub mod explain;
+pub mod import;
 pub mod run;
 pub mod show;
 pub mod trace;

@@ -8,6 +8,7 @@
 pub mod client;
 pub mod controller;
 pub mod crd;
+pub mod import;
 pub mod project;
 pub mod reflect;
 pub mod speakers;

@@ -135,9 +135,9 @@ impl Replay {
     }
 }
 
-/// The JSON line of a changed object.
+/// The JSON line of a changed object, its type first as an API server writes it.
 pub fn modified(object: &Value) -> Line {
-    format!("{}\n", json!({"type": "MODIFIED", "object": object})).into()
+    format!("{{\"type\":\"MODIFIED\",\"object\":{object}}}\n").into()
 }
 
 fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {

@@ -33,10 +33,7 @@ pub trait Probed: Send + Sync + 'static {
     /// Why it is not ready, a sentence each; nothing: it is.
     fn unready(&self) -> impl Future<Output = Vec<String>> + Send;
     /// Its metrics with their content type, in a format that `accept` has; `None`: it is leaving.
-    fn metrics(
-        &self,
-        accept: &str,
-    ) -> impl Future<Output = Option<(&'static str, String)>> + Send;
+    fn metrics(&self, accept: &str) -> impl Future<Output = Option<(&'static str, String)>> + Send;
 }
 
 impl<T: Tell> Probed for T {

@@ -1,6 +1,6 @@
 //! An object, or why it cannot be understood: one that is not as its type wants it must not end the list or the watch that
 //! it is in. Its JSON is read in one go; only what cannot be understood is read again, for its name. It is read from JSON
-//! only.
+//! only, and from events whose type comes before their object, as API servers write them.
 
 use std::borrow::Cow;
 

@@ -4,7 +4,7 @@
 use std::{
     collections::BTreeMap,
     net::TcpListener,
-    sync::Arc,
+    sync::{Arc, LazyLock},
     thread,
     time::{Duration, Instant},
 };
@@ -18,7 +18,7 @@ use lb_kube::reflect::{
 };
 use lb_lab::{
     SYSTEM_NAMESPACE,
-    replay::{Replay, modified},
+    replay::{Line, Replay, modified},
     wait_until,
 };
 use serde_json::{Value, json};
@@ -29,13 +29,16 @@ use crate::fixture::block_on;
 const SERVICES: u32 = 200;
 /// Events of the storm that is read, and the most that may be taken of one that nobody reads: what sockets and queues
 /// hold is a fraction of it.
-const EVENTS: u32 = 20_000;
+const EVENTS: u32 = 10_000;
 const UNREAD_MAX: u32 = 60_000;
 /// How often the engine looks.
 const WINDOW: Duration = Duration::from_millis(20);
 /// A watch that takes nothing for so long is stalled.
 const STALL: Duration = Duration::from_secs(1);
 const SOON: Duration = Duration::from_secs(15);
+
+/// Nothing that anybody reads.
+static PADDING: LazyLock<String> = LazyLock::new(|| "x".repeat(4096));
 
 const SLICES: &str = "/apis/discovery.k8s.io/v1/endpointslices";
 
@@ -77,8 +80,15 @@ fn slice(number: u32, event: u32) -> Value {
     })
 }
 
-fn event(number: u32) -> lb_lab::replay::Line {
-    modified(&slice(number % SERVICES, number))
+/// As large as an object with all that an API server keeps of who wrote it, so that sockets hold few.
+fn event(number: u32) -> Line {
+    let line = modified(&slice(number % SERVICES, number));
+    let padded = line.replacen(
+        "{\"addressType",
+        &format!("{{\"padding\":\"{}\",\"addressType", *PADDING),
+        1,
+    );
+    padded.into()
 }
 
 fn cluster() -> Result<Replay> {
