@@ -258,6 +258,7 @@ impl View {
             .map(|service| (Arc::clone(&service.key), Arc::clone(&service.record.model)))
             .collect();
         let namespaces = self.namespaces.all();
+        let holds = self.holds_until().is_some();
         Cluster {
             now: time::now(),
             epoch: office.epoch,
@@ -270,8 +271,9 @@ impl View {
                 .collect(),
             pools,
             imports: self.imports(),
-            remembered: self.remembered.clone(),
-            holds_orphans: self.holds_until().is_some(),
+            // Another process, which led meanwhile, has seen to what is older.
+            remembered: self.remembered.iter().filter(|_| holds).cloned().collect(),
+            holds_orphans: holds,
         }
     }
 
