@@ -2,7 +2,7 @@
 //! asks all the time: the API server is killed, frozen and rolled back, our kinds are deleted, an agent starts meanwhile;
 //! and nothing that is served changes, to the last word of the maps. Needs root.
 
-use std::{fs, process::Command};
+use std::{fs, process::Command, time::Duration};
 
 use anyhow::{Result, ensure};
 use lb_lab::{Agent, ApiServer, Lab, Load, Profile, agent_binary, failures, output, wait_until};
@@ -12,6 +12,9 @@ use crate::cluster::{
     speaking, start_agent, start_server, status, target, wait_announced, web,
 };
 use crate::fixture;
+
+/// The last known state is written at most every ten seconds.
+const WRITTEN: Duration = Duration::from_secs(30);
 
 /// What is served before a fault, and must be after it.
 struct Before {
@@ -87,6 +90,19 @@ fn is_told(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
+/// Waits until a node has put down what it knows now: it writes every ten seconds, and what it wrote before has no
+/// addresses yet, or the mark.
+fn put_down(lab: &Lab, node: u8) -> Result<()> {
+    wait_until(WRITTEN, "a node has put down what it knows", || {
+        let read = || Ok(fs::read_to_string(STATE_FILE)?);
+        let kept = lab.node(node).namespace().run(read)?;
+        let has_all = ["\"10.99.0.1\"", "default/web-ipv4", "default/web-ipv6"]
+            .iter()
+            .all(|part| kept.contains(part));
+        Ok((has_all && !kept.contains("\"is_marked\":true")).then_some(()))
+    })
+}
+
 /// The kinds are deleted under the agents, and come back empty of what nobody applies again.
 fn our_kinds_are_deleted(server: &ApiServer, agents: &mut [Agent]) -> Result<()> {
     let kinds =
@@ -121,11 +137,8 @@ fn what_is_served_does_not_notice_what_becomes_of_the_api_server() -> Result<()>
         Ok(Some(()))
     })?;
     a_mark_drains(&lab, &server)?;
-    wait_until(SOON, "the first node has put down what it knows", || {
-        let read = || Ok(fs::read_to_string(STATE_FILE)?);
-        let kept = lab.node(1).namespace().run(read)?;
-        Ok(kept.contains("default/web").then_some(()))
-    })?;
+    put_down(&lab, 1)?;
+    put_down(&lab, 2)?;
     is_told(&lab)?;
 
     let before = Before::of(&lab, &agents)?;

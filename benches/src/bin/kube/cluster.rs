@@ -13,6 +13,8 @@ use kube::{
 use lb_lab::{ADMIN, ApiServer, Lab};
 use serde_json::{Value, json};
 
+/// Where EndpointSlices are.
+pub(crate) const SLICES: &str = "/apis/discovery.k8s.io/v1/endpointslices";
 /// Endpoints of a Service.
 pub(crate) const ENDPOINTS: u32 = 10;
 /// Requests under way at once while the cluster is made.
