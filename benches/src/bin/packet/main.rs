@@ -21,7 +21,7 @@ const PACKETS: u32 = 400_000;
 /// A frame of 64 bytes on the wire has 60 here; the driver writes 76, so that both families fit.
 const FRAME_BYTES: usize = 78;
 
-/// The row of flows at random, whose bar is that of one flow beside what its memory takes in the same run (docs/adr/0016).
+/// The row of flows at random, whose bar is that of one flow beside what its memory takes in the same run (docs/adr/0020).
 const RANDOM: &str = "tcp4-gue-1Mflows-400svc";
 /// The row of that memory alone.
 const MEMORY: &str = "memory-of-1Mflows-400svc";
