@@ -17,7 +17,7 @@ use lb_common::flow::State;
 use lb_core::model::Prefix;
 
 use self::{
-    controller::{ControllerArgs, ReassignArgs},
+    controller::{ClusterArgs, ControllerArgs, ReassignArgs},
     import::ImportArgs,
     kubernetes::KubernetesArgs,
 };
@@ -67,6 +67,11 @@ pub enum Command {
     /// Say what another product's objects come to here: what is kept, what differs, what is in the way; writes nothing
     #[command(after_help = IMPORT_STEPS)]
     Import(ImportArgs),
+    /// Write the definitions of our kinds to the API server, over those of an older release or of OpenELB
+    Definitions(ClusterArgs),
+    /// Take everything of ours off a whole cluster but its Eips, BgpConfs and BgpPeers: run it before the chart goes
+    #[command(after_help = UNINSTALL_STEPS)]
+    Uninstall(ClusterArgs),
     /// Take everything of ours off this node: links, programs, maps
     #[command(after_help = "Stop the agent first. VIPs are no longer served here afterwards.")]
     Cleanup(CleanupArgs),
@@ -367,6 +372,10 @@ const IMPORT_STEPS: &str = "Examples:
   lb-agent import metallb --kubeconfig ~/.kube/config
   lb-agent import openelb --kubeconfig ~/.kube/config -o yaml | kubectl apply -f -";
 
+const UNINSTALL_STEPS: &str = "The controller goes first; then every node withdraws its routes, its agent ends, and a pod removes
+links, programs and maps; finalizers come off Services and Eips. Services keep the addresses in their status. A node
+that is away is named: run `lb-agent cleanup` there, or reboot it.";
+
 const DRAIN_STEPS: &str = "Routes are marked (GRACEFUL_SHUTDOWN) for bgp.gracefulShutdownTime, then withdrawn; when the
 routers have acknowledged and the flows of this node's pods are over, or --flows-wait is, the BGP sessions
 end with a Hard Reset. It lasts until --undo or a reboot, over restarts of the agent.";
@@ -453,6 +462,8 @@ pub fn main() -> ExitCode {
         Command::Controller(args) => commands::controller::controller(&args),
         Command::Reassign(args) => commands::controller::reassign(&args),
         Command::Import(args) => commands::import::import(&args),
+        Command::Definitions(args) => commands::cluster::definitions(&args),
+        Command::Uninstall(args) => commands::cluster::uninstall(&args),
         Command::Cleanup(args) => commands::cleanup::cleanup(&args),
     };
     match result {

@@ -3,6 +3,7 @@
 pub mod accept;
 pub mod check;
 pub mod cleanup;
+pub mod cluster;
 pub mod controller;
 pub mod drain;
 pub mod explain;

@@ -443,6 +443,7 @@ fn bpf<T>(command: libc::c_int, attributes: &T) -> io::Result<libc::c_int> {
 }
 
 /// The type of the file system that a path is on (`f_type`, statfs(2)).
+#[allow(clippy::unnecessary_cast, reason = "musl's has no sign")]
 pub(crate) fn file_system_magic(path: &std::path::Path) -> io::Result<i64> {
     use std::os::unix::ffi::OsStrExt as _;
     let path = std::ffi::CString::new(path.as_os_str().as_bytes())?;
@@ -452,5 +453,5 @@ pub(crate) fn file_system_magic(path: &std::path::Path) -> io::Result<i64> {
         return Err(io::Error::last_os_error());
     }
     // SAFETY: filled in, since the call succeeded.
-    Ok(unsafe { status.assume_init() }.f_type)
+    Ok(unsafe { status.assume_init() }.f_type as i64)
 }

@@ -9,6 +9,7 @@ pub mod client;
 pub mod controller;
 pub mod crd;
 pub mod import;
+pub mod install;
 pub mod project;
 pub mod reflect;
 pub mod speakers;

@@ -18,7 +18,7 @@ use crate::preflight::{self, Install, Purpose};
 use crate::test::binary::{Share, TestBinary, Tier};
 use crate::test::selection::Selection;
 use crate::test::summary::Summary;
-use crate::{process, tidy, workspace};
+use crate::{binaries, process, tidy, workspace};
 
 /// Runs everything, one tier, one binary, or the tests whose name contains the selection.
 pub(crate) fn run(selection: Option<&str>, filter: Option<&str>) -> anyhow::Result<ExitCode> {
@@ -42,6 +42,9 @@ pub(crate) fn run(selection: Option<&str>, filter: Option<&str>) -> anyhow::Resu
     }
     if selection.needs_kubernetes() {
         timed(&mut summary, "kubernetes", build_kubernetes);
+    }
+    if selection.needs_image() {
+        timed(&mut summary, "image", binaries::image);
     }
     run_binaries(&built, &selection, &mut summary)?;
     if matches!(selection, Selection::All | Selection::Tier(Tier::Unit)) {

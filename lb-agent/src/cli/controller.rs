@@ -1,4 +1,4 @@
-//! Arguments of `controller` and `reassign`, which speak to the API server from anywhere, not from a node.
+//! Arguments of `controller`, `reassign`, `definitions` and `uninstall`, which speak to the API server from anywhere, not from a node.
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -54,6 +54,17 @@ impl ControllerArgs {
             lease: LeaseTimes::of_duration(Duration::from_secs(self.lease_duration.into())),
         }
     }
+}
+
+/// Arguments of `definitions` and `uninstall`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct ClusterArgs {
+    /// How to reach the API server [default: as a pod of the cluster]
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Namespace that the chart is installed in [default: our own]
+    #[arg(long, value_name = "NAME")]
+    pub namespace: Option<String>,
 }
 
 /// Arguments of `reassign`.

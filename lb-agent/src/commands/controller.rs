@@ -65,7 +65,7 @@ pub fn reassign(args: &ReassignArgs) -> Result<(), Failure> {
     })
 }
 
-fn runtime() -> Result<Runtime, Failure> {
+pub(super) fn runtime() -> Result<Runtime, Failure> {
     let mut builder = Builder::new_multi_thread();
     let built = builder.worker_threads(2).enable_all().build();
     built.map_err(|error| Failure::from_error(&error))

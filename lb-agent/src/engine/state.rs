@@ -201,6 +201,10 @@ impl State {
                 self.snapshot.datapath.timeout_ticks = ticks;
                 plan
             }
+            // A node that is out of service has no routes to come back to: they are gone before the agent is.
+            Change::LeaveForRestart if self.desired.draining_since.is_some() => {
+                self.take(Change::Leave)
+            }
             Change::LeaveForRestart => {
                 self.leaves_for_restart = true;
                 Effect::default()

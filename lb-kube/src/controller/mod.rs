@@ -42,7 +42,7 @@ use crate::{project::claim::ClassRules, reflect::source::CLUSTER_SECRET};
 pub use figures::{Counts, Figures, PoolFigures, ServiceFigures, Writes};
 pub use lease::LeaseTimes;
 pub use reassign::{ReassignError, reassign};
-pub use service::{FINALIZER, REASSIGN};
+pub use service::{FINALIZER, REASSIGN, is_our_finalizer};
 
 pub(crate) use self::{look::no_answer, pass::WRITE_TIMEOUT};
 

@@ -44,6 +44,12 @@ pub(super) struct ServiceRecord {
     pub(super) cluster_ips: Vec<IpAddr>,
 }
 
+/// Whether a finalizer of a Service or an Eip is ours to take off, OpenELB's included.
+#[must_use]
+pub fn is_our_finalizer(name: &str) -> bool {
+    name == FINALIZER || name == CLEANUP_FINALIZER || OPENELB_FINALIZERS.contains(&name)
+}
+
 pub(super) fn record(object: &Service, rules: &ClassRules) -> ServiceRecord {
     let spec = object.spec.clone().unwrap_or_default();
     let status = object.status.clone().unwrap_or_default();

@@ -16,11 +16,13 @@ use tokio::{sync::watch, time::timeout};
 use super::{
     Controller, look,
     pass::{WRITE_TIMEOUT, Written},
-    service::{self, ANNOUNCEMENT, CLEANUP_FINALIZER, FINALIZER, REASSIGN, ServiceRecord},
+    service::{
+        self, ANNOUNCEMENT, CLEANUP_FINALIZER, FINALIZER, REASSIGN, ServiceRecord, is_our_finalizer,
+    },
     status::{self, shortened},
     term::Term,
 };
-use crate::{project::request::POOL, reflect::store::Known, speakers::OPENELB_FINALIZERS};
+use crate::{project::request::POOL, reflect::store::Known};
 
 /// Who tells events.
 const REPORTER: &str = "fairlead-controller";
@@ -182,10 +184,10 @@ impl Controller {
 }
 
 fn metadata_patch(version: &str, record: &ServiceRecord, plan: &MetadataPlan) -> Value {
-    let is_ours = |name: &str| {
-        name == FINALIZER || name == CLEANUP_FINALIZER || OPENELB_FINALIZERS.contains(&name)
-    };
-    let others = record.finalizers.iter().filter(|name| !is_ours(name));
+    let others = record
+        .finalizers
+        .iter()
+        .filter(|name| !is_our_finalizer(name));
     let ours = [CLEANUP_FINALIZER, FINALIZER].map(str::to_owned);
     let ours = ours.into_iter().filter(|_| plan.finalizer);
     let finalizers: Vec<String> = others.cloned().chain(ours).collect();

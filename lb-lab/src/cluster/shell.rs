@@ -34,11 +34,13 @@ const STATE_FILE: &str = "cluster.json";
 impl Cluster {
     /// Runs a script of shell commands and returns what it prints. The first command that fails ends it.
     pub fn shell(&self, script: &str) -> Result<String> {
+        // Entering the router's mounts leads to the root folder.
+        let begin = format!("cd '{}'\n{script}", self.folder.display());
         let mut sh = Command::new("sh");
-        sh.args(["-euc", script])
+        sh.args(["-euc", &begin])
             .env("PATH", search_path(&self.folder.join(PROGRAMS)));
         sh.env("KUBECONFIG", self.server().kubeconfig(ADMIN)?);
-        sh.env("HOME", &self.folder).current_dir(&self.folder);
+        sh.env("HOME", &self.folder);
         output(self.lab().router_namespace(), sh).with_context(|| format!("running `{script}`"))
     }
 

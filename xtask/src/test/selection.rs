@@ -57,6 +57,15 @@ impl Selection {
         }
     }
 
+    /// Whether the chart may be installed, which needs the image.
+    pub(crate) fn needs_image(&self) -> bool {
+        match self {
+            Self::All | Self::Soak(_) => true,
+            Self::Tier(tier) => *tier == Tier::Cluster,
+            Self::Name(name) => name.contains("cluster") || name.contains("install"),
+        }
+    }
+
     /// The binaries to run, quick tiers first, each with the filter on its tests' names.
     pub(crate) fn choose<'a>(
         &'a self,

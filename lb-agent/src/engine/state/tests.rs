@@ -361,6 +361,24 @@ fn leaving_for_a_restart_gives_nothing_up() {
 }
 
 #[test]
+fn leaving_a_node_that_is_out_of_service_waits_for_the_withdraw() {
+    let mut state = started();
+    state.hear(applied(&state, |_| true));
+    state.plan(Duration::from_millis(20));
+    state.hear(Feedback::Held(BTreeSet::from([vip()])));
+    state.take(Change::Drain(Some(Drain::default())));
+    state.plan(Duration::from_millis(40));
+    state.take(Change::LeaveForRestart);
+    assert!(
+        !state.may_leave(Duration::from_millis(40)),
+        "a peer still holds the route"
+    );
+    state.hear(Feedback::Held(BTreeSet::new()));
+    state.plan(Duration::from_secs(10));
+    assert!(state.may_leave(Duration::from_secs(10)));
+}
+
+#[test]
 fn sessions_wait_until_the_data_path_was_written() {
     let mut state = started();
     let takeover = |state: &State| state.desired().bgp.as_ref().unwrap().takeover;
