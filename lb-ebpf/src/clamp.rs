@@ -1,8 +1,9 @@
 //! The largest segment that a client's SYN offers to take, lowered where the pod's replies go back through another node: they
 //! must fit with an outer header in front. [`crate::mss`] does the same to SYN-ACKs.
 
+#[cfg(not(feature = "tc"))]
+use lb_common::checksum::Delta;
 use lb_common::{
-    checksum::Delta,
     headers::Nested as _,
     packet::Packet as _,
     service::ServiceValue,
@@ -10,6 +11,8 @@ use lb_common::{
     walk::{Room, Walk},
 };
 
+#[cfg(feature = "tc")]
+use crate::mss;
 use crate::{
     count,
     deliver::tcp,
@@ -100,6 +103,14 @@ extern "C" fn syn_lower(ctx: *mut Raw, at: u32, most: u32) -> u32 {
     if u32::from(u16::from_be(old)) <= most {
         return 0;
     }
+    store(ctx, (segment, option), at, old, new);
+    1
+}
+
+/// Writes the option's value, under the segment's checksum.
+#[cfg(not(feature = "tc"))]
+#[inline(always)]
+fn store(_: *mut Raw, (segment, option): (Frame, Frame), at: u32, old: u16, new: u16) {
     // A sum is over pairs of bytes: of an option at an odd place, the bytes belong to two of them.
     let word = |value: u16| {
         if at % 2 == 0 {
@@ -111,7 +122,22 @@ extern "C" fn syn_lower(ctx: *mut Raw, at: u32, most: u32) -> u32 {
     let delta = Delta::new().half(word(old), word(new));
     option.store_u16(2, new);
     segment.store_u16(CHECKSUM_AT, delta.apply(segment.load_u16(CHECKSUM_AT)));
-    1
+}
+
+/// The same by the kernel's helper, which knows who finishes the checksum.
+#[cfg(feature = "tc")]
+#[inline(always)]
+fn store(ctx: *mut Raw, _: (Frame, Frame), at: u32, old: u16, new: u16) {
+    let Some(walk) = rooms::walk() else { return };
+    let transport = usize::from(walk.transport_at);
+    let value_at = transport + at as usize + 2;
+    mss::replace(
+        &Context::new(ctx),
+        value_at,
+        transport + CHECKSUM_AT,
+        old,
+        new,
+    );
 }
 
 /// The packet from its TCP header on, if it is a SYN.

@@ -110,9 +110,15 @@ impl Headers {
 
     /// Rewrites destination address and ports for the flow's pod.
     #[inline(always)]
-    pub(crate) fn translate<const V6: bool>(&self, steered: &Steered, flow: &Flow) {
+    pub(crate) fn translate<const V6: bool>(
+        &self,
+        ctx: &Context,
+        walk: &Walk,
+        steered: &Steered,
+        flow: &Flow,
+    ) {
         let transport = (!steered.is_later).then_some(self.transport);
-        translate::destination::<V6>(self.frame, transport, flow);
+        translate::destination::<V6>(ctx, walk, self.frame, transport, flow);
     }
 
     /// Flags, sequence number and acknowledgement number of a TCP segment; zero for UDP, and for a fragment that has none.
@@ -140,7 +146,7 @@ pub(crate) fn enter<const V6: bool>(ctx: &Context) -> u32 {
     let Some(headers) = Headers::of::<V6>(ctx, walk) else {
         return count::drop_of(config, service, Verdict::Malformed);
     };
-    match deliver::<V6>(headers, config, walk, &steered) {
+    match deliver::<V6>(ctx, headers, config, walk, &steered) {
         Ok(Next::Pass { number }) if steered.service.has(ServiceValue::AFFINITY) => {
             walk.flow = number;
             rooms::enter(ctx, Room::Keep)
@@ -181,6 +187,7 @@ enum Next {
 
 #[inline(always)]
 fn deliver<const V6: bool>(
+    ctx: &Context,
     headers: Headers,
     config: &Config,
     walk: &Walk,
@@ -212,7 +219,7 @@ fn deliver<const V6: bool>(
     if flow.interface != steered.slot || is_returned {
         way_back::note(headers.whole, steered, flow);
     }
-    headers.translate::<V6>(steered, flow);
+    headers.translate::<V6>(ctx, walk, steered, flow);
     if is_returned && flags & tcp::SYN != 0 {
         return Ok(Next::Clamp { number });
     }

@@ -290,7 +290,7 @@ pub(crate) fn rewrite<const V6: bool>(
 
 /// What exchanging two addresses does to a checksum (`bpf_csum_diff`).
 #[inline(always)]
-fn difference(old: &Address, new: &Address) -> Option<u64> {
+pub(crate) fn difference(old: &Address, new: &Address) -> Option<u64> {
     // SAFETY: both are sixteen bytes, aligned to four, as the helper wants.
     let sum = unsafe {
         helpers::bpf_csum_diff(old.as_ptr().cast_mut(), 16, new.as_ptr().cast_mut(), 16, 0)

@@ -16,7 +16,7 @@ use lb_common::{
 use crate::{
     ethernet, forward,
     hook::{self, Context},
-    ptr::{self, Frame},
+    ptr::Frame,
 };
 
 /// Makes room for an outer header in front of the packet, and writes it.
@@ -44,7 +44,7 @@ pub(crate) fn encapsulate<const OUTER_V6: bool>(
     } else {
         OVERHEAD_V4_BYTES
     };
-    if !hook::move_head(ctx, -(overhead as i32)) {
+    if !hook::make_room::<OUTER_V6>(ctx, overhead, tag_bytes) {
         return Err(Verdict::NoHeadroom);
     }
     let whole = Frame::of(ctx);

@@ -43,9 +43,21 @@ pub(crate) fn is_of_a_node(frame: Frame, interface: &Interface) -> bool {
 /// The way of a packet without tags, options or extensions that no node has steered. `None` if it cannot simply be sent
 /// there; why, the room finds out.
 #[inline(always)]
-pub(crate) fn way<const V6: bool>(frame: Frame, globals: &Globals, node: u16) -> Option<&Node> {
+pub(crate) fn way<'a, const V6: bool>(
+    ctx: &Context,
+    frame: Frame,
+    globals: &'a Globals,
+    node: u16,
+) -> Option<&'a Node> {
     let node = ready(globals, frame.load_u8(Layout::hop_limit(V6)), node).ok()?;
-    fits(node, packet::ip_bytes::<V6, _>(&frame), !node.is_direct()).ok()?;
+    let ip_bytes = hook::longest_ip_bytes(
+        ctx,
+        frame,
+        packet::protocol::<V6, _>(&frame),
+        (Layout::transport(V6) - ETHERNET_BYTES) as u16,
+        packet::ip_bytes::<V6, _>(&frame),
+    );
+    fits(node, ip_bytes, !node.is_direct()).ok()?;
     Some(node)
 }
 
@@ -112,8 +124,15 @@ fn onward<const V6: bool>(ctx: &Context, walk: &mut Walk) -> Result<u32, Verdict
         ready => ready?,
     };
     let by_mac = goes_by_mac(walk, node);
+    let ip_bytes = hook::longest_ip_bytes(
+        ctx,
+        frame,
+        walk.protocol,
+        walk.transport_at - walk.ip_at,
+        walk.ip_bytes,
+    );
     if by_mac {
-        fits(node, header.ip_bytes, false)?;
+        fits(node, ip_bytes, false)?;
         let whole = Frame::of(ctx);
         if !whole.has(ETHERNET_BYTES) {
             return Err(Verdict::Malformed);
@@ -127,7 +146,7 @@ fn onward<const V6: bool>(ctx: &Context, walk: &mut Walk) -> Result<u32, Verdict
             walk.hash
         };
         let carried = Carried::of::<V6>(walk, config, hash)?;
-        fits(node, header.ip_bytes, true)?;
+        fits(node, ip_bytes, true)?;
         decrement_hop_limit::<V6>(frame);
         by_gue::<V6>(ctx, frame, config, &header, hash, node, &carried)?;
     }
@@ -294,7 +313,8 @@ fn by_gue<const V6: bool>(
 ) -> Result<(), Verdict> {
     let Carried { gue, tag_bytes, .. } = carried;
     if node.flags & Node::OUTER_V6 != 0 {
-        let checksum = if carried.oddity == 0 {
+        // Of many segments, each would need its own.
+        let checksum = if carried.oddity == 0 && !hook::is_many(ctx) {
             udp_checksum::<V6>(frame, header, node, gue, hash, config)
         } else {
             0

@@ -22,6 +22,9 @@ use crate::{
     rooms, steer, tunnel,
 };
 
+/// Headers of a plain packet: Ethernet, IPv6, TCP with all its options, rounded up.
+const PLAIN_BYTES: u32 = 128;
+
 /// The entry program.
 #[inline(always)]
 pub(crate) fn walk(ctx: &Context) -> u32 {
@@ -31,7 +34,12 @@ pub(crate) fn walk(ctx: &Context) -> u32 {
 /// `None`: none of ours.
 #[inline(always)]
 fn try_walk(ctx: &Context) -> Option<u32> {
-    let frame = Frame::one_buffer(ctx);
+    hook::make_linear(ctx, PLAIN_BYTES);
+    let frame = if hook::IN_PARTS {
+        Frame::of(ctx)
+    } else {
+        Frame::one_buffer(ctx)
+    };
     if !frame.has(Layout::transport(false)) {
         return None;
     }
@@ -145,7 +153,7 @@ fn choose<const V6: bool>(
             Room::DeliverV6,
         ));
     }
-    let Some(way) = forward::way::<V6>(frame, globals, node) else {
+    let Some(way) = forward::way::<V6>(ctx, frame, globals, node) else {
         begin_steered::<V6>(ctx, hash, service, chosen, 0)?;
         return Some(rooms::enter_by_family::<V6>(
             ctx,

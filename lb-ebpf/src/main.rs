@@ -91,34 +91,50 @@ mod way_back;
 
 #[cfg(target_arch = "bpf")]
 mod programs {
-    use aya_ebpf::{
-        macros::{classifier, xdp},
-        programs::{TcContext, XdpContext},
-    };
+    #[cfg(not(feature = "tc"))]
+    use aya_ebpf::macros::xdp;
+    use aya_ebpf::{macros::classifier, programs::TcContext};
 
-    /// Packets that come in on an uplink. Those of a jumbo frame may lie in several buffers, if the kernel knows such.
-    #[cfg_attr(feature = "basic", xdp)]
-    #[cfg_attr(not(feature = "basic"), xdp(frags))]
-    #[inline(always)]
-    pub(crate) fn fairlead_xdp(ctx: XdpContext) -> u32 {
-        crate::ingress::walk(&ctx)
-    }
+    use crate::hook::Context;
 
-    /// The programs of the rooms, by the names of [`lb_common::walk::Room::program`].
-    macro_rules! rooms {
-        ($($name:ident: $enter:expr;)*) => {
+    /// Programs of the way in.
+    macro_rules! programs {
+        ($($(#[$doc:meta])* $name:ident: $enter:expr;)*) => {
             $(
+                $(#[$doc])*
+                #[cfg(not(feature = "tc"))]
                 #[cfg_attr(feature = "basic", xdp)]
                 #[cfg_attr(not(feature = "basic"), xdp(frags))]
                 #[inline(always)]
-                pub(crate) fn $name(ctx: XdpContext) -> u32 {
+                pub(crate) fn $name(ctx: Context) -> u32 {
                     $enter(&ctx)
+                }
+
+                $(#[$doc])*
+                #[cfg(feature = "tc")]
+                #[classifier]
+                #[inline(always)]
+                pub(crate) fn $name(ctx: Context) -> i32 {
+                    $enter(&ctx) as i32
                 }
             )*
         };
     }
 
-    rooms! {
+    #[cfg(not(feature = "tc"))]
+    programs! {
+        /// Packets that come in on an uplink. Those of a jumbo frame may lie in several buffers, if the kernel knows such.
+        fairlead_xdp: crate::ingress::walk;
+    }
+
+    #[cfg(feature = "tc")]
+    programs! {
+        /// Packets that come in on an uplink whose XDP hook is somebody else's.
+        fairlead_tc: crate::ingress::walk;
+    }
+
+    // The programs of the rooms, by the names of [`lb_common::walk::Room::program`].
+    programs! {
         odd: crate::odd::enter;
         tunnel: crate::tunnel::enter;
         deliver_v4: crate::deliver::enter::<false>;
@@ -148,10 +164,9 @@ mod programs {
         crate::egress::walk(&ctx)
     }
 
-    /// Tells the time: writes `jiffies64` over the first eight bytes of a test run's frame. Never attached.
-    #[xdp]
-    pub(crate) fn fairlead_jiffies(ctx: XdpContext) -> u32 {
-        crate::ptr::write_jiffies(&ctx)
+    programs! {
+        /// Tells the time: writes `jiffies64` over the first eight bytes of a test run's frame. Never attached.
+        fairlead_jiffies: crate::ptr::write_jiffies;
     }
 
     /// Licence of the object (`linux/module.h`): helpers for tracing and time want a GPL-compatible one.

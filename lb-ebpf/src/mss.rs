@@ -56,6 +56,12 @@ fn lower(ctx: &TcContext, at: usize, checksum_at: usize, most: u16) {
     if u16::from_be(old) <= most {
         return;
     }
+    replace(ctx, at, checksum_at, old, new);
+}
+
+/// Replaces two bytes, and brings the checksum that covers them up to date, wherever it is finished.
+#[inline(always)]
+pub(crate) fn replace(ctx: &TcContext, at: usize, checksum_at: usize, old: u16, new: u16) {
     // A sum is over pairs of bytes: of an option at an odd place, the bytes belong to two of them.
     let swapped = at % 2 != checksum_at % 2;
     let word = |value: u16| u64::from(if swapped { value.swap_bytes() } else { value });

@@ -93,7 +93,7 @@ fn try_ndp(ctx: &Context, tags: &Tags) -> Option<u32> {
         return None;
     }
     let is_short = ptr::opaque(tags.view(ctx).len()) < ndp::FRAME_BYTES as u64;
-    if is_short && !hook::move_head(ctx, -(ndp::OPTION_BYTES as i32)) {
+    if is_short && !hook::grow(ctx, ndp::OPTION_BYTES) {
         return None;
     }
     reply::trim(ctx, tags.view(ctx), ndp::FRAME_BYTES)?;

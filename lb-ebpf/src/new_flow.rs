@@ -50,7 +50,7 @@ fn deliver<const V6: bool>(ctx: &Context, walk: &Walk, reason: u32) -> u32 {
     else {
         return Verdict::TableInconsistent as u32 + 1;
     };
-    headers.translate::<V6>(&Steered::of(walk), flow);
+    headers.translate::<V6>(ctx, walk, &Steered::of(walk), flow);
     if flow.flags & Flow::RETURN != 0 && flow.protocol == TCP && !walk.is_later_fragment() {
         rooms::enter(ctx, Room::Clamp);
     }

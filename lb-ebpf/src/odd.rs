@@ -60,6 +60,9 @@ mod steps {
     }
 }
 
+/// Tags, headers up to the transport's ([`headers::TRANSPORT_AT_MAX`]) and as much again in a quote, rounded up.
+const HEADERS_BYTES: u32 = 576;
+
 /// The program of the room.
 #[inline(always)]
 pub(crate) fn enter(ctx: &Context) -> u32 {
@@ -76,6 +79,7 @@ pub(crate) fn enter(ctx: &Context) -> u32 {
 /// `None`: none of ours.
 #[inline(always)]
 fn receive(ctx: &Context, globals: &Globals, walk: &mut Walk) -> Option<u32> {
+    hook::make_linear(ctx, HEADERS_BYTES);
     let frame = Frame::of(ctx);
     if !frame.has(ETHERNET_BYTES) {
         return None;

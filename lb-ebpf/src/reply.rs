@@ -5,7 +5,7 @@
 use lb_common::{
     Address, TCP,
     checksum::{self, Delta},
-    headers::Nested as _,
+    headers::{self, Nested as _},
     packet::{
         ETHERNET_BYTES, ETHERTYPE_IPV4, ETHERTYPE_IPV6, IPV4_BYTES, IPV6_BYTES, Layout, Packet as _,
     },
@@ -29,6 +29,9 @@ const FRAME_BYTES_MIN: usize = 60;
 const HOP_LIMIT: u8 = 64;
 /// ICMP header.
 const ICMP_BYTES: usize = 8;
+/// Where a transport header has its checksum.
+const TCP_CHECKSUM_AT: usize = 16;
+const UDP_CHECKSUM_AT: usize = 6;
 /// Words of what an error quotes at most: the IP header with its options, or with extension headers of 64 bytes, and the
 /// eight bytes behind it (RFC 792).
 const QUOTE_WORDS_V4: usize = (60 + 8) / 4;
@@ -121,6 +124,7 @@ fn make_echo<const V6: bool>(ctx: &Context) -> Option<()> {
 #[inline(always)]
 fn make_reset<const V6: bool>(ctx: &Context) -> Option<()> {
     let walk = rooms::walk()?;
+    let unfinished = hook::unfinished(ctx, usize::from(walk.transport_at) + TCP_CHECKSUM_AT);
     let (frame, segment) = frames::<V6>(ctx, walk)?;
     if !segment.has(20) {
         return None;
@@ -147,7 +151,13 @@ fn make_reset<const V6: bool>(ctx: &Context) -> Option<()> {
     let ports = segment.load_u32(0).rotate_left(16);
     let (client, vip) = frame.load_addresses::<V6>(Layout::source(V6));
     let at = Layout::transport(V6);
-    trim(ctx, frame, (at + 20).max(FRAME_BYTES_MIN))?;
+    if unfinished.is_none() {
+        trim(ctx, frame, (at + 20).max(FRAME_BYTES_MIN))?;
+    } else {
+        // What finishes the checksum counts from where the segment's header was to the end.
+        let is_plain = usize::from(walk.transport_at - walk.ip_at) == at - ETHERNET_BYTES;
+        is_plain.then(|| trim(ctx, frame, at + 20))??;
+    }
     let frame = Frame::untagged(ctx, walk);
     if !frame.has(at + 20) {
         return None;
@@ -158,8 +168,13 @@ fn make_reset<const V6: bool>(ctx: &Context) -> Option<()> {
     frame.store_u32(at + 8, acknowledgement);
     frame.store_u32(at + 12, u32::from_ne_bytes([0x50, flags, 0, 0]));
     frame.store_u32(at + 16, 0);
-    let sum = pseudo_sum::<V6>(&vip, &client, TCP, 20) + sum_of::<5>(frame, at);
-    frame.store_u16(at + 16, !checksum::fold(sum));
+    let pseudo = pseudo_sum::<V6>(&vip, &client, TCP, 20);
+    let checksum = if unfinished.is_none() {
+        !checksum::fold(pseudo + sum_of::<5>(frame, at))
+    } else {
+        checksum::fold(pseudo)
+    };
+    frame.store_u16(at + TCP_CHECKSUM_AT, checksum);
     Some(())
 }
 
@@ -167,6 +182,13 @@ fn make_reset<const V6: bool>(ctx: &Context) -> Option<()> {
 #[inline(always)]
 fn make_error<const V6: bool>(ctx: &Context, kind_code: u32, mtu_bytes: u32) -> Option<()> {
     let walk = rooms::walk()?;
+    let is_tcp = walk.protocol == TCP;
+    let checksum_at = if is_tcp {
+        TCP_CHECKSUM_AT
+    } else {
+        UDP_CHECKSUM_AT
+    };
+    let unfinished = hook::unfinished(ctx, usize::from(walk.transport_at) + checksum_at);
     let (frame, _) = frames::<V6>(ctx, walk)?;
     let quote = usize::from(walk.transport_at - walk.ip_at) + 8;
     let most = if V6 { QUOTE_WORDS_V6 } else { QUOTE_WORDS_V4 } * 4;
@@ -175,13 +197,22 @@ fn make_error<const V6: bool>(ctx: &Context, kind_code: u32, mtu_bytes: u32) -> 
     }
     let (client, vip) = frame.load_addresses::<V6>(Layout::source(V6));
     let room = Layout::transport(V6) - ETHERNET_BYTES + ICMP_BYTES;
-    if !hook::move_head(ctx, -(room as i32)) {
+    if !hook::grow(ctx, room) {
         return None;
     }
     let ethertype = if V6 { ETHERTYPE_IPV6 } else { ETHERTYPE_IPV4 };
     ethernet::move_header(Frame::of(ctx), room, 0, ptr::tag_bytes(walk), ethertype)?;
+    let (quote, summed, least) = match unfinished {
+        None => (quote, quote, FRAME_BYTES_MIN),
+        // The header with the checksum, and not a byte behind it.
+        Some(_) => (
+            quote - 8 + headers::transport_bytes(walk.protocol),
+            quote - 8,
+            0,
+        ),
+    };
     let end = ETHERNET_BYTES + room + quote;
-    trim(ctx, Frame::untagged(ctx, walk), end.max(FRAME_BYTES_MIN))?;
+    trim(ctx, Frame::untagged(ctx, walk), end.max(least))?;
     let frame = Frame::untagged(ctx, walk);
     let at = Layout::transport(V6);
     if !frame.has(at + ICMP_BYTES) {
@@ -197,9 +228,9 @@ fn make_error<const V6: bool>(ctx: &Context, kind_code: u32, mtu_bytes: u32) -> 
     // "Next-hop MTU" is the last half of the word in ICMP (RFC 1191), the whole word in ICMPv6.
     frame.store_u32(at + 4, mtu_bytes.to_be());
     let quoted = if V6 {
-        quote_sum_v6(hook::raw(ctx), quote as u32)
+        quote_sum_v6(hook::raw(ctx), summed as u32)
     } else {
-        quote_sum_v4(hook::raw(ctx), quote as u32)
+        quote_sum_v4(hook::raw(ctx), summed as u32)
     };
     let pseudo = if V6 {
         pseudo_sum::<true>(&vip, &client, ICMPV6, bytes)
@@ -207,6 +238,8 @@ fn make_error<const V6: bool>(ctx: &Context, kind_code: u32, mtu_bytes: u32) -> 
         0
     };
     let sum = pseudo + sum_of::<{ ICMP_BYTES / 4 }>(frame, at) + quoted;
+    // Once it is finished, what the checksum covers adds up to the complement of what is in its place now.
+    let sum = sum + unfinished.map_or(0, |checksum| u64::from(!checksum));
     frame.store_u16(at + 2, !checksum::fold(sum));
     Some(())
 }

@@ -15,7 +15,8 @@ use crate::{
 };
 
 /// The rooms, by number. The indices are constants where they are used, so that the kernel makes direct jumps of them.
-#[btf_map(name = "rooms")]
+#[cfg_attr(not(feature = "tc"), btf_map(name = "rooms"))]
+#[cfg_attr(feature = "tc", btf_map(name = "tc_rooms"))]
 static ROOMS: ProgramArray<{ ROOMS_MAX as usize }> = ProgramArray::new();
 
 /// This CPU's record, as the last program left it.

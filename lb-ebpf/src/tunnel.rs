@@ -12,10 +12,10 @@ use lb_common::{
 };
 
 use crate::{
-    count, ethernet,
+    count,
     hook::{self, Context},
     lookup, maps,
-    ptr::{self, Frame},
+    ptr::Frame,
     rooms, steer,
 };
 
@@ -45,6 +45,9 @@ pub(crate) fn is_for_us<const V6: bool>(
     plain && frame.has(transport + 8) && frame.load_u16(transport + 2) == config.gue_port
 }
 
+/// Headers of a plain packet in GUE, over IPv6 both, rounded up.
+const HEADERS_BYTES: u32 = 192;
+
 /// The program of the room.
 #[inline(always)]
 pub(crate) fn enter(ctx: &Context) -> u32 {
@@ -53,6 +56,7 @@ pub(crate) fn enter(ctx: &Context) -> u32 {
 
 #[inline(always)]
 fn try_enter(ctx: &Context) -> Result<u32, Verdict> {
+    hook::make_linear(ctx, HEADERS_BYTES);
     let walk = rooms::walk().ok_or(Verdict::TableInconsistent)?;
     let config = maps::config().ok_or(Verdict::TableInconsistent)?;
     let interface = maps::interface(walk.slot).ok_or(Verdict::TableInconsistent)?;
@@ -104,13 +108,7 @@ fn decapsulate<const V6: bool>(
     } else {
         ETHERTYPE_IPV4
     };
-    let tags = ptr::tag_bytes(walk);
-    if ethernet::move_header(Frame::of(ctx), 0, overhead, tags, ethertype).is_none() {
-        return Err(Verdict::GueMalformed);
-    }
-    if !hook::move_head(ctx, overhead as i32) {
-        return Err(Verdict::NoHeadroom);
-    }
+    hook::take_off::<V6>(ctx, walk, overhead, ethertype)?;
     walk.flags = Walk::BY_GUE | if inner_v6 { Walk::V6 } else { 0 };
     walk.transport_at = walk.ip_at + (Layout::transport(inner_v6) - ETHERNET_BYTES) as u16;
     walk.hop = header.hop;
