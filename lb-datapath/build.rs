@@ -19,6 +19,8 @@ fn main() {
     let out = PathBuf::from(variable("OUT_DIR"));
     build(&out, "fairlead", &[]);
     build(&out, "basic", &["basic"]);
+    build(&out, "tc", &["tc"]);
+    build(&out, "tc-basic", &["tc", "basic"]);
     if env::var_os("CARGO_FEATURE_BENCH").is_some() {
         build(&out, "bench-driver", &["bench-driver"]);
     }

@@ -95,7 +95,7 @@ pub fn uplinks(view: &View, counters: &Counters) -> Answer<UplinkRow> {
             .find(|attached| *attached.interface == *link.name);
         UplinkRow {
             interface: link.name.to_string(),
-            xdp: attached.map(|attached| attached.xdp.to_string()),
+            xdp: attached.map(|attached| attached.ingress.to_string()),
             egress: attached.map(|attached| attached.egress.to_string()),
             mac: link.mac.to_string(),
             mtu_bytes: link.mtu_bytes,

@@ -26,6 +26,8 @@ use crate::{
 
 /// After this long without a sign of life the data path takes the agent for dead (`deadAgentLimit`).
 pub const DEAD_AGENT_LIMIT: Duration = Duration::from_secs(120);
+/// Signs of life of the engine, one a second, from one look at XDP hooks that were taken to the next.
+const BEATS_BETWEEN_LOOKS: u32 = 2;
 /// Lines of log that one plan may give to what does not fit.
 const UNPLACED_LOGGED_MAX: usize = 10;
 
@@ -41,6 +43,8 @@ pub trait Maps {
     fn apply(&mut self, writes: &[MapWrite]) -> Result<(), Self::Error>;
     /// Attaches the programs to these uplinks, or replaces those that are attached.
     fn attach(&mut self, links: &[Link]) -> Result<(), Self::Error>;
+    /// Takes the programs to XDP where somebody else's program was in the way and is gone.
+    fn return_to_xdp(&mut self, links: &[Link]) -> Result<(), Self::Error>;
     /// Where the programs are.
     fn attached(&self) -> Vec<Attached>;
     /// From now on the maps outlive this process, whatever becomes of it.
@@ -161,6 +165,15 @@ impl<M: Maps> Executor<M> {
         self.maps.stamp(limit).map_err(Error::Stamp)
     }
 
+    /// Looks whether an uplink's XDP hook, which somebody else's program had, is free.
+    ///
+    /// # Errors
+    /// If the kernel refuses for another reason; the programs stay where they are.
+    pub fn return_to_xdp(&mut self, desired: &DesiredState) -> Result<(), Error<M::Error>> {
+        let links = links(desired);
+        self.maps.return_to_xdp(links).map_err(Error::Attach)
+    }
+
     fn write(
         &mut self,
         desired: &DesiredState,
@@ -221,10 +234,7 @@ impl<M: Maps> Executor<M> {
     }
 
     fn attach(&mut self, desired: &DesiredState) -> Result<(), Error<M::Error>> {
-        let links = desired
-            .cluster
-            .as_ref()
-            .map_or(&[][..], |cluster| &cluster.links);
+        let links = links(desired);
         let wanted: Vec<_> = links.iter().map(|link| (link.slot, link.ifindex)).collect();
         if wanted != self.attached {
             self.maps.attach(links).map_err(Error::Attach)?;
@@ -254,6 +264,11 @@ impl<M: Maps> Executor<M> {
     }
 }
 
+fn links(desired: &DesiredState) -> &[Link] {
+    let cluster = desired.cluster.as_ref();
+    cluster.map_or(&[][..], |cluster| &cluster.links)
+}
+
 const fn generation(feedback: &PortFeedback) -> Option<u64> {
     match feedback {
         PortFeedback::Applied { generation } => Some(*generation),
@@ -271,6 +286,7 @@ pub async fn follow<M: Maps>(
     feedback: FeedbackSender,
 ) -> Result<(), Error<M::Error>> {
     let mut done = Done::default();
+    let mut beats = 0_u32;
     loop {
         let changed = tokio::select! {
             changed = inputs.desired.changed() => changed,
@@ -283,6 +299,13 @@ pub async fn follow<M: Maps>(
             changed = inputs.beat.changed() => {
                 if let Err(error) = executor.stamp(Some(DEAD_AGENT_LIMIT)) {
                     tracing::error!("{}", chain(&error));
+                }
+                beats = beats.wrapping_add(1);
+                if done.ever && beats.is_multiple_of(BEATS_BETWEEN_LOOKS) {
+                    let desired = inputs.desired.borrow().clone();
+                    if let Err(error) = executor.return_to_xdp(&desired) {
+                        tracing::warn!("{}; trying again", chain(&error));
+                    }
                 }
                 changed
             }

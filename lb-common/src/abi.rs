@@ -186,5 +186,8 @@ pub mod data {
 /// The program array of [`crate::walk::Room`]s.
 pub const ROOMS: &str = "rooms";
 
+/// The same where the programs run at tc's ingress: an array holds programs of one kind.
+pub const TC_ROOMS: &str = "tc_rooms";
+
 /// The lock that takes the place of compare-and-swap where the kernel has none; read by nobody.
 pub const SWAP_LOCK: &str = "swap_lock";

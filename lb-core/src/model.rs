@@ -323,11 +323,14 @@ impl fmt::Display for Mac {
 /// Where on an uplink packets are taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum UplinkMode {
-    /// In the driver if it takes the program, else in the network stack.
+    /// In the driver if it takes the program, else in the network stack; at tc's ingress where another tool's program has
+    /// the XDP hook.
     #[default]
     Auto,
     /// In the driver.
     Native,
     /// In the network stack.
     Generic,
+    /// At tc's ingress, and XDP is left alone.
+    Tc,
 }

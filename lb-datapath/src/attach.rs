@@ -16,48 +16,99 @@ use aya::programs::{
 };
 
 use crate::{
-    Abilities, Attached, EgressHook, Error, Mode, Uplink, XdpHook, clsact, load::Instance, pins,
-    sys,
+    Abilities, EgressHook, Error, IngressHook, Mode, Uplink,
+    clsact::{self, Side},
+    load::Instance,
+    pins, sys,
 };
 
-/// Attaches both programs; without a pin folder they stay as long as the instance.
-pub(crate) fn attach(
+/// Attaches the egress program, last of its chain: what others' programs do to a packet is done before its source changes.
+/// Without a pin folder it stays as long as the instance.
+pub(crate) fn egress(
+    instance: &mut Instance,
+    uplink: &Uplink,
+    abilities: Abilities,
+    pin_dir: Option<&Path>,
+) -> Result<EgressHook, Error> {
+    let program = instance.egress()?;
+    if abilities.tcx {
+        let pin = pin_dir.map(|folder| pins::link(folder, "egress", &uplink.name));
+        attach_tcx(program, uplink, Side::Egress, pin)?;
+        return Ok(EgressHook::Tcx);
+    }
+    clsact::attach(program, uplink, Side::Egress, pin_dir)
+        .map_err(|error| refused(uplink, "egress", &error))?;
+    Ok(EgressHook::Clsact)
+}
+
+/// Attaches the entry program to tc's ingress, first of its chain: it comes as near to XDP as can be.
+pub(crate) fn tc(
+    instance: &mut Instance,
+    uplink: &Uplink,
+    abilities: Abilities,
+    pin_dir: Option<&Path>,
+) -> Result<(), Error> {
+    let program = instance.tc()?;
+    if abilities.tcx {
+        let pin = pin_dir.map(|folder| tc_pin(folder, uplink));
+        return attach_tcx(program, uplink, Side::Ingress, pin);
+    }
+    clsact::attach(program, uplink, Side::Ingress, pin_dir)
+        .map_err(|error| refused(uplink, "tc ingress", &error))
+}
+
+/// Takes the entry program off tc's ingress, if an agent has pinned it there.
+pub(crate) fn leave_tc(uplink: &Uplink, pin_dir: Option<&Path>) -> Result<(), Error> {
+    let Some(folder) = pin_dir else {
+        return Ok(());
+    };
+    leave_link(&tc_pin(folder, uplink));
+    let filter = pins::filter(folder, Side::Ingress, uplink.ifindex);
+    if filter.exists() {
+        pins::remove_link(&filter)?;
+    }
+    Ok(())
+}
+
+/// Takes our programs off both hooks of XDP, if an agent has pinned them there.
+pub(crate) fn leave_xdp(uplink: &Uplink, pin_dir: Option<&Path>) {
+    let Some(folder) = pin_dir else { return };
+    for hook in IngressHook::XDP {
+        leave_link(&pins::link(folder, hook.pin_name(), &uplink.name));
+    }
+}
+
+fn tc_pin(folder: &Path, uplink: &Uplink) -> PathBuf {
+    pins::link(folder, IngressHook::Tc.pin_name(), &uplink.name)
+}
+
+/// Detaches a pinned link at once: the kernel puts off what it does for a last reference that goes, and until then the
+/// interface would be taken.
+fn leave_link(pin: &Path) {
+    let Ok(pinned) = PinnedLink::from_pin(pin) else {
+        return;
+    };
+    if let Ok(link) = sys::open_pin(pin) {
+        let _ = sys::detach_link(link.as_fd());
+    }
+    drop(pinned.unpin());
+}
+
+/// Attaches the entry program to XDP. Where it is now, and why not in the driver if it was tried there.
+///
+/// # Errors
+/// `XdpTaken` if somebody else's program is there.
+pub(crate) fn xdp(
     instance: &mut Instance,
     uplink: &Uplink,
     mode: Mode,
-    abilities: Abilities,
     pin_dir: Option<&Path>,
-) -> Result<Attached, Error> {
-    let (xdp, refusal) = attach_xdp(instance.xdp()?, uplink, mode, pin_dir)?;
-    let program = instance.egress()?;
-    let egress = if abilities.tcx {
-        let pin = pin_dir.map(|folder| pins::link(folder, "egress", &uplink.name));
-        attach_tcx(program, uplink, pin)?;
-        EgressHook::Tcx
-    } else {
-        clsact::attach(program, uplink, pin_dir)
-            .map_err(|error| refused(uplink, "egress", &error))?;
-        EgressHook::Clsact
-    };
-    Ok(Attached {
-        interface: uplink.name.clone(),
-        xdp,
-        refusal,
-        egress,
-    })
-}
-
-/// Where the program is now, and why not in the driver if it was tried there.
-fn attach_xdp(
-    program: &mut Xdp,
-    uplink: &Uplink,
-    mode: Mode,
-    pin_dir: Option<&Path>,
-) -> Result<(XdpHook, Option<String>), Error> {
+) -> Result<(IngressHook, Option<String>), Error> {
+    let program = instance.xdp()?;
     let pin =
-        |hook: XdpHook| pin_dir.map(|folder| pins::link(folder, hook.pin_name(), &uplink.name));
-    let allowed = XdpHook::allowed_by(mode);
-    for hook in XdpHook::ALL {
+        |hook: IngressHook| pin_dir.map(|folder| pins::link(folder, hook.pin_name(), &uplink.name));
+    let allowed = IngressHook::allowed_by(mode);
+    for hook in IngressHook::XDP {
         let Some(path) = pin(hook) else { continue };
         let Some(pinned) = usable(&path, uplink) else {
             continue;
@@ -66,12 +117,9 @@ fn attach_xdp(
             update_xdp(program, pinned, uplink)?;
             return Ok((hook, None));
         }
-        // The operator asks for the other hook: for a moment there is none. The kernel puts off what it does for a last
-        // reference that goes, and until then the interface would be taken.
-        if let Ok(link) = sys::open_pin(&path) {
-            let _ = sys::detach_link(link.as_fd());
-        }
-        drop(pinned.unpin());
+        // The operator asks for the other hook: for a moment there is none.
+        drop(pinned);
+        leave_link(&path);
     }
     let mut refusal = None;
     for hook in allowed {
@@ -84,7 +132,7 @@ fn attach_xdp(
             Err(error) => refusal = Some(error.to_string()),
         }
     }
-    unreachable!("every mode allows a hook")
+    unreachable!("every mode of XDP allows a hook")
 }
 
 fn update_xdp(program: &mut Xdp, pinned: PinnedLink, uplink: &Uplink) -> Result<(), Error> {
@@ -98,13 +146,13 @@ fn update_xdp(program: &mut Xdp, pinned: PinnedLink, uplink: &Uplink) -> Result<
 fn attach_xdp_to(
     program: &mut Xdp,
     uplink: &Uplink,
-    hook: XdpHook,
+    hook: IngressHook,
     pin: Option<PathBuf>,
 ) -> Result<(), Error> {
     let refused = |error: ProgramError| refused(uplink, "XDP", &error);
     let mode = match hook {
-        XdpHook::Native => XdpMode::Driver,
-        XdpHook::Generic => XdpMode::Skb,
+        IngressHook::Native => XdpMode::Driver,
+        _ => XdpMode::Skb,
     };
     let id = program
         .attach_to_if_index(uplink.ifindex, mode)
@@ -118,24 +166,28 @@ fn attach_xdp_to(
 fn attach_tcx(
     program: &mut SchedClassifier,
     uplink: &Uplink,
+    side: Side,
     pin: Option<PathBuf>,
 ) -> Result<(), Error> {
-    let refused = |error: ProgramError| refused(uplink, "egress", &error);
+    let (hook, attach_type, order) = match side {
+        Side::Ingress => ("tc ingress", TcAttachType::Ingress, LinkOrder::first()),
+        Side::Egress => ("egress", TcAttachType::Egress, LinkOrder::last()),
+    };
+    let refused = |error: ProgramError| refused(uplink, hook, &error);
     if let Some(pinned) = pin.as_deref().and_then(|pin| usable(pin, uplink)) {
         let link = SchedClassifierLink::try_from(FdLink::from(pinned))
-            .map_err(|_| not_a_link(uplink, "egress"))?;
+            .map_err(|_| not_a_link(uplink, hook))?;
         let id = program.attach_to_link(link).map_err(refused)?;
         drop(program.take_link(id).map_err(refused)?);
         return Ok(());
     }
-    // Last of the chain: what others' programs do to a packet is done before its source changes.
-    let options = TcAttachOptions::TcxOrder(LinkOrder::last());
+    let options = TcAttachOptions::TcxOrder(order);
     let id = program
-        .attach_with_options(&uplink.name, TcAttachType::Egress, options)
+        .attach_with_options(&uplink.name, attach_type, options)
         .map_err(refused)?;
     let Some(pin) = pin else { return Ok(()) };
     let link = FdLink::try_from(program.take_link(id).map_err(refused)?)
-        .map_err(|_| not_a_link(uplink, "egress"))?;
+        .map_err(|_| not_a_link(uplink, hook))?;
     pin_link(link, &pin, uplink)
 }
 

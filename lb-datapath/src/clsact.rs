@@ -1,4 +1,4 @@
-//! The egress program where tc has no links (before Linux 6.6): a filter of the qdisc clsact. The kernel keeps a filter
+//! A program at tc where that has no links (before Linux 6.6): a filter of the qdisc clsact. The kernel keeps a filter
 //! until somebody removes it, whatever becomes of its loader; a restart replaces the program in the filter, so that no
 //! packet passes without one. Filters are ours by priority and handle, and a pin named by the interface's index says
 //! that there is one. The qdisc itself stays: others' filters may be on it by then.
@@ -12,35 +12,63 @@ use aya::programs::{
 
 use crate::{Uplink, pins, sys};
 
-/// The kernel numbers filters from 0xc000 down and runs them by ascending priority: ours is the last.
-const PRIORITY: u16 = 0xfa1e;
+/// A side of the qdisc.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// What comes in: ours is the first filter, as XDP comes before all.
+    Ingress,
+    /// What leaves: ours is the last.
+    Egress,
+}
+
+impl Side {
+    /// Both.
+    pub(crate) const ALL: [Self; 2] = [Self::Ingress, Self::Egress];
+
+    const fn attach_type(self) -> TcAttachType {
+        match self {
+            Self::Ingress => TcAttachType::Ingress,
+            Self::Egress => TcAttachType::Egress,
+        }
+    }
+
+    /// The kernel numbers filters from 0xc000 down and runs them by ascending priority.
+    const fn priority(self) -> u16 {
+        match self {
+            Self::Ingress => 1,
+            Self::Egress => 0xfa1e,
+        }
+    }
+}
+
 const HANDLE: TcHandle = TcHandle::new(0, 0xfa1e);
 
 /// Puts the program into our filter, which is made if it is not there. With a pin folder it outlives this process.
 pub(crate) fn attach(
     program: &mut SchedClassifier,
     uplink: &Uplink,
+    side: Side,
     pin_dir: Option<&Path>,
 ) -> Result<(), ProgramError> {
     match qdisc_add_clsact(&uplink.name) {
         Err(TcError::NetlinkError(error)) if error.raw_os_error() == Some(libc::EEXIST) => {}
         result => result?,
     }
-    let pin = pin_dir.map(|folder| pins::filter(folder, uplink.ifindex));
+    let pin = pin_dir.map(|folder| pins::filter(folder, side, uplink.ifindex));
     if let Some(pin) = &pin {
         mark(program, pin)?;
     }
     let options = TcAttachOptions::Netlink(NlOptions {
-        priority: PRIORITY,
+        priority: side.priority(),
         handle: HANDLE,
         classid: None,
     });
-    let made = program.attach_with_options(&uplink.name, TcAttachType::Egress, options);
+    let made = program.attach_with_options(&uplink.name, side.attach_type(), options);
     let id = match made {
         Err(ProgramError::TcError(TcError::NetlinkError(error)))
             if error.raw_os_error() == Some(libc::EEXIST) =>
         {
-            program.attach_to_link(filter_on(&uplink.name).map_err(TcError::IoError)?)?
+            program.attach_to_link(filter_on(&uplink.name, side).map_err(TcError::IoError)?)?
         }
         made => made?,
     };
@@ -60,19 +88,19 @@ fn leave_to_the_kernel(link: SchedClassifierLink) {
 }
 
 /// Takes our filter off an interface, if both are there.
-pub(crate) fn detach(ifindex: u32) {
+pub(crate) fn detach(ifindex: u32, side: Side) {
     let Some(name) = sys::interface_name(ifindex) else {
         return;
     };
-    if let Ok(filter) = filter_on(&name) {
+    if let Ok(filter) = filter_on(&name, side) {
         // The filter may have been removed by hand, or with its qdisc: what counts is that it is gone.
         drop(filter);
     }
 }
 
 /// Our filter as something that is detached when dropped.
-fn filter_on(interface: &str) -> io::Result<SchedClassifierLink> {
-    SchedClassifierLink::attached(interface, TcAttachType::Egress, PRIORITY, HANDLE, None)
+fn filter_on(interface: &str, side: Side) -> io::Result<SchedClassifierLink> {
+    SchedClassifierLink::attached(interface, side.attach_type(), side.priority(), HANDLE, None)
 }
 
 /// Pins the program, in place of an earlier one: before it is attached, so that `cleanup` finds the filter in any case.

@@ -28,7 +28,7 @@ pub enum Error {
     /// Another XDP program is there; it is left alone.
     #[error(
         "another XDP program is attached to {interface} and stays there; `bpftool net show dev {interface}` names \
-         it: detach it, or name another uplink"
+         it: detach it, or let `node.mode` be `auto` or `tc`"
     )]
     XdpTaken {
         /// The uplink.

@@ -50,9 +50,9 @@ pub(crate) fn gather(instance: &Instance, capacity: Capacity) -> Result<Facts, E
 
 /// `jiffies64` now.
 pub(crate) fn jiffies(instance: &Instance) -> Result<u64, Error> {
-    // An XDP test run wants a whole Ethernet header; the program writes the time over its start.
-    let frame = [0u8; 14];
-    let mut out = [0u8; 14];
+    // A test run wants a whole Ethernet header, and tc's something behind it; the program writes the time over its start.
+    let frame = [0u8; 64];
+    let mut out = [0u8; 64];
     sys::test_run(instance.jiffies_fd()?, &frame, &mut out, 1)
         .map_err(|source| Error::kernel("read the kernel's jiffies", source))?;
     let mut word = [0; 8];

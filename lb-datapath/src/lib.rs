@@ -45,9 +45,9 @@ use lb_common::{
     limits::{Capacity, INTERFACES_MAX, NODES_MAX},
     verdict::VERDICTS,
 };
-use load::Instance;
 pub use load::Variant;
-pub use mode::{Attached, EgressHook, Mode, XdpHook};
+use load::{Instance, WayIn};
+pub use mode::{Attached, EgressHook, IngressHook, Mode};
 
 pub use observe::{MapRow, Observer, Samples, show_maps};
 pub use pins::cleanup;
@@ -111,14 +111,14 @@ pub struct Datapath {
     adopted: bool,
     notes: Vec<String>,
     first: Instance,
-    more: Vec<(u32, Instance)>,
+    more: Vec<Instance>,
     arenas: Arc<memory::Arenas>,
     trie: trie::SourceTrie,
     grace: sys::GraceBarrier,
     facts: Facts,
     /// Rooms of maps that could not be adopted: the programs attached until ours replace them still go on there, and the
     /// kernel empties a program array when nobody holds it any more.
-    replaced_rooms: Option<OwnedFd>,
+    replaced_rooms: Vec<OwnedFd>,
 }
 
 impl Datapath {
@@ -131,14 +131,19 @@ impl Datapath {
         sys::raise_memlock_limit();
         let mut notes = Vec::new();
         let mut adopted = false;
-        let mut replaced_rooms = None;
+        let mut replaced_rooms = Vec::new();
         if let Some(folder) = &options.pin_dir {
             let pins = pins::prepare(folder, &options.capacity, &mut notes)?;
             adopted = pins.adopted;
             replaced_rooms = pins.replaced_rooms;
         }
         let abilities = Abilities::probe();
-        let first = Instance::load(options, abilities, 0)?;
+        let way_in = match options.mode {
+            Mode::Tc => WayIn::Tc,
+            _ => WayIn::Xdp,
+        };
+        let mut first = Instance::load(options, abilities, 0, way_in)?;
+        first.furnish_rooms()?;
         let arenas = Arc::new(memory::Arenas::map(&first, &options.capacity)?);
         let trie = trie::SourceTrie::of(&first)?;
         let grace = sys::GraceBarrier::new()
@@ -226,15 +231,40 @@ impl Datapath {
                     most: INTERFACES_MAX,
                 });
             }
-            let (folder, mode) = (self.options.pin_dir.clone(), self.options.mode);
-            let abilities = self.abilities;
-            let instance = self.instance(uplink.slot)?;
-            let attached = attach::attach(instance, uplink, mode, abilities, folder.as_deref())?;
+            let attached = self.attach_to(uplink)?;
             self.attached.retain(|have| have.interface != uplink.name);
             self.attached.push(attached);
         }
-        self.replaced_rooms = None;
+        self.replaced_rooms.clear();
         Ok(())
+    }
+
+    /// Leaves tc's ingress for XDP on the uplinks where somebody else's program was in the way and is gone; their names.
+    ///
+    /// # Errors
+    /// As [`Datapath::attach`]; the programs stay where they are.
+    pub fn return_to_xdp(&mut self, uplinks: &[Uplink]) -> Result<Vec<String>, Error> {
+        let mut returned = Vec::new();
+        if self.options.mode != Mode::Auto {
+            return Ok(returned);
+        }
+        for uplink in uplinks {
+            let is_at_tc =
+                |have: &Attached| have.interface == uplink.name && have.ingress == IngressHook::Tc;
+            let Some(place) = self.attached.iter().position(is_at_tc) else {
+                continue;
+            };
+            match self.attach_to_xdp(uplink) {
+                Err(Error::XdpTaken { .. }) => {}
+                Err(error) => return Err(error),
+                Ok((ingress, refusal)) => {
+                    let have = &mut self.attached[place];
+                    (have.ingress, have.refusal) = (ingress, refusal);
+                    returned.push(uplink.name.clone());
+                }
+            }
+        }
+        Ok(returned)
     }
 
     /// The uplinks with the programs on them, in the order in which they were attached to.
@@ -300,15 +330,15 @@ impl Datapath {
         Ok(())
     }
 
-    /// Runs the program of slot 0 on a frame, by `BPF_PROG_TEST_RUN`; nothing leaves the machine.
+    /// Runs the entry program of slot 0 on a frame, by `BPF_PROG_TEST_RUN`; nothing leaves the machine.
     ///
     /// # Errors
     /// The kernel refused the run.
-    pub fn run_xdp(&self, frame: &[u8]) -> Result<Outcome, Error> {
-        testrun::xdp(&self.first, frame)
+    pub fn run_ingress(&self, frame: &[u8]) -> Result<Outcome, Error> {
+        testrun::ingress(&self.first, frame)
     }
 
-    /// Runs the egress program on a packet, as [`Datapath::run_xdp`].
+    /// Runs the egress program on a packet, as [`Datapath::run_ingress`].
     ///
     /// # Errors
     /// The kernel refused the run.
@@ -337,20 +367,68 @@ impl Datapath {
         self.first.verified_instructions()
     }
 
-    fn instance(&mut self, slot: u32) -> Result<&mut Instance, Error> {
-        if slot == 0 {
+    fn attach_to(&mut self, uplink: &Uplink) -> Result<Attached, Error> {
+        let (ingress, refusal) = match self.options.mode {
+            Mode::Tc => {
+                self.attach_to_tc(uplink)?;
+                attach::leave_xdp(uplink, self.options.pin_dir.as_deref());
+                (IngressHook::Tc, None)
+            }
+            mode => match self.attach_to_xdp(uplink) {
+                Err(Error::XdpTaken { interface }) if mode == Mode::Auto => {
+                    self.attach_to_tc(uplink)?;
+                    let why = format!(
+                        "another XDP program has the hook and keeps it; `bpftool net show dev {interface}` names it"
+                    );
+                    (IngressHook::Tc, Some(why))
+                }
+                attached => attached?,
+            },
+        };
+        let (abilities, folder) = (self.abilities, self.options.pin_dir.clone());
+        let instance = self.instance(uplink.slot, self.first.way_in())?;
+        Ok(Attached {
+            interface: uplink.name.clone(),
+            ingress,
+            refusal,
+            egress: attach::egress(instance, uplink, abilities, folder.as_deref())?,
+        })
+    }
+
+    /// A packet that both hooks see on the way from one to the other is steered by XDP, and passes tc.
+    fn attach_to_xdp(&mut self, uplink: &Uplink) -> Result<(IngressHook, Option<String>), Error> {
+        let (mode, folder) = (self.options.mode, self.options.pin_dir.clone());
+        let instance = self.instance(uplink.slot, WayIn::Xdp)?;
+        let attached = attach::xdp(instance, uplink, mode, folder.as_deref())?;
+        attach::leave_tc(uplink, folder.as_deref())?;
+        Ok(attached)
+    }
+
+    fn attach_to_tc(&mut self, uplink: &Uplink) -> Result<(), Error> {
+        let (abilities, folder) = (self.abilities, self.options.pin_dir.clone());
+        let instance = self.instance(uplink.slot, WayIn::Tc)?;
+        attach::tc(instance, uplink, abilities, folder.as_deref())
+    }
+
+    /// The instance for a slot and a hook, loaded when it is first asked for.
+    fn instance(&mut self, slot: u32, way_in: WayIn) -> Result<&mut Instance, Error> {
+        if self.first.is_for(slot, way_in) {
             return Ok(&mut self.first);
         }
-        if let Some(at) = self.more.iter().position(|(have, _)| *have == slot) {
-            return Ok(&mut self.more[at].1);
+        if let Some(at) = self.more.iter().position(|have| have.is_for(slot, way_in)) {
+            return Ok(&mut self.more[at]);
         }
-        let instance = Instance::load(&self.options, self.abilities, slot)?;
-        self.more.push((slot, instance));
-        Ok(&mut self
+        let mut instance = Instance::load(&self.options, self.abilities, slot, way_in)?;
+        let has_rooms =
+            self.first.way_in() == way_in || self.more.iter().any(|have| have.way_in() == way_in);
+        if !has_rooms {
+            instance.furnish_rooms()?;
+        }
+        self.more.push(instance);
+        Ok(self
             .more
             .last_mut()
-            .unwrap_or_else(|| unreachable!("just pushed"))
-            .1)
+            .unwrap_or_else(|| unreachable!("just pushed")))
     }
 }
 

@@ -17,12 +17,37 @@ use lb_common::{
 
 use crate::{Abilities, Error, Options, data_maps, object, pins};
 
-/// Name of the XDP program in the object.
-const XDP: &str = "fairlead_xdp";
 /// Name of the egress program in the object.
 const EGRESS: &str = "fairlead_egress";
 /// Name of the program that tells the time.
 const JIFFIES: &str = "fairlead_jiffies";
+
+/// Which hook an instance's programs of the way in are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WayIn {
+    /// XDP, of the driver or generic.
+    Xdp,
+    /// tc's ingress.
+    Tc,
+}
+
+impl WayIn {
+    /// Name of the entry program in the object.
+    const fn entry(self) -> &'static str {
+        match self {
+            Self::Xdp => "fairlead_xdp",
+            Self::Tc => "fairlead_tc",
+        }
+    }
+
+    /// Name of the program array.
+    const fn rooms(self) -> &'static str {
+        match self {
+            Self::Xdp => abi::ROOMS,
+            Self::Tc => abi::TC_ROOMS,
+        }
+    }
+}
 
 /// Which build of the programs to load.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -76,20 +101,22 @@ impl Variant {
         Ok(Self::Given(&aligned[..bytes.len()]))
     }
 
-    fn object(self, abilities: Abilities) -> &'static [u8] {
-        match self {
-            Self::Shipped if abilities.need_basic() => object::BASIC,
-            Self::Shipped => object::SHIPPED,
+    fn object(self, abilities: Abilities, way_in: WayIn) -> &'static [u8] {
+        match (self, way_in) {
+            (Self::Shipped, WayIn::Xdp) if abilities.need_basic() => object::BASIC,
+            (Self::Shipped, WayIn::Xdp) => object::SHIPPED,
+            (Self::Shipped, WayIn::Tc) if abilities.need_basic() => object::TC_BASIC,
+            (Self::Shipped, WayIn::Tc) => object::TC,
             #[cfg(feature = "fixtures")]
-            Self::Given(object) => object,
+            (Self::Given(object), _) => object,
             #[cfg(feature = "canaries")]
-            Self::Checksum => object::canary::CHECKSUM,
+            (Self::Checksum, _) => object::canary::CHECKSUM,
             #[cfg(feature = "canaries")]
-            Self::Ttl => object::canary::TTL,
+            (Self::Ttl, _) => object::canary::TTL,
             #[cfg(feature = "canaries")]
-            Self::Mac => object::canary::MAC,
+            (Self::Mac, _) => object::canary::MAC,
             #[cfg(feature = "canaries")]
-            Self::Reverse => object::canary::REVERSE,
+            (Self::Reverse, _) => object::canary::REVERSE,
         }
     }
 }
@@ -97,17 +124,21 @@ impl Variant {
 /// Loaded programs with the maps they run on.
 pub(crate) struct Instance {
     ebpf: Ebpf,
+    way_in: WayIn,
+    slot: u32,
 }
 
 impl Instance {
     /// Loads the object for a slot; maps are adopted from the pin folder, or made (and pinned there, if any).
-    /// Without pins the slots would have maps of their own, so a second uplink needs a pin folder.
-    pub(crate) fn load(options: &Options, abilities: Abilities, slot: u32) -> Result<Self, Error> {
-        let mut instance = Self::load_on(options, abilities, slot, |_| true)?;
-        if slot == 0 {
-            instance.furnish_rooms()?;
-        }
-        Ok(instance)
+    /// Without pins the slots would have maps of their own, so a second uplink needs a pin folder. The first instance of
+    /// a way in must [furnish its rooms](Self::furnish_rooms).
+    pub(crate) fn load(
+        options: &Options,
+        abilities: Abilities,
+        slot: u32,
+        way_in: WayIn,
+    ) -> Result<Self, Error> {
+        Self::load_on(options, abilities, slot, way_in, |_| true)
     }
 
     /// Loads the object for a slot beside a pinned data path: on its maps of the image, with all others and rooms of its
@@ -120,23 +151,39 @@ impl Instance {
         let of_the_image = |name: &str| {
             name == abi::SOURCE_TRIE || MapId::ALL.iter().any(|part| part.name() == name)
         };
-        let mut instance = Self::load_on(options, abilities, slot, of_the_image)?;
+        let mut instance = Self::load_on(options, abilities, slot, WayIn::Xdp, of_the_image)?;
         instance.furnish_rooms()?;
         Ok(instance)
     }
 
     /// Nothing but the program that tells the time, with the object's maps as small as it has them.
     pub(crate) fn clock() -> Result<Self, Error> {
+        let way_in = WayIn::Xdp;
         let mut loader = EbpfLoader::new();
-        let mut ebpf = loader.load(Variant::Shipped.object(Abilities::probe()))?;
-        load_xdp(&mut ebpf, JIFFIES)?;
-        Ok(Self { ebpf })
+        let mut ebpf = loader.load(Variant::Shipped.object(Abilities::probe(), way_in))?;
+        load_on_hook(&mut ebpf, way_in, JIFFIES)?;
+        Ok(Self {
+            ebpf,
+            way_in,
+            slot: 0,
+        })
+    }
+
+    /// Whether it is the one for a slot and a hook.
+    pub(crate) fn is_for(&self, slot: u32, way_in: WayIn) -> bool {
+        self.slot == slot && self.way_in == way_in
+    }
+
+    /// The hook that its programs of the way in are for.
+    pub(crate) fn way_in(&self) -> WayIn {
+        self.way_in
     }
 
     fn load_on(
         options: &Options,
         abilities: Abilities,
         slot: u32,
+        way_in: WayIn,
         is_pinned: impl Fn(&str) -> bool,
     ) -> Result<Self, Error> {
         let folder = options.pin_dir.as_deref().map(pins::versioned);
@@ -162,34 +209,35 @@ impl Instance {
         loader.map_max_entries(abi::SOURCE_TRIE, options.capacity.source_ranges);
         if let Some(folder) = &folder {
             let sized = sizes.iter().map(|(name, _)| *name);
-            let names = sized.chain([abi::ROOMS, abi::SWAP_LOCK, abi::SOURCE_TRIE]);
+            let names = sized.chain([way_in.rooms(), abi::SWAP_LOCK, abi::SOURCE_TRIE]);
             for name in names.filter(|name| is_pinned(name)) {
                 loader.map_pin_path(name, pins::map(folder, name));
             }
         }
-        let mut ebpf = loader.load(options.variant.object(abilities))?;
-        load_xdp(&mut ebpf, XDP)?;
-        load_xdp(&mut ebpf, JIFFIES)?;
+        let mut ebpf = loader.load(options.variant.object(abilities, way_in))?;
+        load_on_hook(&mut ebpf, way_in, way_in.entry())?;
+        load_on_hook(&mut ebpf, way_in, JIFFIES)?;
         let egress: &mut SchedClassifier = program(&mut ebpf, EGRESS)?;
         egress.load().map_err(|error| refused(EGRESS, &error))?;
-        Ok(Self { ebpf })
+        Ok(Self { ebpf, way_in, slot })
     }
 
     /// Loads the programs of all rooms, then puts each in its place: one store a room, so that a packet finds the
     /// earlier program or this one, never none.
-    fn furnish_rooms(&mut self) -> Result<(), Error> {
+    pub(crate) fn furnish_rooms(&mut self) -> Result<(), Error> {
         for room in Room::ALL {
-            load_xdp(&mut self.ebpf, room.program())?;
+            load_on_hook(&mut self.ebpf, self.way_in, room.program())?;
         }
         let programs = Room::ALL
             .iter()
-            .map(|room| Ok((*room as u32, self.xdp_program_fd(room.program())?)))
+            .map(|room| Ok((*room as u32, self.program_fd(room.program())?)))
             .collect::<Result<Vec<_>, Error>>()?;
+        let name = self.way_in.rooms();
         let refused = |reason: String| Error::Load {
-            program: abi::ROOMS.to_owned(),
+            program: name.to_owned(),
             reason,
         };
-        let map = self.ebpf.map_mut(abi::ROOMS);
+        let map = self.ebpf.map_mut(name);
         let map = map.ok_or_else(|| refused("the object has no such map".to_owned()))?;
         let mut rooms = ProgramArray::try_from(map).map_err(|error| refused(error.to_string()))?;
         for (place, program) in &programs {
@@ -200,9 +248,14 @@ impl Instance {
         Ok(())
     }
 
-    /// The XDP program.
+    /// The entry program, of XDP.
     pub(crate) fn xdp(&mut self) -> Result<&mut Xdp, Error> {
-        program(&mut self.ebpf, XDP)
+        program(&mut self.ebpf, WayIn::Xdp.entry())
+    }
+
+    /// The entry program, of tc's ingress.
+    pub(crate) fn tc(&mut self) -> Result<&mut SchedClassifier, Error> {
+        program(&mut self.ebpf, WayIn::Tc.entry())
     }
 
     /// The egress program.
@@ -210,46 +263,36 @@ impl Instance {
         program(&mut self.ebpf, EGRESS)
     }
 
-    /// The XDP program's descriptor.
-    pub(crate) fn xdp_fd(&self) -> Result<BorrowedFd<'_>, Error> {
-        self.fd(XDP)
+    /// The entry program's descriptor.
+    pub(crate) fn entry_fd(&self) -> Result<BorrowedFd<'_>, Error> {
+        self.fd(self.way_in.entry())
     }
 
     /// The entry program's descriptor, for a program array.
     #[cfg(feature = "bench")]
     pub(crate) fn entry_program_fd(&self) -> Result<ProgramFd, Error> {
-        self.xdp_program_fd(XDP)
+        self.program_fd(self.way_in.entry())
     }
 
     /// The egress program's descriptor, for a program array.
     #[cfg(feature = "bench")]
     pub(crate) fn egress_program_fd(&self) -> Result<ProgramFd, Error> {
-        let failed = |reason: String| Error::Load {
-            program: EGRESS.to_owned(),
-            reason,
-        };
-        match self.ebpf.program(EGRESS) {
-            Some(aya::programs::Program::SchedClassifier(program)) => program
-                .fd()
-                .and_then(|fd| Ok(fd.try_clone()?))
-                .map_err(|error| failed(error.to_string())),
-            _ => Err(failed("it is not loaded".to_owned())),
-        }
+        self.program_fd(EGRESS)
     }
 
-    /// An XDP program's descriptor, for a program array.
-    fn xdp_program_fd(&self, name: &str) -> Result<ProgramFd, Error> {
+    /// A program's descriptor, for a program array.
+    fn program_fd(&self, name: &str) -> Result<ProgramFd, Error> {
         let failed = |reason: String| Error::Load {
             program: name.to_owned(),
             reason,
         };
-        match self.ebpf.program(name) {
-            Some(aya::programs::Program::Xdp(program)) => program
-                .fd()
-                .and_then(|fd| Ok(fd.try_clone()?))
-                .map_err(|error| failed(error.to_string())),
-            _ => Err(failed("it is not loaded".to_owned())),
-        }
+        let fd = match self.ebpf.program(name) {
+            Some(aya::programs::Program::Xdp(program)) => program.fd(),
+            Some(aya::programs::Program::SchedClassifier(program)) => program.fd(),
+            _ => return Err(failed("it is not loaded".to_owned())),
+        };
+        fd.and_then(|fd| Ok(fd.try_clone()?))
+            .map_err(|error| failed(error.to_string()))
     }
 
     /// The egress program's descriptor.
@@ -314,9 +357,12 @@ pub(crate) fn cpus() -> Result<u32, Error> {
         .map_err(|(_, source)| Error::kernel("count the possible CPUs", source))
 }
 
-fn load_xdp(ebpf: &mut Ebpf, name: &'static str) -> Result<(), Error> {
-    let program: &mut Xdp = program(ebpf, name)?;
-    program.load().map_err(|error| refused(name, &error))
+fn load_on_hook(ebpf: &mut Ebpf, way_in: WayIn, name: &'static str) -> Result<(), Error> {
+    let loaded = match way_in {
+        WayIn::Xdp => program::<Xdp>(ebpf, name)?.load(),
+        WayIn::Tc => program::<SchedClassifier>(ebpf, name)?.load(),
+    };
+    loaded.map_err(|error| refused(name, &error))
 }
 
 fn program<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut P, Error>

@@ -5,34 +5,40 @@ use std::fmt;
 /// What is asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
-    /// The driver's own hook if it takes the program, the generic one otherwise.
+    /// The driver's own hook if it takes the program, the generic one otherwise; tc's ingress where somebody else's
+    /// program has both.
     #[default]
     Auto,
     /// The driver's hook, or no start.
     Native,
     /// The hook of the network stack, which every driver has.
     Generic,
+    /// tc's ingress, whoever has XDP.
+    Tc,
 }
 
 /// What an uplink has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum XdpHook {
-    /// In the driver, before there is an skb.
+pub enum IngressHook {
+    /// XDP in the driver, before there is an skb.
     Native,
-    /// In the network stack; the kernel has turned GRO and LRO off on the interface for it.
+    /// XDP in the network stack; the kernel has turned GRO and LRO off on the interface for it.
     Generic,
+    /// tc's ingress, behind everything that XDP does there: first of its chain.
+    Tc,
 }
 
-impl XdpHook {
-    /// Both, as they are looked for.
-    pub(crate) const ALL: [Self; 2] = [Self::Native, Self::Generic];
+impl IngressHook {
+    /// Those of XDP, as they are looked for.
+    pub(crate) const XDP: [Self; 2] = [Self::Native, Self::Generic];
 
-    /// Those that a mode allows, best first.
+    /// Those of XDP that a mode allows, best first.
     pub(crate) fn allowed_by(mode: Mode) -> &'static [Self] {
         match mode {
-            Mode::Auto => &Self::ALL,
+            Mode::Auto => &Self::XDP,
             Mode::Native => &[Self::Native],
             Mode::Generic => &[Self::Generic],
+            Mode::Tc => &[],
         }
     }
 
@@ -41,15 +47,17 @@ impl XdpHook {
         match self {
             Self::Native => "xdp",
             Self::Generic => "generic",
+            Self::Tc => "tc",
         }
     }
 }
 
-impl fmt::Display for XdpHook {
+impl fmt::Display for IngressHook {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(match self {
             Self::Native => "native",
             Self::Generic => "generic",
+            Self::Tc => "tc",
         })
     }
 }
@@ -78,8 +86,8 @@ pub struct Attached {
     /// The interface's name.
     pub interface: String,
     /// Where the ingress program is.
-    pub xdp: XdpHook,
-    /// Why it is not in the driver, in the kernel's words, if it was tried there.
+    pub ingress: IngressHook,
+    /// Why it is not in the driver, if it was tried there.
     pub refusal: Option<String>,
     /// Where the egress program is.
     pub egress: EgressHook,

@@ -7,6 +7,13 @@ pub(crate) static SHIPPED: &[u8] =
 /// The same for kernels that lack what [`crate::Abilities`] names.
 pub(crate) static BASIC: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/basic.o"));
 
+/// The programs as shipped for tc's ingress hook.
+pub(crate) static TC: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tc.o"));
+
+/// The same for kernels that lack what [`crate::Abilities`] names.
+pub(crate) static TC_BASIC: &[u8] =
+    aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tc-basic.o"));
+
 /// The driver of `benches/packet`.
 #[cfg(feature = "bench")]
 pub(crate) static BENCH_DRIVER: &[u8] =

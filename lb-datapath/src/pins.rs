@@ -22,13 +22,24 @@ use lb_common::{
     walk::ROOMS_MAX,
 };
 
-use crate::{Error, Uplink, clsact, data_maps, load, memory::Arena, sys};
+use crate::{
+    Error, Uplink,
+    clsact::{self, Side},
+    data_maps, load,
+    memory::Arena,
+    sys,
+};
 
 /// `BPF_FS_MAGIC` (linux/magic.h).
 const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
 
 /// What the name of a filter's mark starts with, before the interface's index.
-const FILTER: &str = "filter_";
+const fn filter_mark(side: Side) -> &'static str {
+    match side {
+        Side::Ingress => "ingress_filter_",
+        Side::Egress => "filter_",
+    }
+}
 
 /// The folder of this version's pins.
 pub(crate) fn versioned(pin_dir: &Path) -> PathBuf {
@@ -51,15 +62,15 @@ pub(crate) fn link(pin_dir: &Path, hook: &str, interface: &str) -> PathBuf {
 pub(crate) struct Prepared {
     /// A whole set of maps can be adopted.
     pub(crate) adopted: bool,
-    /// The program array of a set that cannot.
-    pub(crate) replaced_rooms: Option<OwnedFd>,
+    /// The program arrays of a set that cannot.
+    pub(crate) replaced_rooms: Vec<OwnedFd>,
 }
 
 /// Where a clsact filter on an interface is marked.
-pub(crate) fn filter(pin_dir: &Path, ifindex: u32) -> PathBuf {
+pub(crate) fn filter(pin_dir: &Path, side: Side, ifindex: u32) -> PathBuf {
     versioned(pin_dir)
         .join("links")
-        .join(format!("{FILTER}{ifindex}"))
+        .join(format!("{}{ifindex}", filter_mark(side)))
 }
 
 /// Makes the folders, and removes maps whose definition is not ours.
@@ -98,15 +109,20 @@ pub(crate) fn prepare(
     let good = wanted
         .iter()
         .filter(|(name, elements, bytes)| is_array(&map(&folder, name), *elements, *bytes));
-    let rooms = map(&folder, abi::ROOMS);
+    // Whichever hook there was a program at: the other's is not there.
+    let rooms = [abi::ROOMS, abi::TC_ROOMS].map(|name| map(&folder, name));
+    let rooms = rooms.iter().filter(|path| path.exists());
     let trie = map(&folder, abi::SOURCE_TRIE);
-    if good.count() == wanted.len() && is_rooms(&rooms) && is_trie(&trie, capacity) {
+    if good.count() == wanted.len()
+        && rooms.clone().all(|path| is_rooms(path))
+        && is_trie(&trie, capacity)
+    {
         return Ok(Prepared {
             adopted: true,
-            replaced_rooms: None,
+            replaced_rooms: Vec::new(),
         });
     }
-    let replaced_rooms = sys::open_pin(&rooms).ok();
+    let replaced_rooms = rooms.filter_map(|path| sys::open_pin(path).ok()).collect();
     if !found.is_empty() {
         notes.push(format!(
             "the maps pinned in {} are not those of this version or capacity: made anew, flows start over",
@@ -184,10 +200,10 @@ pub(crate) fn remove_other_links(pin_dir: &Path, uplinks: &[Uplink]) -> Result<V
     let keep: Vec<PathBuf> = uplinks
         .iter()
         .flat_map(|uplink| {
-            ["xdp", "generic", "egress"]
+            ["xdp", "generic", "tc", "egress"]
                 .map(|hook| link(pin_dir, hook, &uplink.name))
                 .into_iter()
-                .chain([filter(pin_dir, uplink.ifindex)])
+                .chain(Side::ALL.map(|side| filter(pin_dir, side, uplink.ifindex)))
         })
         .collect();
     let links = versioned(pin_dir).join("links");
@@ -253,11 +269,13 @@ fn remove(path: &Path) -> Result<(), Error> {
 }
 
 /// Removes a pin: a link goes with it, a filter first. A map is neither.
-fn remove_link(path: &Path) -> Result<(), Error> {
+pub(crate) fn remove_link(path: &Path) -> Result<(), Error> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let ifindex = name.strip_prefix(FILTER).and_then(|rest| rest.parse().ok());
-    if let Some(ifindex) = ifindex {
-        clsact::detach(ifindex);
+    for side in Side::ALL {
+        let ifindex = name.strip_prefix(filter_mark(side));
+        if let Some(ifindex) = ifindex.and_then(|rest| rest.parse().ok()) {
+            clsact::detach(ifindex, side);
+        }
     }
     remove(path)
 }

@@ -107,7 +107,7 @@ impl Tracer {
         let (counted, verdicts) = (self.counted(), self.verdicts());
         let alive = self.alive();
         let outcome = match direction {
-            Direction::Ingress => testrun::xdp(&self.instance, frame)?,
+            Direction::Ingress => testrun::ingress(&self.instance, frame)?,
             Direction::Egress => testrun::egress(&self.instance, frame)?,
         };
         let after = self.verdicts();

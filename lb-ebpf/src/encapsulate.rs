@@ -16,7 +16,7 @@ use lb_common::{
 use crate::{
     ethernet, forward,
     hook::{self, Context},
-    ptr::Frame,
+    ptr::{self, Frame},
 };
 
 /// Makes room for an outer header in front of the packet, and writes it.

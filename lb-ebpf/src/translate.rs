@@ -55,7 +55,8 @@ pub(crate) fn destination<const V6: bool>(
     transport: Option<Frame>,
     flow: &Flow,
 ) {
-    use crate::ptr;
+    use crate::{egress, hook, ptr};
+
     let old = frame.load_address::<V6>(Layout::destination(V6));
     let tags = ptr::tag_bytes(walk);
     if let Some(transport) = transport {
@@ -69,6 +70,8 @@ pub(crate) fn destination<const V6: bool>(
         };
         checksums::transport::<V6>(ctx, at, flow.protocol, &change);
         let _ = ctx.store(at, &ports, 0);
+    } else if V6 {
+        hook::add_to_whole_sum(ctx, egress::difference(&old, &flow.endpoint).unwrap_or(0));
     }
     let at = tags + Layout::destination(V6);
     if V6 {

@@ -17,7 +17,7 @@ use crate::namespace::Namespace;
 use crate::netlink::{Netlink, Prefix, Route};
 use crate::pod::Pod;
 use crate::topology::{self, NODES, PODS_PER_NODE, Pair, Profile};
-use crate::xdp_verdict::{AttachedProgram, Verdict};
+use crate::xdp_verdict::{AttachedProgram, CountingProgram, Verdict};
 use crate::{firewall, xdp_verdict};
 
 /// A lab that is up.
@@ -210,6 +210,14 @@ impl<'a> Node<'a> {
             let index = Netlink::open()?.index(builder::UPLINK)?;
             xdp_verdict::attach(index, Verdict::Transmit)
                 .context("attaching the reflecting program")
+        })
+    }
+
+    /// Gives the XDP hook of the node's uplink to a program of other software, which lets everything pass.
+    pub fn occupy_xdp(self) -> Result<CountingProgram> {
+        self.namespace().run(|| {
+            let index = Netlink::open()?.index(builder::UPLINK)?;
+            xdp_verdict::attach_counting(index).context("attaching the counting program")
         })
     }
 

@@ -70,7 +70,7 @@ pub use router::{NODE_ASN, NODE_BGP_PORT, Neighbour, ROUTER_ASN, ReceivedRoute, 
 pub use sink::{Heard, Sinks};
 pub use topology::{Pair, Profile, Segments};
 pub use wait::wait_until;
-pub use xdp_verdict::AttachedProgram;
+pub use xdp_verdict::{AttachedProgram, CountingProgram};
 
 /// Builds and fetches what API servers and clusters are made of, unless it is in the cache; says what it does. Needs no
 /// root, and the first time a quarter of an hour.

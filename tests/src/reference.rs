@@ -87,7 +87,7 @@ impl Reference {
     /// # Errors
     /// The model says otherwise; the text has the frame in hex.
     pub fn receive(&mut self, node: u8, frame: &[u8]) -> Result<Observed> {
-        let outcome = self.world(node).datapath.run_xdp(frame);
+        let outcome = self.world(node).datapath.run_ingress(frame);
         let outcome = outcome.with_context(|| hex(frame))?;
         let action = match outcome.action {
             XDP_DROP => Action::Drop,

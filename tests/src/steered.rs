@@ -43,7 +43,14 @@ impl Steered {
     /// # Errors
     /// As [`Steered::start`].
     pub fn start_with(profile: &Profile, options: &AgentOptions) -> Result<Self> {
-        let lab = Lab::build(profile)?;
+        Self::start_in(Lab::build(profile)?, options)
+    }
+
+    /// As [`Steered::start_with`], in a lab that is there.
+    ///
+    /// # Errors
+    /// As [`Steered::start`].
+    pub fn start_in(lab: Lab, options: &AgentOptions) -> Result<Self> {
         let services = lab.web_service("web", 1);
         let start = |node| lab.start_agent(node, &configuration(&lab, node, &services), options);
         let agents = (1..=3).map(start).collect::<Result<_>>()?;

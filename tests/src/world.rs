@@ -13,7 +13,7 @@ use lb_core::{
     model::Mac,
     snapshot::{DatapathFacts, Link, Neighbour},
 };
-use lb_datapath::Options;
+use lb_datapath::{Mode, Options};
 
 use crate::loaded::Loaded;
 
@@ -30,6 +30,32 @@ pub const XDP_PASS: u32 = 2;
 /// `XDP_TX`.
 pub const XDP_TX: u32 = 3;
 
+/// `XDP_REDIRECT`.
+pub const XDP_REDIRECT: u32 = 4;
+
+/// Where the programs of the way in run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Hook {
+    /// In XDP.
+    Xdp,
+    /// At tc's ingress.
+    Tc,
+}
+
+impl Hook {
+    /// A data path of this size there, gone with the process.
+    #[must_use]
+    pub fn options(self, capacity: Capacity) -> Options {
+        Options {
+            mode: match self {
+                Self::Xdp => Mode::Auto,
+                Self::Tc => Mode::Tc,
+            },
+            ..Options::unpinned(capacity)
+        }
+    }
+}
+
 /// MAC of `eth0` of every node, by its number.
 #[must_use]
 pub fn node_mac(number: u8) -> [u8; 6] {
@@ -38,6 +64,12 @@ pub fn node_mac(number: u8) -> [u8; 6] {
 
 /// MAC of the router, the next hop to what is not on-link.
 pub const ROUTER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0xfe];
+
+/// Where a tag is, behind the MACs, and its length.
+const TAG_AT: usize = 12;
+const TAG_BYTES: usize = 4;
+/// An Ethernet header.
+const UNTAGGED_BYTES: usize = 14;
 
 /// What the cluster's keys come from.
 pub const SECRET: &[u8] = b"0123456789abcdef";
@@ -57,6 +89,8 @@ pub const CAPACITY: Capacity = Capacity {
 pub struct World {
     /// The real thing.
     pub datapath: Loaded,
+    /// Where its programs of the way in run.
+    pub hook: Hook,
     /// What it was filled from.
     pub desired: DesiredState,
     /// What the sources say.
@@ -105,6 +139,10 @@ impl World {
         let desired = DesiredState::default();
         let mut world = Self {
             datapath,
+            hook: match options.mode {
+                Mode::Tc => Hook::Tc,
+                _ => Hook::Xdp,
+            },
             desired,
             snapshot,
             placements: Placements::default(),
@@ -144,8 +182,20 @@ impl World {
     /// # Errors
     /// The kernel refused the run.
     pub fn receive(&self, frame: &[u8]) -> Result<(u32, Vec<u8>)> {
-        let outcome = self.datapath.run_xdp(frame).context("ingress")?;
-        Ok((outcome.action, outcome.frame))
+        let is_tagged = self.hook == Hook::Tc
+            && frame.len() >= UNTAGGED_BYTES + TAG_BYTES
+            && matches!(frame[TAG_AT..TAG_AT + 2], [0x81, 0] | [0x88, 0xa8]);
+        // The kernel has taken the outermost tag off before tc, and puts it on again.
+        let (tag, untagged) = if is_tagged {
+            let (macs, rest) = frame.split_at(TAG_AT);
+            let (tag, rest) = rest.split_at(TAG_BYTES);
+            (tag, [macs, rest].concat())
+        } else {
+            (&[][..], frame.to_vec())
+        };
+        let outcome = self.datapath.run_ingress(&untagged).context("ingress")?;
+        let (macs, rest) = outcome.frame.split_at(TAG_AT);
+        Ok((outcome.action, [macs, tag, rest].concat()))
     }
 
     /// Runs the egress program on a packet that leaves.

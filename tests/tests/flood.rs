@@ -78,7 +78,7 @@ fn flood(kind: Kind, vip: IpAddr, packets: u32) -> Result<()> {
     let mut attacker = Attacker::new(kind, vip);
     for _ in 0..packets / BURST {
         for _ in 0..BURST {
-            world.datapath.run_xdp(attacker.next())?;
+            world.datapath.run_ingress(attacker.next())?;
         }
         rush.step(&world, Instant::now())?;
     }

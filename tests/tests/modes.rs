@@ -1,11 +1,18 @@
 //! The modes of an uplink: what is served in the driver is served in the network stack, and a restart leads from one to
 //! the other. Needs root.
 
-use std::fs;
+use std::{
+    fs,
+    io::ErrorKind,
+    net::{IpAddr, SocketAddr, TcpStream, UdpSocket},
+};
 
 use anyhow::{Context as _, Result, ensure};
-use fairlead_tests::steered::{SOON, Steered};
-use lb_lab::{Profile, Request, Segments};
+use fairlead_tests::steered::{ANSWER, SOON, Steered};
+use lb_lab::{
+    AgentOptions, CountingProgram, Lab, Profile, Request, Segments, set_transmit_checksum,
+    switch_port,
+};
 
 /// What an upload or download has: some hundred full segments.
 const BYTES: usize = 1 << 20;
@@ -38,6 +45,89 @@ fn jumbo_frames_are_taken_in_the_driver() -> Result<()> {
         rows.len() == 1 && rows[0]["xdp"] == "native"
     })?;
     transfer(&steered, 30_300)
+}
+
+/// What another tool's program leaves of a packet is served all the same, by tc, and its program stays. With whole
+/// checksums and with promises of them, merged and alone.
+#[test]
+fn another_xdp_program_stays_and_all_is_served_behind_it() -> Result<()> {
+    let lab = Lab::build(&ROUTED)?;
+    let mut others = Vec::new();
+    for number in 1..=3 {
+        others.push(lab.node(number).occupy_xdp()?);
+    }
+    let mut steered = Steered::start_in(lab, &AgentOptions::default())?;
+    steered.wait_for("uplinks", "the uplink's mode", |rows| {
+        rows.len() == 1
+            && rows[0]["xdp"] == "tc"
+            && rows[0]["egress"] == "tcx"
+            && rows[0]["not_in_driver"]
+                .as_str()
+                .is_some_and(|why| why.contains("another XDP program"))
+    })?;
+    transfer(&steered, 30_400)?;
+    promise_checksums(&steered.lab, true)?;
+    transfer(&steered, 30_500)?;
+    refusals_come_back(&steered)?;
+    let frames = || {
+        others
+            .iter()
+            .map(CountingProgram::frames)
+            .collect::<Result<Vec<_>, _>>()
+    };
+    let before = frames()?;
+    transfer(&steered, 30_600)?;
+    let counts_on = before
+        .iter()
+        .zip(frames()?)
+        .all(|(before, now)| now > *before);
+    ensure!(counts_on, "the other programs count no more");
+    drop(others);
+    promise_checksums(&steered.lab, false)?;
+    steered.wait_for("uplinks", "the uplink's mode", |rows| {
+        rows.len() == 1 && rows[0]["xdp"] == "native" && rows[0]["not_in_driver"].is_null()
+    })?;
+    transfer(&steered, 30_700)
+}
+
+/// Whether frames come to the nodes with the checksums that their senders' stacks left to a device.
+fn promise_checksums(lab: &Lab, on: bool) -> Result<()> {
+    lab.switch_namespace().run(|| {
+        for number in 1..=3 {
+            set_transmit_checksum(&switch_port(number), on)?;
+        }
+        Ok(())
+    })
+}
+
+/// A closed port of TCP and one of UDP are refused by the VIP itself.
+fn refusals_come_back(steered: &Steered) -> Result<()> {
+    for target in Steered::targets() {
+        let closed = SocketAddr::new(target.ip(), 81);
+        steered.lab.client_namespace().run(|| {
+            let refused = TcpStream::connect_timeout(&closed, ANSWER).err();
+            let kind = refused.map(|error| error.kind());
+            ensure!(
+                kind == Some(ErrorKind::ConnectionRefused),
+                "{closed}/tcp: {kind:?}"
+            );
+            let any: IpAddr = match target {
+                SocketAddr::V4(_) => [0; 4].into(),
+                SocketAddr::V6(_) => [0; 16].into(),
+            };
+            let socket = UdpSocket::bind((any, 0))?;
+            socket.set_read_timeout(Some(ANSWER))?;
+            socket.connect(closed)?;
+            socket.send(b"anybody?")?;
+            let kind = socket.recv(&mut [0]).err().map(|error| error.kind());
+            ensure!(
+                kind == Some(ErrorKind::ConnectionRefused),
+                "{closed}/udp: {kind:?}"
+            );
+            Ok(())
+        })?;
+    }
+    Ok(())
 }
 
 /// Restarts every agent with `node.mode`, and waits until it says that its uplink is in that mode.

@@ -10,8 +10,8 @@ use fairlead_tests::{
     steered::{ANSWER, Steered, node_of},
 };
 use lb_lab::{
-    FrameSocket, Netlink, Profile, ROUTER_WAN_LINK, Request, Seen, Segments, router_link, topology,
-    wait_until,
+    AgentOptions, FrameSocket, Lab, Netlink, Profile, ROUTER_WAN_LINK, Request, Seen, Segments,
+    router_link, topology, wait_until,
 };
 
 /// What a download or upload has: some hundred full segments.
@@ -84,7 +84,23 @@ const STALLS_MOST: u64 = 4;
 
 #[test]
 fn a_hundred_megabytes_pass_both_ways_without_a_stall() -> Result<()> {
-    let steered = Steered::start(&routed())?;
+    a_hundred_megabytes_pass(&Steered::start(&routed())?)
+}
+
+/// tc sees what the kernel has merged, and what has no checksum yet.
+#[test]
+fn a_hundred_megabytes_pass_behind_another_xdp_program() -> Result<()> {
+    let lab = Lab::build(&routed())?;
+    let others = [1, 2, 3].map(|number| lab.node(number).occupy_xdp());
+    let steered = Steered::start_in(lab, &AgentOptions::default())?;
+    a_hundred_megabytes_pass(&steered)?;
+    for other in others {
+        ensure!(other?.frames()? > 0, "the other program counts no more");
+    }
+    Ok(())
+}
+
+fn a_hundred_megabytes_pass(steered: &Steered) -> Result<()> {
     for (target, bytes) in Steered::targets()
         .into_iter()
         .zip([MANY_BYTES, MANY_BYTES / 5])
@@ -94,7 +110,7 @@ fn a_hundred_megabytes_pass_both_ways_without_a_stall() -> Result<()> {
         for owner in [2, 3] {
             let up = Request {
                 upload_bytes: bytes,
-                ..Request::to(target).from_port(port_of(&steered, target, owner)?)
+                ..Request::to(target).from_port(port_of(steered, target, owner)?)
             };
             let down = Request {
                 upload_bytes: 0,

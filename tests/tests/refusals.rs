@@ -108,7 +108,8 @@ fn anothers_xdp_program_stays() -> Result<()> {
     let _other = lab.node(1).reflect()?;
     let before = attached(lab.node(1).namespace())?;
     let file = lab.folder().join("taken.yaml");
-    fs::write(&file, configuration(&lab, 1))?;
+    let native = configuration(&lab, 1).replace("uplinks: [eth0]", "uplinks: [eth0], mode: native");
+    fs::write(&file, native)?;
     let refusal = ended(&lab, "taken", run(&file)?)?;
     refusal.expect(
         FAILED,

@@ -61,6 +61,7 @@ impl Tell for Live {
                 services: answers::services(&view, &counters),
                 verdicts: answers::verdicts(&view, &counters),
                 nodes: answers::nodes(&view, &counters),
+                uplinks: answers::uplinks(&view, &counters),
                 bgp: answers::bgp::sessions(&view),
                 cluster: answers::ready::cluster(&view),
             }

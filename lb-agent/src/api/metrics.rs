@@ -4,7 +4,7 @@
 
 use std::fmt::Write;
 
-use super::rows::{Answer, BgpRow, Mode, NodeRow, ServiceRow, VerdictRow};
+use super::rows::{Answer, BgpRow, Mode, NodeRow, ServiceRow, UplinkRow, VerdictRow};
 use crate::engine::{
     feedback::SessionState,
     latency::{BOUNDS_MILLIS, Histogram},
@@ -48,6 +48,8 @@ pub struct Scrape {
     pub verdicts: Answer<VerdictRow>,
     /// The ways to the nodes.
     pub nodes: Answer<NodeRow>,
+    /// The uplinks.
+    pub uplinks: Answer<UplinkRow>,
     /// BGP sessions.
     pub bgp: Answer<BgpRow>,
     /// The cluster.
@@ -213,6 +215,7 @@ pub fn text(scrape: &Scrape, format: Format) -> String {
         text.sample(name, &label("verdict", &row.verdict), row.packets);
     }
     nodes(&mut text, scrape);
+    uplinks(&mut text, &scrape.uplinks.rows);
     for (name, kind, help, value) in OF_SESSIONS {
         text.head(name, kind, help);
         for row in &scrape.bgp.rows {
@@ -276,6 +279,21 @@ fn nodes(text: &mut Text, scrape: &Scrape) {
     text.head(name, "counter", help);
     for row in &scrape.nodes.rows {
         text.sample(name, &label("node", &row.node), row.packets_sampled);
+    }
+}
+
+/// Where the programs are; an uplink without any has no sample.
+fn uplinks(text: &mut Text, rows: &[UplinkRow]) {
+    let name = "fairlead_uplink_info";
+    let help = "Where the programs are on an uplink; always 1.";
+    text.head(name, "gauge", help);
+    for row in rows {
+        let (Some(xdp), Some(egress)) = (&row.xdp, &row.egress) else {
+            continue;
+        };
+        let labels = [("uplink", &row.interface), ("xdp", xdp), ("egress", egress)];
+        let labels = labels.map(|(name, value)| label(name, value)).join(",");
+        text.sample(name, &labels, 1);
     }
 }
 

@@ -151,7 +151,7 @@ pub enum Mode {
 pub struct UplinkRow {
     /// Its name.
     pub interface: String,
-    /// Where packets are taken: native, generic; none: nowhere yet.
+    /// Where packets are taken: native, generic, tc (behind another XDP program); none: nowhere yet.
     pub xdp: Option<String>,
     /// Where replies are rewritten: tcx, clsact; none: nowhere yet.
     pub egress: Option<String>,

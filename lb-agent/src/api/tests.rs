@@ -67,6 +67,7 @@ impl Tell for Fixed {
             services: answer(vec![]),
             verdicts: answer(vec![]),
             nodes: answer(vec![]),
+            uplinks: answer(vec![]),
             bgp: answer(vec![session()]),
             cluster: ClusterFigures::default(),
         })

@@ -17,7 +17,9 @@ use lb_core::{
     model::UplinkMode,
     snapshot::{DatapathFacts, Link},
 };
-use lb_datapath::{Attached, Datapath, Error, Mode, Observer, Options, Samples, Uplink};
+use lb_datapath::{
+    Attached, Datapath, Error, IngressHook, Mode, Observer, Options, Samples, Uplink,
+};
 
 use super::{Maps, reading::Observe};
 use crate::pin_lock::{self, PinLock};
@@ -55,6 +57,7 @@ impl Kernel {
                 UplinkMode::Auto => Mode::Auto,
                 UplinkMode::Native => Mode::Native,
                 UplinkMode::Generic => Mode::Generic,
+                UplinkMode::Tc => Mode::Tc,
             },
             capacity,
             ..Options::pinned(pin_dir)
@@ -105,11 +108,6 @@ impl Maps for Kernel {
     }
 
     fn attach(&mut self, links: &[Link]) -> Result<(), Error> {
-        let uplink = |link: &Link| Uplink {
-            slot: link.slot.into(),
-            name: link.name.to_string(),
-            ifindex: link.ifindex,
-        };
         let uplinks: Vec<_> = links.iter().map(uplink).collect();
         self.datapath.attach(&uplinks)?;
         for attached in self.datapath.attached() {
@@ -117,6 +115,14 @@ impl Maps for Kernel {
         }
         for removed in self.datapath.detach_others(&uplinks)? {
             tracing::info!("took away the {removed}: no uplink any more");
+        }
+        Ok(())
+    }
+
+    fn return_to_xdp(&mut self, links: &[Link]) -> Result<(), Error> {
+        let uplinks: Vec<_> = links.iter().map(uplink).collect();
+        for interface in self.datapath.return_to_xdp(&uplinks)? {
+            tracing::info!(%interface, "the other XDP program is gone: back from tc's ingress");
         }
         Ok(())
     }
@@ -156,18 +162,30 @@ impl Observe for Observer {
     }
 }
 
+fn uplink(link: &Link) -> Uplink {
+    Uplink {
+        slot: link.slot.into(),
+        name: link.name.to_string(),
+        ifindex: link.ifindex,
+    }
+}
+
 /// Where the programs are, and what that costs.
 fn tell(attached: &Attached) {
     let Attached {
         interface,
-        xdp,
+        ingress,
         egress,
         refusal,
     } = attached;
-    match refusal {
-        None => tracing::info!(%interface, %xdp, %egress, "attached"),
-        Some(refusal) => tracing::warn!(
-            %interface, %xdp, %egress,
+    match (refusal, ingress) {
+        (None, _) => tracing::info!(%interface, xdp = %ingress, %egress, "attached"),
+        (Some(refusal), IngressHook::Tc) => tracing::warn!(
+            %interface, xdp = %ingress, %egress,
+            "attached to tc's ingress, behind the other program, at several times the cost of a packet: {refusal}"
+        ),
+        (Some(refusal), _) => tracing::warn!(
+            %interface, xdp = %ingress, %egress,
             "attached in the network stack, at several times the cost of a packet: {refusal}"
         ),
     }

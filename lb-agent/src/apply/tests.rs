@@ -125,6 +125,10 @@ impl Maps for Fake {
         Box::new(Counted)
     }
 
+    fn return_to_xdp(&mut self, _links: &[Link]) -> Result<(), No> {
+        Ok(())
+    }
+
     fn stamp(&self, _limit: Option<Duration>) -> Result<(), No> {
         self.0.borrow_mut().stamps += 1;
         Ok(())

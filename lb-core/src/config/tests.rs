@@ -572,6 +572,7 @@ fn the_mode_of_the_uplinks_is_one_of_three() {
         ("auto", UplinkMode::Auto),
         ("native", UplinkMode::Native),
         ("generic", UplinkMode::Generic),
+        ("tc", UplinkMode::Tc),
     ] {
         let text = changed(
             "uplinks: [eth0]}",
@@ -581,7 +582,7 @@ fn the_mode_of_the_uplinks_is_one_of_three() {
     }
     let text = changed("uplinks: [eth0]}", "uplinks: [eth0], mode: turbo}");
     insta::assert_snapshot!(refusal(&text), @r#"
-    node.mode: "turbo" is none of auto, native, generic
+    node.mode: "turbo" is none of auto, native, generic, tc
      --> lb.yaml:2:44
       |
     2 | node: {name: node1, uplinks: [eth0], mode: turbo}

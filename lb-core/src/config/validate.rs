@@ -104,8 +104,9 @@ fn uplink_mode(text: Option<&schema::Text>, problems: &mut Vec<Problem>) -> Upli
         "auto" => return UplinkMode::Auto,
         "native" => return UplinkMode::Native,
         "generic" => return UplinkMode::Generic,
+        "tc" => return UplinkMode::Tc,
         other => {
-            let message = format!("\"{other}\" is none of auto, native, generic");
+            let message = format!("\"{other}\" is none of auto, native, generic, tc");
             problems.push(Problem::at(text, "node.mode", &message));
         }
     }

@@ -17,9 +17,7 @@ use lb_common::{
     TCP,
     headers::Nested as _,
     interface::Interface,
-    packet::{
-        ETHERNET_BYTES, ETHERTYPE_IPV4, ETHERTYPE_IPV6, IPV4_BYTES, IPV6_BYTES, Packet as _,
-    },
+    packet::{ETHERNET_BYTES, ETHERTYPE_IPV4, ETHERTYPE_IPV6, IPV4_BYTES, IPV6_BYTES, Packet as _},
     verdict::Verdict,
     walk::Walk,
 };
@@ -239,6 +237,13 @@ pub(crate) fn whole_sum(ctx: &Context) -> i64 {
     unsafe { helpers::bpf_csum_update(ctx.skb.skb, 0) }
 }
 
+/// Notes a change under the sum.
+#[inline(always)]
+pub(crate) fn add_to_whole_sum(ctx: &Context, difference: u64) {
+    // SAFETY: as `whole_sum`; without a sum the helper does nothing.
+    unsafe { helpers::bpf_csum_update(ctx.skb.skb, difference as u32) };
+}
+
 /// Makes the sum what it was, of a packet whose change adds up to nothing.
 #[inline(always)]
 pub(crate) fn restore_whole_sum(ctx: &Context, sum: i64) {
@@ -247,9 +252,7 @@ pub(crate) fn restore_whole_sum(ctx: &Context, sum: i64) {
         return;
     }
     let difference = sum as u64 + u64::from(!(now as u32));
-    let difference = (difference as u32).wrapping_add((difference >> 32) as u32);
-    // SAFETY: as `whole_sum`.
-    unsafe { helpers::bpf_csum_update(ctx.skb.skb, difference) };
+    add_to_whole_sum(ctx, (difference & 0xffff_ffff) + (difference >> 32));
 }
 
 /// What is in the place of the transport checksum at this offset, if the device is to finish it (`CHECKSUM_PARTIAL`): the

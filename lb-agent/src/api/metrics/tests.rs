@@ -39,6 +39,14 @@ fn every_sample_has_its_labels_and_every_metric_its_head() {
             packets: 7,
         }]),
         nodes: answer(Vec::new()),
+        uplinks: answer(vec![UplinkRow {
+            interface: "eth0".to_owned(),
+            xdp: Some("tc".to_owned()),
+            egress: Some("tcx".to_owned()),
+            mac: String::new(),
+            mtu_bytes: 1500,
+            not_in_driver: None,
+        }]),
         bgp: answer(Vec::new()),
         cluster: ClusterFigures::default(),
     };
@@ -57,6 +65,8 @@ fn every_sample_has_its_labels_and_every_metric_its_head() {
         text.contains("fairlead_packets_total{verdict=\"de\\\"liv\\\\ered\"} 7\n"),
         "{text}"
     );
+    let uplink = "fairlead_uplink_info{uplink=\"eth0\",xdp=\"tc\",egress=\"tcx\"} 1\n";
+    assert!(text.contains(uplink), "{text}");
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     for line in lines {
         let name = line.split(['{', ' ']).next().unwrap();
