@@ -139,19 +139,6 @@ impl Driver {
             .map_err(|error| failed("bench_send", &error))
     }
 
-    /// Attaches the floor to a link, in the namespace of the calling thread: what comes in goes back with its MACs exchanged.
-    /// It stays until the driver or the link goes.
-    ///
-    /// # Errors
-    /// The kernel refused.
-    pub fn attach_floor(&mut self, link: &str) -> Result<(), Error> {
-        let floor: &mut Xdp = xdp(&mut self.ebpf, "bench_swap")?;
-        floor
-            .attach(link, XdpMode::Driver)
-            .map(|_| ())
-            .map_err(|error| failed("bench_swap", &error))
-    }
-
     /// Sends `count` frames made of `template` out of [`Orders::egress_ifindex`], a veth whose far end has XDP or
     /// GRO on, as fast as one CPU can. What the far end has no room for is lost.
     ///

@@ -10,7 +10,7 @@ use crate::{rules, scene::Way, services::Service};
 /// Loads what a node has with this way of forwarding; nothing for plain forwarding.
 pub(crate) fn load(node: &Namespace, way: Way, services: &[Service]) -> Result<()> {
     let (program, option, text) = match way {
-        Way::Floor | Way::Plain => return Ok(()),
+        Way::Plain => return Ok(()),
         Way::Iptables => ("iptables-nft-restore", None, rules::iptables(services)),
         _ => ("nft", Some("-f"), rules::nftables(services)),
     };

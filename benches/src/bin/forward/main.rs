@@ -31,8 +31,6 @@ const WAYS: [(Way, &str); 5] = [
 ];
 /// Place of nftables in [`WAYS`].
 const PEER: usize = 1;
-/// Places of Fairlead's ways in [`WAYS`].
-const OWN: [usize; 2] = [3, 4];
 
 /// What is measured in every scene, in this order: known flows before new ones fill the tables.
 const KINDS: [Kind; 6] = [
@@ -106,28 +104,19 @@ fn run() -> Result<()> {
     let mut driver = Driver::load()?;
     let services = services::all();
     let mut rounds: [Vec<Round>; WAYS.len()] = Default::default();
-    let mut floors = Vec::new();
     for round in 1..=ROUNDS {
         eprintln!("round {round} of {ROUNDS} ...");
-        floors.push(floor(&mut driver, &services)?);
         for ((way, _), rounds) in WAYS.iter().zip(&mut rounds) {
             rounds.push(measure(&mut driver, *way, &services)?);
         }
     }
-    let mut rows = rows(&rounds);
-    rows.extend(beyond_the_floor(&rounds, &floors));
+    let rows = rows(&rounds);
     report::print(&rows);
     if let Some(path) = json {
         report::write_json(&path, &rows)
             .with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(())
-}
-
-/// What the links alone take of the ingress node.
-fn floor(driver: &mut Driver, services: &[services::Service]) -> Result<f64> {
-    let scene = Scene::build(Way::Floor, services, driver)?;
-    Ok(scene.remote(driver, Flows::Known)?.ingress)
 }
 
 fn measure(driver: &mut Driver, way: Way, services: &[services::Service]) -> Result<Round> {
@@ -154,7 +143,7 @@ fn rows(rounds: &[Vec<Round>; WAYS.len()]) -> Vec<Row> {
                 ROUNDS,
             ));
         }
-        for place in OWN {
+        for place in [3, 4] {
             let ratios = rounds[place].iter().zip(&rounds[PEER]);
             let ratios = ratios
                 .map(|(own, peer)| (kind.of)(own) / (kind.of)(peer))
@@ -165,28 +154,6 @@ fn rows(rounds: &[Vec<Round>; WAYS.len()]) -> Vec<Row> {
                 Some(bar) => row.bar(bar),
                 None => row,
             });
-        }
-    }
-    rows
-}
-
-/// The floor, and the ratios of what comes to it: what Fairlead does with a packet to what nftables does.
-fn beyond_the_floor(rounds: &[Vec<Round>; WAYS.len()], floors: &[f64]) -> Vec<Row> {
-    let summary = Summary::of(floors.to_vec());
-    let mut rows = vec![Row::figure(
-        "ingress-floor".to_owned(),
-        "cpu_ns_per_packet",
-        summary,
-        ROUNDS,
-    )];
-    for kind in KINDS.iter().filter(|kind| kind.name.starts_with("ingress")) {
-        for place in OWN {
-            let pairs = rounds[place].iter().zip(&rounds[PEER]).zip(floors);
-            let ratios = pairs
-                .map(|((own, peer), floor)| ((kind.of)(own) - floor) / ((kind.of)(peer) - floor));
-            let name = format!("{}-{}-to-nftables-beyond-floor", kind.name, WAYS[place].1);
-            let summary = Summary::of(ratios.collect());
-            rows.push(Row::figure(name, "ratio", summary, ROUNDS));
         }
     }
     rows

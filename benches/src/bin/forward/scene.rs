@@ -25,8 +25,6 @@ use crate::{
 /// How a packet gets from node 1's uplink to a pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
-    /// Back where it came from, by a program that exchanges the MACs: what the links themselves take, of the ingress node alone.
-    Floor,
     /// To the pod's own address, by the kernel's routes; no firewall, no connection tracking.
     Plain,
     /// kube-proxy's rules in nftables mode.
@@ -109,10 +107,6 @@ impl Scene {
         for node in [1, 2] {
             firewall::load(lab.node(node).namespace(), way, services)?;
         }
-        if way == Way::Floor {
-            let attached = || Ok(driver.attach_floor(UPLINK)?);
-            lab.node(1).namespace().run(attached)?;
-        }
         let agents = match way {
             Way::Direct | Way::Gue => start_agents(&lab, services)?,
             _ => Vec::new(),
@@ -149,25 +143,16 @@ impl Scene {
     /// Packets that node 1 sends on to node 2.
     pub(crate) fn remote(&self, driver: &mut Driver, flows: Flows) -> Result<Sample> {
         let target = match self.way {
-            Way::Floor | Way::Plain => (topology::pod(2, 1).v4, topology::POD_PORT),
+            Way::Plain => (topology::pod(2, 1).v4, topology::POD_PORT),
             _ => (services::remote_vip(), PORT),
         };
         let (before, after) = self.send(driver, target, flows)?;
-        let packets = |node: usize| after.received[node] - before.received[node];
-        let spent =
-            |node: usize| (after.cpu_ns[node] - before.cpu_ns[node]) as f64 / packets(node) as f64;
+        let spent = |node: usize| {
+            let packets = after.received[node] - before.received[node];
+            (after.cpu_ns[node] - before.cpu_ns[node]) as f64 / packets as f64
+        };
         let delivered = (after.delivered - before.delivered) as f64;
-        if self.way == Way::Floor {
-            ensure!(
-                delivered < 0.01 * packets(0) as f64,
-                "the floor lets packets by"
-            );
-            return Ok(Sample {
-                ingress: spent(0),
-                owner: 0.0,
-            });
-        }
-        self.expect(delivered, packets(1))?;
+        self.expect(delivered, after.received[1] - before.received[1])?;
         Ok(Sample {
             ingress: spent(0),
             owner: spent(1),
