@@ -4,7 +4,6 @@
 //! headers are put on and taken off by its helpers.
 
 use aya_ebpf::{
-    EbpfContext as _,
     bindings::{
         __sk_buff, BPF_F_ADJ_ROOM_DECAP_L3_IPV4, BPF_F_ADJ_ROOM_DECAP_L3_IPV6,
         BPF_F_ADJ_ROOM_ENCAP_L3_IPV4, BPF_F_ADJ_ROOM_ENCAP_L3_IPV6, BPF_F_ADJ_ROOM_ENCAP_L4_UDP,
@@ -22,6 +21,7 @@ use lb_common::{
     walk::Walk,
 };
 
+use super::redirect;
 use crate::ptr::{self, Frame};
 
 /// What a program is called with.
@@ -177,21 +177,6 @@ fn shrink<const FROM_V6: bool>(ctx: &Context, bytes: i32, to_v6: bool) -> bool {
 #[inline(always)]
 pub(crate) fn send_back(interface: &Interface) -> u32 {
     redirect(interface.ifindex)
-}
-
-/// Sends the frame out of an interface.
-#[inline(always)]
-pub(crate) fn redirect(ifindex: u32) -> u32 {
-    // SAFETY: the helper takes plain numbers.
-    unsafe { helpers::bpf_redirect(ifindex, 0) as u32 }
-}
-
-/// Asks the kernel's routing table (`struct bpf_fib_lookup` in words, both ways); `BPF_FIB_LKUP_RET_*` (linux/bpf.h).
-#[inline(always)]
-pub(crate) fn fib_lookup(ctx: &Context, question: &mut [u32; 16]) -> i64 {
-    let bytes = size_of_val(question) as i32;
-    // SAFETY: the context is the one that the kernel passed to this run, the question is as long as its struct.
-    unsafe { helpers::bpf_fib_lookup(ctx.as_ptr(), question.as_mut_ptr().cast(), bytes, 0) }
 }
 
 /// Length of the longest IP packet that leaves when the frame does: of many segments each goes alone. `header_bytes` are in

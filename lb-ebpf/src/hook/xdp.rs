@@ -1,7 +1,6 @@
 //! XDP: a frame in the driver's memory, or in the generic hook's.
 
 use aya_ebpf::{
-    EbpfContext as _,
     bindings::{
         xdp_action::{XDP_DROP, XDP_PASS, XDP_TX},
         xdp_md,
@@ -136,21 +135,6 @@ pub(crate) fn move_tail(ctx: &Context, bytes: i32) -> bool {
 #[inline(always)]
 pub(crate) fn send_back(_: &Interface) -> u32 {
     XDP_TX
-}
-
-/// Sends the frame out of another interface.
-#[inline(always)]
-pub(crate) fn redirect(ifindex: u32) -> u32 {
-    // SAFETY: the helper takes plain numbers.
-    unsafe { helpers::bpf_redirect(ifindex, 0) as u32 }
-}
-
-/// Asks the kernel's routing table (`struct bpf_fib_lookup` in words, both ways); `BPF_FIB_LKUP_RET_*` (linux/bpf.h).
-#[inline(always)]
-pub(crate) fn fib_lookup(ctx: &Context, question: &mut [u32; 16]) -> i64 {
-    let bytes = size_of_val(question) as i32;
-    // SAFETY: the context is the one that the kernel passed to this run, the question is as long as its struct.
-    unsafe { helpers::bpf_fib_lookup(ctx.as_ptr(), question.as_mut_ptr().cast(), bytes, 0) }
 }
 
 /// Whether somebody else finishes the transport checksum at this offset: nobody does.
