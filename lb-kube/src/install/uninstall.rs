@@ -18,13 +18,11 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use crate::{controller, crd::Eip, project::node::DRAIN};
+use crate::{controller, crd::Eip, project::node::DRAIN, reflect::source::CLUSTER_SECRET};
 
 /// Names of the chart's workloads.
 const CONTROLLER: &str = "fairlead-controller";
 const AGENT: &str = "fairlead-agent";
-/// What the first leader makes.
-const KEY_SECRET: &str = "fairlead-cluster";
 /// Label of their pods, and of the pods that clean up.
 const COMPONENT: &str = "app.kubernetes.io/component";
 const CLEANUP: &str = "cleanup";
@@ -84,7 +82,7 @@ pub async fn uninstall(client: Client, namespace: &str) -> Result<Removed, Unins
     let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
     delete(
         &secrets,
-        KEY_SECRET,
+        CLUSTER_SECRET,
         "the Secret with the cluster's key cannot be deleted",
     )
     .await?;
