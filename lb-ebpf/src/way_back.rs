@@ -16,24 +16,39 @@ use crate::{count, deliver::Steered, egress::NEXT, forward, lookup, maps, ptr::F
 #[inline(always)]
 pub(crate) fn note(frame: Frame, steered: &Steered, flow: &mut Flow) {
     flow.interface = steered.slot;
-    flow.next_hop_back = 0;
-    flow.sender_node = Flow::NO_NODE;
-    let Some(interface) = maps::interface(steered.slot) else {
-        return;
+    // Each is stored once: a reply that leaves on another CPU meanwhile reads either way, never none.
+    (flow.sender_node, flow.next_hop_back) = match origin(frame, steered) {
+        Origin::Node(number) => (number, 0),
+        Origin::NextHop(mac) => (Flow::NO_NODE, mac),
+        Origin::Unknown => (Flow::NO_NODE, 0),
     };
-    let is_there = frame.has(ETHERNET_BYTES);
-    let sender = if steered.by_gue {
-        Some(steered.sender)
-    } else if is_there && forward::may_be_of_a_node(frame, interface) {
-        lookup::node_with_mac(packet::source_mac(&frame))
-    } else {
-        None
-    };
-    match sender {
-        Some(node) => flow.sender_node = node,
-        None if is_there => flow.next_hop_back = packet::source_mac(&frame),
-        None => {}
+}
+
+/// Where a packet came from.
+enum Origin {
+    /// The node of this number.
+    Node(u16),
+    /// A router or a host of the link, by its MAC.
+    NextHop(u64),
+    Unknown,
+}
+
+#[inline(always)]
+fn origin(frame: Frame, steered: &Steered) -> Origin {
+    if steered.by_gue {
+        return Origin::Node(steered.sender);
     }
+    let Some(interface) = maps::interface(steered.slot) else {
+        return Origin::Unknown;
+    };
+    if !frame.has(ETHERNET_BYTES) {
+        return Origin::Unknown;
+    }
+    let mac = packet::source_mac(&frame);
+    let node = forward::may_be_of_a_node(frame, interface)
+        .then(|| lookup::node_with_mac(mac))
+        .flatten();
+    node.map_or(Origin::NextHop(mac), Origin::Node)
 }
 
 /// Sends a translated reply back through the node that its flow came in by, where the service wants that, or out of the
