@@ -7,7 +7,6 @@
     reason = "a simulation takes any instant as its beginning"
 )]
 
-mod random;
 mod tcp;
 mod view;
 mod world;
@@ -16,12 +15,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use fastrand::Rng;
 use lb_bgp::{
     Community, Family, GracefulRestart, Input, LargeCommunity, NextHops, PeerConfig, PerFamily,
     Prefix, Route, RouteAttributes, RouteSet, Shutdown, State, wire,
 };
-use random::Random;
-use world::{Transitions, World};
+use world::{Transitions, World, millis};
 
 const SEEDS: u64 = 3000;
 
@@ -37,7 +36,7 @@ fn converges_after_faults() {
     for seed in seeds() {
         let mut world = random_world(seed);
         start(&mut world);
-        let calm_at = world.now + world.random.millis(20_000, 400_000);
+        let calm_at = world.now + millis(&mut world.random, 20_000..400_000);
         while world.now < calm_at {
             random_fault(&mut world);
             let next = world.now + random_pause(&mut world.random);
@@ -75,7 +74,7 @@ fn a_partition_expires_the_hold_timer_at_both_ends() {
         if world.hold_time().is_zero() {
             continue;
         }
-        let jitter = world.random.millis(0, 20_000);
+        let jitter = millis(&mut world.random, 0..20_000);
         world.run_until(world.now + jitter);
         world.partitioned = true;
         world.run_until(world.now + world.hold_time());
@@ -94,7 +93,7 @@ fn a_partition_expires_the_hold_timer_at_both_ends() {
 fn simultaneous_dialling_leaves_one_connection() {
     let mut again = 0;
     for seed in seeds().take(500) {
-        let mut random = Random::seeded(seed);
+        let mut random = Rng::with_seed(seed);
         let configs = random_configs(&mut random, [false, false]);
         let mut world = World::new(seed, random, configs);
         start(&mut world);
@@ -121,40 +120,50 @@ fn seeds() -> Box<dyn Iterator<Item = u64>> {
 }
 
 fn random_world(seed: u64) -> World {
-    let mut random = Random::seeded(seed);
-    let passive = *random.pick(&[[false, false], [false, false], [true, false], [false, true]]);
+    let mut random = Rng::with_seed(seed);
+    let passive = random
+        .choice([[false, false], [false, false], [true, false], [false, true]])
+        .unwrap();
     let configs = random_configs(&mut random, passive);
     World::new(seed, random, configs)
 }
 
-fn random_configs(random: &mut Random, passive: [bool; 2]) -> [PeerConfig; 2] {
-    let asns = *random.pick(&[
-        [65000, 65001],
-        [65001, 65000],
-        [65000, 65000],
-        [4_200_000_000, 1],
-    ]);
+fn random_configs(random: &mut Rng, passive: [bool; 2]) -> [PeerConfig; 2] {
+    let asns = random
+        .choice([
+            [65000, 65001],
+            [65001, 65000],
+            [65000, 65000],
+            [4_200_000_000, 1],
+        ])
+        .unwrap();
     let (low, high) = (Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(192, 168, 0, 1));
-    let mut ids = *random.pick(&[[low, high], [high, low], [low, low]]);
+    let mut ids = random
+        .choice([[low, high], [high, low], [low, low]])
+        .unwrap();
     if asns[0] == asns[1] {
         ids = [low, high];
     }
-    let hold = *random.pick(&[[3, 3], [9, 90], [90, 9], [180, 30], [0, 9]]);
+    let hold = random
+        .choice([[3, 3], [9, 90], [90, 9], [180, 30], [0, 9]])
+        .unwrap();
     [0, 1].map(|end| PeerConfig {
-        graceful_restart: random.chance(50).then(|| GracefulRestart {
+        graceful_restart: random.bool().then(|| GracefulRestart {
             restart_time_secs: 120,
-            over_notifications: random.chance(50),
-            restarted: random.chance(50),
-            forwarding_preserved: PerFamily::from_fn(|_| random.chance(50)),
-            stale_time_secs: *random.pick(&[0, 3600]),
+            over_notifications: random.bool(),
+            restarted: random.bool(),
+            forwarding_preserved: PerFamily::from_fn(|_| random.bool()),
+            stale_time_secs: random.choice([0, 3600]).unwrap(),
         }),
         hold_time_secs: hold[end],
         passive: passive[end],
-        add_path: random.chance(50),
-        families: PerFamily::from_fn(|family| family == Family::Ipv4Unicast || random.chance(80)),
+        add_path: random.bool(),
+        families: PerFamily::from_fn(|family| {
+            family == Family::Ipv4Unicast || random.u8(..100) < 80
+        }),
         next_hop_v4: Some(Ipv4Addr::new(10, 0, 0, end as u8 + 1)),
         next_hop_v6: Some(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, end as u16 + 1)),
-        jitter_seed: random.next(),
+        jitter_seed: random.u64(..),
         ..PeerConfig::new(asns[end], asns[1 - end], ids[end])
     })
 }
@@ -164,33 +173,33 @@ fn start(world: &mut World) {
         let routes = random_routes(&mut world.random);
         world.set_routes(end, routes);
         world.input(end, Input::Start);
-        let pause = world.random.millis(0, 200);
+        let pause = millis(&mut world.random, 0..200);
         world.run_until(world.now + pause);
     }
 }
 
-fn random_routes(random: &mut Random) -> Arc<RouteSet> {
-    let count = if random.chance(3) {
+fn random_routes(random: &mut Rng) -> Arc<RouteSet> {
+    let count = if random.u8(..100) < 3 {
         3000
     } else {
-        random.below(30)
+        random.usize(..30)
     };
-    let route = |random: &mut Random| {
-        let host = random.below(4096) as u16;
-        let address: IpAddr = match random.below(2) {
+    let route = |random: &mut Rng| {
+        let host = random.u16(..4096);
+        let address: IpAddr = match random.usize(..2) {
             0 => Ipv4Addr::new(198, 18, (host >> 8) as u8, host as u8).into(),
             _ => Ipv6Addr::new(0x2001, 0xdb8, 0x99, 0, 0, 0, 0, host).into(),
         };
         let plain = RouteAttributes::default();
-        let attributes = match random.below(4) {
-            0 => plain.with_med(random.below(3) as u32),
+        let attributes = match random.usize(..4) {
+            0 => plain.with_med(random.u32(..3)),
             2 => plain
-                .with_prepend(random.below(3) as u8)
-                .with_local_pref(random.below(300) as u32)
-                .with_large_communities(vec![LargeCommunity([65000, 1, random.below(3) as u32])])
+                .with_prepend(random.u8(..3))
+                .with_local_pref(random.u32(..300))
+                .with_large_communities(vec![LargeCommunity([65000, 1, random.u32(..3)])])
                 .unwrap(),
             1 => plain
-                .with_communities(vec![Community(random.below(3) as u32)])
+                .with_communities(vec![Community(random.u32(..3))])
                 .unwrap(),
             _ => plain,
         };
@@ -199,10 +208,10 @@ fn random_routes(random: &mut Random) -> Arc<RouteSet> {
     Arc::new((0..count).map(|_| route(random)).collect())
 }
 
-fn random_next_hops(random: &mut Random, attributes: RouteAttributes) -> Route {
+fn random_next_hops(random: &mut Rng, attributes: RouteAttributes) -> Route {
     let mut route = Route::from(attributes);
-    if random.chance(30) {
-        let count = 1 + random.below(4) as u8;
+    if random.u8(..100) < 30 {
+        let count = 1 + random.u8(..4);
         let v4 = (0..count).map(|host| IpAddr::from([10, 0, 1, host]));
         let v6 = (0..count).map(|host| IpAddr::from([0x2001, 0xdb8, 1, 0, 0, 0, 0, host.into()]));
         route.next_hops = NextHops::Listed(v4.chain(v6).collect());
@@ -210,17 +219,17 @@ fn random_next_hops(random: &mut Random, attributes: RouteAttributes) -> Route {
     route
 }
 
-fn random_pause(random: &mut Random) -> Duration {
-    match random.below(3) {
-        0 => random.millis(0, 100),
-        1 => random.millis(100, 5_000),
-        _ => random.millis(5_000, 60_000),
+fn random_pause(random: &mut Rng) -> Duration {
+    match random.usize(..3) {
+        0 => millis(random, 0..100),
+        1 => millis(random, 100..5_000),
+        _ => millis(random, 5_000..60_000),
     }
 }
 
 fn random_fault(world: &mut World) {
-    let end = world.random.below(2);
-    match world.random.below(13) {
+    let end = world.random.usize(..2);
+    match world.random.usize(..13) {
         // With hold time zero a partition is for TCP to notice, which is not simulated.
         0 | 1 => world.partitioned = !world.partitioned && !world.hold_time().is_zero(),
         2 => on_random_link(world, |world, link| world.reset_link(link)),
@@ -235,12 +244,12 @@ fn random_fault(world: &mut World) {
         6 => world.input(end, Input::Start),
         7 => world.crash(end),
         8 => on_random_link(world, |world, link| {
-            let family = *world.random.pick(&Family::ALL);
+            let family = world.random.choice(Family::ALL).unwrap();
             inject(world, link, wire::route_refresh(family));
         }),
         9 => on_random_link(world, |world, link| inject(world, link, vec![0x2a; 40])),
         11 => {
-            let duration = world.random.millis(1, 600_000);
+            let duration = millis(&mut world.random, 1..600_000);
             world.suspend(end, duration);
         }
         10 => world.ends[end].listening = !world.ends[end].listening,
@@ -250,14 +259,14 @@ fn random_fault(world: &mut World) {
 
 fn on_random_link(world: &mut World, act: impl FnOnce(&mut World, usize)) {
     if !world.links.is_empty() {
-        let link = world.random.below(world.links.len());
+        let link = world.random.usize(..world.links.len());
         act(world, link);
     }
 }
 
 /// Towards an end that has the connection.
 fn inject(world: &mut World, link: usize, octets: Vec<u8>) {
-    let to = world.random.below(2);
+    let to = world.random.usize(..2);
     if world.links[link].0.open[to] && world.links[link].0.open[1 - to] {
         world.inject(link, to, octets);
     }
@@ -265,8 +274,8 @@ fn inject(world: &mut World, link: usize, octets: Vec<u8>) {
 
 fn random_reconfiguration(world: &mut World, end: usize) {
     let mut config = world.ends[end].config.clone();
-    if world.random.chance(50) {
-        config.next_hop_v4 = Some(Ipv4Addr::new(10, 9, 0, world.random.below(9) as u8));
+    if world.random.bool() {
+        config.next_hop_v4 = Some(Ipv4Addr::new(10, 9, 0, world.random.u8(..9)));
     } else {
         config.families[Family::Ipv6Unicast] = !config.families[Family::Ipv6Unicast];
     }

@@ -5,9 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use fastrand::Rng;
 use lb_bgp::{
     ConnId, Event, Family, HeldBack, Input, Output, Peer, PeerConfig, PeerStatus, PerFamily,
     Prefix, RouteSet, State,
@@ -15,7 +17,6 @@ use lb_bgp::{
 
 use lb_bgp::wire::{Capability, Open, capability::AddPath, header::HEADER_LEN, keepalive};
 
-use crate::random::Random;
 use crate::tcp::{Segment, Tcp};
 use crate::view::{Learned, View, expected};
 
@@ -50,7 +51,7 @@ pub(crate) struct End {
 /// The two ends and all between them.
 pub(crate) struct World {
     pub(crate) seed: u64,
-    pub(crate) random: Random,
+    pub(crate) random: Rng,
     pub(crate) now: Instant,
     pub(crate) ends: [End; 2],
     pub(crate) links: Vec<(Tcp, [View; 2])>,
@@ -72,7 +73,7 @@ impl Drop for World {
 }
 
 impl World {
-    pub(crate) fn new(seed: u64, random: Random, configs: [PeerConfig; 2]) -> Self {
+    pub(crate) fn new(seed: u64, random: Rng, configs: [PeerConfig; 2]) -> Self {
         let now = Instant::now();
         let ends = configs.map(|config| End::new(config, now));
         Self {
@@ -204,12 +205,12 @@ impl World {
 
     /// Replaces an end by a new process; the system ends its connections without a NOTIFICATION.
     pub(crate) fn crash(&mut self, end: usize) {
-        let ending = if self.random.chance(50) {
+        let ending = if self.random.bool() {
             || Segment::Fin
         } else {
             || Segment::Reset
         };
-        let at = self.now + self.random.millis(1, 50);
+        let at = self.now + millis(&mut self.random, 1..50);
         for (link, _) in self.links.iter_mut().filter(|(link, _)| link.open[end]) {
             link.open[end] = false;
             link.push(1 - end, at, ending());
@@ -282,7 +283,11 @@ impl World {
         assert!(!self.links.iter().any(dialled), "end {end} dials twice");
         let mut link = Tcp::dial(end, id, self.next_port);
         self.next_port += 1;
-        link.push(1 - end, self.now + self.random.millis(1, 50), Segment::Syn);
+        link.push(
+            1 - end,
+            self.now + millis(&mut self.random, 1..50),
+            Segment::Syn,
+        );
         self.links.push((link, Default::default()));
     }
 
@@ -301,7 +306,7 @@ impl World {
             }
             _ => bytes,
         };
-        let at = self.now + self.random.millis(1, 50);
+        let at = self.now + millis(&mut self.random, 1..50);
         if let Some(index) = self.link_of(end, id) {
             self.links[index]
                 .0
@@ -327,7 +332,7 @@ impl World {
     }
 
     fn on_close(&mut self, end: usize, id: ConnId) {
-        let at = self.now + self.random.millis(1, 50);
+        let at = self.now + millis(&mut self.random, 1..50);
         let Some(index) = self.link_of(end, id) else {
             return;
         };
@@ -391,7 +396,7 @@ impl World {
     }
 
     fn deliver(&mut self, index: usize, end: usize, segment: Segment) {
-        let answer_at = self.now + self.random.millis(1, 50);
+        let answer_at = self.now + millis(&mut self.random, 1..50);
         let link = &mut self.links[index].0;
         let (local, remote) = addresses(link, end);
         match (segment, link.ids[end]) {
@@ -467,8 +472,8 @@ impl World {
             true => &keepalive()[..],
             false => octets,
         };
-        let cut = if self.random.chance(50) {
-            self.random.below(read.len())
+        let cut = if self.random.bool() {
+            self.random.usize(..read.len())
         } else {
             0
         };
@@ -546,4 +551,9 @@ fn addresses(link: &Tcp, end: usize) -> (SocketAddr, SocketAddr) {
         SocketAddr::from((Ipv4Addr::new(10, 0, 0, of as u8 + 1), port))
     };
     (address(end), address(1 - end))
+}
+
+/// A time within these milliseconds.
+pub(crate) fn millis(random: &mut Rng, range: Range<u64>) -> Duration {
+    Duration::from_millis(random.u64(range))
 }
