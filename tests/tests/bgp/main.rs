@@ -17,4 +17,5 @@ mod policy;
 mod scale;
 mod scripted;
 mod sessions;
+mod stuck;
 mod unnumbered;
