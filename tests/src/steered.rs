@@ -105,6 +105,19 @@ impl Steered {
         })
     }
 
+    /// Waits until every service port gives new connections to this many endpoints, on every node, and the data path
+    /// knows.
+    ///
+    /// # Errors
+    /// One does not within [`SOON`].
+    pub fn wait_used(&mut self, endpoints: u64) -> Result<()> {
+        let what = format!("{endpoints} endpoints are used");
+        self.wait_for("services", &what, |rows| {
+            let is_so = |row: &Value| row["endpoints_used"] == endpoints && row["applied"] == true;
+            rows.iter().all(is_so)
+        })
+    }
+
     /// Waits until this holds for the rows of what every agent shows.
     ///
     /// # Errors

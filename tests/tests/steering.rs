@@ -286,38 +286,26 @@ fn a_removed_endpoint_gets_nothing_new(steered: &mut Steered) -> Result<()> {
         .map(|line| format!("{line}\n"))
         .collect();
     steered.edit(&without)?;
-    wait_used(steered, 5)?;
+    steered.wait_used(5)?;
     for target in Steered::targets() {
         pods_are_used(steered, target, 35_000..35_200, "pod1-1")?;
     }
     steered.edit(&web)?;
-    wait_used(steered, 6)?;
+    steered.wait_used(6)?;
     let [target, _] = Steered::targets();
     requests_are_answered(steered, target, 35_300..35_400).map(drop)
 }
 
 fn a_stopped_pod_is_out_until_it_is_back(steered: &mut Steered) -> Result<()> {
     steered.lab.pod_mut(2, 1).stop();
-    wait_used(steered, 5)?;
+    steered.wait_used(5)?;
     for target in Steered::targets() {
         pods_are_used(steered, target, 36_000..36_200, "pod2-1")?;
     }
     steered.lab.pod_mut(2, 1).start()?;
-    wait_used(steered, 6)?;
+    steered.wait_used(6)?;
     let [target, _] = Steered::targets();
     requests_are_answered(steered, target, 36_300..36_400).map(drop)
-}
-
-/// Every service port gives new connections to this many endpoints, on every node, and the data path knows.
-fn wait_used(steered: &mut Steered, endpoints: u64) -> Result<()> {
-    steered.wait_for(
-        "services",
-        &format!("{endpoints} endpoints are used"),
-        |rows| {
-            rows.iter()
-                .all(|row| row["endpoints_used"] == endpoints && row["applied"] == true)
-        },
-    )
 }
 
 /// All requests are answered, by every pod but this one.

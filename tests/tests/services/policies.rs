@@ -1,16 +1,16 @@
 //! Policies of Services in a lab: `externalTrafficPolicy: Local`, `sessionAffinity: ClientIP`, `loadBalancerSourceRanges`,
 //! and endpoints that only the kernel's own load balancing reaches. One lab, a step each. Needs root.
 
-use std::{net::SocketAddr, ops::Range, process::Command, time::Duration};
+use std::{process::Command, time::Duration};
 
 use anyhow::{Result, ensure};
 use fairlead_tests::{
-    steered::{SILENCE, Steered, node_of},
+    steered::{SILENCE, SOON, Steered, node_of},
     steering::datagrams_are_answered,
 };
-use lb_lab::{Profile, Record, Request, failures, output, per_pod, topology::POD_PORT, vip};
+use lb_lab::{Pod, Profile, Record, Request, output, per_pod, topology::POD_PORT, vip};
 
-const CONCURRENT: usize = 8;
+use crate::{ECHO, HTTP, Service, answered, here, node_number, take};
 
 #[test]
 fn services_do_what_their_policies_say() -> Result<()> {
@@ -21,43 +21,20 @@ fn services_do_what_their_policies_say() -> Result<()> {
     the_kernel_takes_what_no_node_steers_to(&mut steered)
 }
 
-/// Puts a Service of this name in the place of all others, and waits until every agent has it.
-fn take(steered: &mut Steered, name: &str, text: &str) -> Result<()> {
-    let name = format!("default/{name}");
-    steered.edit(&text.replacen("default/web", &name, 1))?;
-    steered.wait_for("services", "the Service is applied", |rows| {
-        let is_it =
-            |row: &serde_json::Value| row["service"] == name.as_str() && row["applied"] == true;
-        rows.len() == 4 && rows.iter().all(is_it)
-    })
-}
-
-/// `default/web` with a line more, and the endpoint lines that `keep` takes.
-fn service(steered: &Steered, more: &str, keep: impl Fn(&str) -> bool) -> String {
-    let text = steered.lab.web_service("web", 1);
-    let lines = text
-        .lines()
-        .filter(|line| !line.contains("address: ") || keep(line));
-    let lines: String = lines.map(|line| format!("{line}\n")).collect();
-    lines.replacen("    ports:\n", &format!("    {more}\n    ports:\n"), 1)
-}
-
-/// Every request is answered, by a pod that sees the client's address.
-fn answered(steered: &Steered, target: SocketAddr, ports: Range<u16>) -> Result<Vec<Record>> {
-    let records = steered
-        .lab
-        .client()
-        .http_from_ports(target, ports, CONCURRENT)?;
-    let failed = failures(&records);
-    ensure!(
-        failed.is_empty(),
-        "{} failed, the first: {}",
-        failed.len(),
-        failed[0]
-    );
-    let changed = records.iter().find(|record| !record.address_kept());
-    ensure!(changed.is_none(), "a pod saw another client: {changed:?}");
-    Ok(records)
+/// Puts a Service with this field in the place of all others.
+fn become_one(
+    steered: &mut Steered,
+    name: &str,
+    field: &str,
+    fields: impl Fn(&Pod) -> Option<String>,
+) -> Result<()> {
+    let service = Service {
+        name,
+        field,
+        ports: &[HTTP, ECHO],
+    };
+    let text = service.text(steered, fields);
+    take(steered, &text, name, 4)
 }
 
 fn nodes_of(records: &[Record]) -> Result<Vec<u8>> {
@@ -72,10 +49,9 @@ fn nodes_of(records: &[Record]) -> Result<Vec<u8>> {
 fn local_stays_on_the_node_and_leaves_it_only_where_there_is_none(
     steered: &mut Steered,
 ) -> Result<()> {
-    let text = service(steered, "externalTrafficPolicy: Local", |line| {
-        !line.contains("node3")
-    });
-    take(steered, "local", &text)?;
+    become_one(steered, "local", "externalTrafficPolicy: Local", |pod| {
+        (node_number(pod) != 3).then(|| here(pod))
+    })?;
     steered.agent(3).wait_for(
         SOON,
         "services",
@@ -111,8 +87,8 @@ fn local_stays_on_the_node_and_leaves_it_only_where_there_is_none(
 }
 
 fn a_client_has_one_pod_by_whatever_node(steered: &mut Steered) -> Result<()> {
-    let text = service(steered, "sessionAffinity: ClientIP", |_| true);
-    take(steered, "bound", &text)?;
+    let field = "sessionAffinity: ClientIP";
+    become_one(steered, "bound", field, |pod| Some(here(pod)))?;
     for target in Steered::targets() {
         let mut pods = Vec::new();
         for node in 1..=3 {
@@ -135,13 +111,12 @@ fn only_the_ranges_may_connect(steered: &mut Steered) -> Result<()> {
     let many =
         format!("loadBalancerSourceRanges: [{others}198.51.100.0/24, \"2001:db8:100::/48\"]");
     let refused = "loadBalancerSourceRanges: [192.0.2.0/24]".to_owned();
-    for (name, more, served) in [
+    for (name, field, served) in [
         ("few", few.to_owned(), true),
         ("many", many, true),
         ("closed", refused, false),
     ] {
-        let text = service(steered, &more, |_| true);
-        take(steered, name, &text)?;
+        become_one(steered, name, &field, |pod| Some(here(pod)))?;
         for target in Steered::targets() {
             steered.enter_by(target.ip(), &[1, 2, 3])?;
             if served {
@@ -175,16 +150,7 @@ fn refusals(steered: &Steered) -> Result<u64> {
 fn the_kernel_takes_what_no_node_steers_to(steered: &mut Steered) -> Result<()> {
     let pod = steered.lab.pods().next().map(|pod| pod.addresses());
     let pod = pod.ok_or_else(|| anyhow::anyhow!("a lab has pods"))?;
-    let text = service(steered, "sessionAffinity: None", |_| true);
-    let text: String = text
-        .lines()
-        .map(|line| match line.split_once(", node: ") {
-            Some((address, rest)) => format!("{address}{}\n", &rest[rest.find(',').unwrap_or(0)..]),
-            None => format!("{line}\n"),
-        })
-        .filter(|line| !line.contains("healthCheck"))
-        .collect();
-    take(steered, "kernel", &text)?;
+    become_one(steered, "kernel", "", |_| Some(String::new()))?;
     for (family, vip, pod) in [
         ("ip", vip(1).v4.to_string(), pod.v4.to_string()),
         ("ip6", vip(1).v6.to_string(), format!("[{}]", pod.v6)),
@@ -220,6 +186,3 @@ fn the_kernel_takes_what_no_node_steers_to(steered: &mut Steered) -> Result<()> 
     ensure!(left > 0, "nothing was left to the kernel");
     Ok(())
 }
-
-/// Within this an agent has taken an edit.
-const SOON: Duration = Duration::from_secs(10);
