@@ -108,7 +108,8 @@ fn onward<const V6: bool>(ctx: &Context, walk: &mut Walk) -> Result<u32, Verdict
     let config = &globals.config;
     let interface = maps::interface_of(globals, walk.slot.into());
     let frame = Frame::untagged(ctx, walk);
-    if !frame.has(Layout::transport(V6) + 8) {
+    // The last part of a datagram may be shorter than a transport header.
+    if !frame.has(Layout::transport(V6)) {
         return Err(Verdict::Malformed);
     }
     let header = Header {
@@ -314,7 +315,8 @@ fn by_gue<const V6: bool>(
     let Carried { gue, tag_bytes, .. } = carried;
     if node.flags & Node::OUTER_V6 != 0 {
         // Of many segments, each would need its own.
-        let checksum = if carried.oddity == 0 && !hook::is_many(ctx) {
+        let is_plain = carried.oddity == 0 && frame.has(Layout::transport(V6) + 8);
+        let checksum = if is_plain && !hook::is_many(ctx) {
             udp_checksum::<V6>(frame, header, node, gue, hash, config)
         } else {
             0

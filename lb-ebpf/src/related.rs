@@ -5,9 +5,11 @@
 use lb_common::{
     UDP,
     checksum::Delta,
+    config::Config,
     flow::Flow,
     headers::Nested as _,
     packet::{self, ETHERNET_BYTES, IPV4_BYTES, IPV6_BYTES, Layout, Packet as _},
+    service::ServiceValue,
     verdict::Verdict,
     walk::{Room, Walk},
 };
@@ -18,21 +20,23 @@ use crate::{count, flows, hook::Context, maps, ptr::Frame, rooms};
 /// may be about a flow that is known here although its row leads elsewhere by now.
 #[inline(always)]
 pub(crate) fn enter<const V6: bool>(ctx: &Context) -> u32 {
-    let Some(walk) = rooms::walk() else {
+    let (Some(walk), Some(config)) = (rooms::walk(), maps::config()) else {
         return count::drop(Verdict::TableInconsistent);
     };
-    match deliver::<V6>(ctx, walk) {
+    match deliver::<V6>(ctx, config, walk) {
         Some(action) => action,
         None if walk.reason != 0 => rooms::without_endpoint::<V6>(ctx, walk),
-        None if walk.has(Walk::IS_LOCAL) => count::drop(Verdict::ErrorOfNoFlow),
+        None if walk.has(Walk::IS_LOCAL) => {
+            let service = ServiceValue(walk.service);
+            count::drop_of(config, service.id(), Verdict::ErrorOfNoFlow)
+        }
         None => rooms::enter_by_family::<V6>(ctx, Room::ForwardV4, Room::ForwardV6),
     }
 }
 
 #[inline(always)]
-fn deliver<const V6: bool>(ctx: &Context, walk: &Walk) -> Option<u32> {
+fn deliver<const V6: bool>(ctx: &Context, config: &Config, walk: &Walk) -> Option<u32> {
     let frame = Frame::untagged(ctx, walk);
-    let config = maps::config()?;
     let transport = Frame::of(ctx).beyond(usize::from(walk.quoted_at));
     let quoted = packet::quote(V6) + if V6 { IPV6_BYTES } else { IPV4_BYTES };
     if !frame.has(quoted) || !transport.has(8) {

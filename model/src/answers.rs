@@ -27,7 +27,7 @@ pub(crate) fn answered(frame: &[u8], reason: &'static str, mtu_bytes: u16) -> Ve
     let Some((v6, outline)) = parse::is_v6(frame).zip(parse::outline(frame)) else {
         return vec![Expected::drop(reason)];
     };
-    if is_due(v6, outline.protocol, reason) && is_martian(frame, v6) {
+    if is_due(v6, outline, reason) && is_martian(frame, v6) {
         return vec![Expected::drop(reason).also("source-martian")];
     }
     let Some(answer) = answer(frame, v6, outline, reason, mtu_bytes) else {
@@ -37,9 +37,10 @@ pub(crate) fn answered(frame: &[u8], reason: &'static str, mtu_bytes: u16) -> Ve
     vec![answer.with(Effect::Answer), limited]
 }
 
-/// Whether somebody who can have sent it would want an answer.
-fn is_due(v6: bool, protocol: u8, reason: &str) -> bool {
-    match (reason, protocol) {
+/// Whether somebody who can have sent it would want an answer. A reset would have to acknowledge what is in other parts.
+fn is_due(v6: bool, outline: parse::Outline, reason: &str) -> bool {
+    match (reason, outline.protocol) {
+        ("no-such-port" | "no-endpoint", 6) => !outline.is_part,
         ("no-such-port" | "no-endpoint" | "ttl-expired" | "too-big", 6 | 17) => true,
         ("unsupported-protocol", 1) => !v6,
         ("unsupported-protocol", 58) => v6,
@@ -73,6 +74,7 @@ fn answer(
     let at = outline.payload_at;
     frame.get(..at + 8)?;
     match (reason, outline.protocol) {
+        ("no-such-port" | "no-endpoint", 6) if outline.is_part => None,
         ("no-such-port" | "no-endpoint", 6) => reset(frame, v6, at, reason),
         ("no-such-port" | "no-endpoint", 17) => {
             error(frame, v6, at, if v6 { (1, 4) } else { (3, 3) }, 0, reason)

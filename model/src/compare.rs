@@ -42,12 +42,16 @@ pub(crate) struct Expected {
 pub(crate) enum Effect {
     /// Something of the kind that the model takes the data path's word for.
     Learn(crate::learned::Secret, u64),
-    /// A flow goes to one of its service's endpoints.
-    Choose(crate::learned::Row, u32),
+    /// A keyed hash leads to this one of its list.
+    Choose(crate::learned::Draw, u32),
     /// A flow of a node begins, goes on or ends.
     Flow(crate::flows::Change),
     /// The first fragment of a reply left.
     Fragment(crate::replies::Datagram, crate::flows::Tuple),
+    /// What has come of a datagram in parts.
+    Part(crate::parts::Datagram, crate::parts::Known),
+    /// Counted for a service port.
+    Count(crate::counters::Key, crate::counters::Tally),
     /// An answer was sent.
     Answer,
 }

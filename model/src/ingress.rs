@@ -1,26 +1,28 @@
 //! The walk of a packet that comes in, as the design tells it, and the model's memory.
 
 mod forward;
+mod parts;
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
-    net::IpAddr,
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     time::Duration,
 };
 
 use crate::{
     answers,
-    cluster::{Cluster, Endpoint},
+    cluster::{Cluster, Endpoint, ServicePort},
     compare::{Action, Effect, Expected, Observed, hex},
+    counters::{self, Key, Range, Tally},
     flows::{Flow, FlowView, Flows, Tuple},
-    learned::{Row, Secret},
+    learned::{Draw, Row, Secret},
     neighbours,
     parse::{self, Parsed},
+    parts::Parts,
     replies::{Datagram, Sending},
     tags,
     translate::{Visit, deliver, related},
     tunnel::{self, Arrival},
-    wire,
+    wire::{self, ETHERNET},
 };
 
 /// Answers a second that a data path may surely give, and surely not exceed, on one CPU.
@@ -32,11 +34,13 @@ pub struct Model {
     cluster: Cluster,
     flows: Vec<Flows>,
     secrets: HashMap<Secret, u64>,
-    /// Which of its service's endpoints a flow may have, one bit each.
-    choices: HashMap<Row, u64>,
+    /// Which of its list something may be, one bit each.
+    choices: HashMap<Draw, u64>,
     answers: Vec<VecDeque<Duration>>,
     /// By node: the flow of a reply's first fragment, by what later ones have of it.
     fragments: Vec<HashMap<Datagram, (Tuple, Duration)>>,
+    parts: Vec<Parts>,
+    counts: Vec<BTreeMap<Key, Range>>,
     taken: BTreeMap<Vec<&'static str>, u64>,
 }
 
@@ -52,6 +56,8 @@ impl Model {
             choices: HashMap::new(),
             answers: vec![VecDeque::new(); nodes],
             fragments: vec![HashMap::new(); nodes],
+            parts: vec![Parts::default(); nodes],
+            counts: vec![BTreeMap::new(); nodes],
             taken: BTreeMap::new(),
         }
     }
@@ -66,6 +72,12 @@ impl Model {
     #[must_use]
     pub fn flows(&self, node: usize, now: Duration) -> Vec<(FlowView, bool)> {
         self.flows[node].views(now).collect()
+    }
+
+    /// What a node has counted for a service port.
+    #[must_use]
+    pub fn counted(&self, node: usize, key: &Key) -> Range {
+        self.counts[node].get(key).copied().unwrap_or_default()
     }
 
     /// A frame comes in at a node; what was made of it must be what the design says.
@@ -86,29 +98,11 @@ impl Model {
             .collect();
         // To this node alone, it may also be no more than a packet for a VIP that is broken.
         if expected.is_empty() || bare[0] & 1 == 0 {
-            expected.extend(self.walk(node, now, &bare, &seen));
+            expected.extend(self.walk(node, now, &bare, &seen, tags.len()));
         }
         let expected = expected.into_iter();
         let expected = expected.map(|one| tags::put_back(one, &tags));
         self.settle(node, now, frame, observed, expected.collect())
-    }
-
-    /// Whether a frame is a part of a datagram for a VIP, which this model does not judge.
-    #[must_use]
-    pub fn is_part(&self, frame: &[u8]) -> bool {
-        let (mut bare, _) = tags::taken_off(frame);
-        for (own, node) in self.cluster.nodes.iter().enumerate() {
-            let destination = parse::destination(&bare);
-            let is_gue = |to: &IpAddr| tunnel::is_for(node, &self.cluster, &bare, *to);
-            if destination.as_ref().is_some_and(is_gue) {
-                if let Ok((inner, _)) = tunnel::decapsulate(&self.cluster, own, &bare) {
-                    bare = inner;
-                }
-                break;
-            }
-        }
-        let is_vip = parse::destination(&bare).is_some_and(|to| self.cluster.is_vip(to));
-        is_vip && matches!(parse::parse(&bare), Ok(None))
     }
 
     /// A frame leaves a node by its uplink.
@@ -167,20 +161,36 @@ impl Model {
         for effect in first.effects.clone() {
             self.learn(node, now, effect);
         }
+        counters::add(&mut self.counts[node], &right);
+        self.parts[node].learn(&right);
         self.narrow(&right);
         Ok(())
     }
 
-    /// Of the endpoints that a flow may have, those remain that explain what was seen: a forwarded packet names a node
-    /// only.
+    /// Of what a keyed hash may lead to, that remains which explains what was seen, if nothing explains it without the
+    /// hash: a forwarded packet names a node only, and one that has no hop left might have gone anywhere.
     fn narrow(&mut self, right: &[Expected]) {
-        let mut remain: HashMap<Row, u64> = HashMap::new();
-        for effect in right.iter().flat_map(|one| &one.effects) {
-            if let Effect::Choose(row, number) = effect {
-                *remain.entry(*row).or_default() |= 1 << number;
+        let mut remain: HashMap<Draw, (u64, usize)> = HashMap::new();
+        for one in right {
+            let drawn: HashSet<_> = one
+                .effects
+                .iter()
+                .filter_map(|effect| match effect {
+                    Effect::Choose(draw, number) => Some((*draw, *number)),
+                    _ => None,
+                })
+                .collect();
+            for (draw, number) in drawn {
+                let (bits, times) = remain.entry(draw).or_default();
+                *bits |= 1 << number;
+                *times += 1;
             }
         }
-        self.choices.extend(remain);
+        let explained = remain
+            .into_iter()
+            .filter(|(_, (_, times))| *times == right.len());
+        let explained = explained.map(|(draw, (bits, _))| (draw, bits));
+        self.choices.extend(explained);
     }
 
     /// Why something that looks right cannot be: it contradicts what was seen before.
@@ -215,7 +225,8 @@ impl Model {
             Effect::Learn(secret, value) => {
                 self.secrets.insert(secret, value);
             }
-            Effect::Choose(..) => {}
+            // Of these, all that is right counts.
+            Effect::Choose(..) | Effect::Count(..) | Effect::Part(..) => {}
             Effect::Flow(change) => self.flows[change.node].apply(&change),
             Effect::Fragment(datagram, tuple) => {
                 self.fragments[node].insert(datagram, (tuple, now));
@@ -229,7 +240,14 @@ impl Model {
         }
     }
 
-    fn walk(&self, own: usize, now: Duration, frame: &[u8], observed: &[u8]) -> Vec<Expected> {
+    fn walk(
+        &self,
+        own: usize,
+        now: Duration,
+        frame: &[u8],
+        observed: &[u8],
+        tag_bytes: usize,
+    ) -> Vec<Expected> {
         let site = &self.cluster.nodes[own];
         let untouched = || vec![Expected::untouched(frame)];
         if frame.get(..6) != Some(&site.mac[..]) {
@@ -245,6 +263,7 @@ impl Model {
             arrival: Arrival::Plain,
             steered: self.cluster.is_node_mac(own, &frame[6..12]),
             observed,
+            tag_bytes,
         };
         if self.cluster.is_vip(destination) {
             return self.serve(&visit);
@@ -266,11 +285,17 @@ impl Model {
 
     /// A packet whose destination is a VIP.
     fn serve(&self, visit: &Visit<'_>) -> Vec<Expected> {
-        let parsed = match parse::parse(visit.frame) {
-            Ok(Some(parsed)) => parsed,
-            Ok(None) => return Vec::new(),
-            Err(reason) => return self.refuse(visit, reason),
-        };
+        match parse::parse(visit.frame) {
+            Err(reason) => self.refuse(visit, reason),
+            Ok(parsed) => match parsed.part {
+                Some(part) => self.part(visit, parsed, part),
+                None => self.of_service(visit, &parsed),
+            },
+        }
+    }
+
+    /// A packet of a flow, for the service port that it dials, if there is one.
+    fn of_service(&self, visit: &Visit<'_>, parsed: &Parsed) -> Vec<Expected> {
         let tuple = &parsed.tuple;
         let Some(port) = self.cluster.port(tuple.vip, tuple.vip_port, tuple.udp) else {
             return self.refuse(visit, "no-such-port");
@@ -282,16 +307,30 @@ impl Model {
             tag,
         } = visit.arrival
         {
+            // Of a part, it was judged before.
             let known = self.secrets.get(&Secret::Tag(*tuple, hop, flags, ingress));
-            if known != Some(&u64::from(tag)) {
+            if parsed.part.is_none() && known != Some(&u64::from(tag)) {
                 return vec![Expected::drop("gue-bad-tag")];
             }
         }
+        let bytes = ETHERNET + visit.tag_bytes + parsed.ip_bytes;
+        let outcomes = self.at_port(visit, parsed, port).into_iter();
+        let counted = outcomes.map(|one| {
+            let tally = counters::received(&one, bytes);
+            one.with(Effect::Count(counters::key(tuple), tally))
+        });
+        counted.collect()
+    }
+
+    fn at_port(&self, visit: &Visit<'_>, parsed: &Parsed, port: &ServicePort) -> Vec<Expected> {
+        let tuple = &parsed.tuple;
         if !port.admits(tuple.client) {
             return self.refuse(visit, "source-refused");
         }
         let here = port.local.get(visit.own).map_or(&[][..], Vec::as_slice);
+        // Parts, which may have been to another node, follow the rows of the cluster.
         let is_new = !parsed.is_error
+            && parsed.part.is_none()
             && parsed
                 .segment(visit.frame)
                 .is_none_or(|segment| segment.syn && !segment.ack);
@@ -314,12 +353,13 @@ impl Model {
             },
             of_node: stays.then_some(visit.own),
         };
-        let remain = self.choices.get(&row).copied().unwrap_or(u64::MAX);
+        let draw = Draw::Endpoint(row);
+        let remain = self.choices.get(&draw).copied().unwrap_or(u64::MAX);
         let all = candidates.iter().enumerate();
         let open = all.filter(|(number, _)| remain >> number & 1 != 0);
         let steered = open.flat_map(|(number, endpoint)| {
-            let outcomes = self.steer(visit, &parsed, endpoint, may_know).into_iter();
-            outcomes.map(move |outcome| outcome.with(Effect::Choose(row, number as u32)))
+            let outcomes = self.steer(visit, parsed, endpoint, may_know).into_iter();
+            outcomes.map(move |outcome| outcome.with(Effect::Choose(draw, number as u32)))
         });
         steered.collect()
     }
@@ -361,13 +401,14 @@ impl Model {
     /// the node's pods, or from another port of the client's.
     fn begin(&self, visit: &Visit<'_>, parsed: &Parsed, row: &Endpoint) -> Vec<Expected> {
         let tuple = &parsed.tuple;
+        let counted = Tally {
+            new_flows: 1,
+            ..Tally::default()
+        };
         let to = |endpoint: &Endpoint, port: u16| {
             let segment = parsed.segment(visit.frame);
-            deliver(
-                visit,
-                parsed,
-                Flow::begin(*endpoint, port, segment, visit.now),
-            )
+            let flow = Flow::begin(*endpoint, port, segment, visit.now);
+            deliver(visit, parsed, flow).with(Effect::Count(counters::key(tuple), counted))
         };
         if self.is_free(visit, tuple, row, tuple.client_port) {
             return vec![to(row, tuple.client_port)];

@@ -14,7 +14,16 @@ pub(crate) enum Secret {
     NodeId(usize),
 }
 
-/// What a keyed hash leads to one of a list of endpoints.
+/// What a keyed hash leads to one of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Draw {
+    /// One of a service's endpoints.
+    Endpoint(Row),
+    /// The node that is home to the parts of datagrams between two hosts, by protocol; the ports are 0.
+    Home(Tuple),
+}
+
+/// What leads a flow to one of a list of endpoints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Row {
     /// Its client port is 0 where the client's address alone decides.

@@ -6,11 +6,13 @@
 mod answers;
 mod cluster;
 mod compare;
+mod counters;
 mod flows;
 mod ingress;
 mod learned;
 mod neighbours;
 mod parse;
+mod parts;
 mod replies;
 pub mod tags;
 mod translate;
@@ -19,5 +21,6 @@ pub mod wire;
 
 pub use cluster::{Cluster, Endpoint, Node, ServicePort, Way};
 pub use compare::{Action, Observed};
+pub use counters::{Key, Range, Tally};
 pub use flows::{FlowState, FlowView, Tuple};
 pub use ingress::Model;

@@ -23,18 +23,63 @@ pub(crate) struct Parsed {
     pub(crate) transport: usize,
     /// It is an ICMP error; `transport` is that of the quote.
     pub(crate) is_error: bool,
+    /// It is a part of a datagram, which says no ports by itself: they are 0.
+    pub(crate) part: Option<Part>,
+}
+
+/// Which part of a datagram a packet is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Part {
+    /// What all parts of the datagram have in common besides addresses and protocol.
+    pub(crate) id: u32,
+    /// Where it begins, in units of eight bytes.
+    pub(crate) offset: usize,
+    /// How long it is.
+    pub(crate) bytes: usize,
+    /// Others follow.
+    pub(crate) more: bool,
+}
+
+impl Part {
+    /// Without a transport header.
+    pub(crate) fn is_later(&self) -> bool {
+        self.offset != 0
+    }
 }
 
 impl Parsed {
-    /// TCP or UDP right behind an IP header without options.
+    /// TCP or UDP right behind an IP header without options, and all of it.
     pub(crate) fn is_plain(&self) -> bool {
         let header = if self.tuple.vip.is_ipv4() { 20 } else { 40 };
-        self.transport == ETHERNET + header
+        self.transport == ETHERNET + header && self.part.is_none()
     }
 
-    /// The TCP segment; `None` of UDP.
+    /// Whether the transport header is in another packet.
+    pub(crate) fn is_later_part(&self) -> bool {
+        self.part.is_some_and(|part| part.is_later())
+    }
+
+    /// The TCP segment, of which a later part says nothing; `None` of UDP.
     pub(crate) fn segment(&self, frame: &[u8]) -> Option<Segment> {
-        (!self.tuple.udp && !self.is_error).then(|| Segment::at(frame, self.transport))
+        if self.tuple.udp || self.is_error {
+            return None;
+        }
+        Some(match self.is_later_part() {
+            true => Segment::default(),
+            false => Segment::at(frame, self.transport),
+        })
+    }
+
+    /// What the GUE header of the packet is tagged for: its flow, or what all parts have in common.
+    pub(crate) fn tagged_for(&self) -> Tuple {
+        match self.part {
+            None => self.tuple,
+            Some(_) => Tuple {
+                client_port: 0,
+                vip_port: 0,
+                ..self.tuple
+            },
+        }
     }
 }
 
@@ -68,10 +113,12 @@ pub(crate) fn address(frame: &[u8], v6: bool, at: usize) -> Option<IpAddr> {
     }
 }
 
-/// What an answer must know of a packet that is no part of a datagram.
+/// What an answer must know of a packet that is no later part of a datagram.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Outline {
     pub(crate) protocol: u8,
+    /// It is the first part of a datagram.
+    pub(crate) is_part: bool,
     /// Offset of what follows the IP header and all that belongs to it.
     pub(crate) payload_at: usize,
 }
@@ -82,9 +129,13 @@ pub(crate) fn outline(frame: &[u8]) -> Option<Outline> {
         true => network_v6(frame),
         false => network_v4(frame),
     };
-    let network = network.ok().filter(|network| !network.is_fragment)?;
+    let network = network.ok()?;
+    if network.part.is_some_and(|part| part.is_later()) {
+        return None;
+    }
     Some(Outline {
         protocol: network.protocol,
+        is_part: network.part.is_some(),
         payload_at: network.payload_at,
     })
 }
@@ -97,14 +148,14 @@ struct Network {
     hop_limit: u8,
     source: IpAddr,
     destination: IpAddr,
-    is_fragment: bool,
+    part: Option<Part>,
 }
 
-/// The flow of a packet whose destination is a VIP; `Ok(None)` for a part of a datagram.
+/// The flow of a packet whose destination is a VIP.
 ///
 /// # Errors
 /// The label of the reason.
-pub(crate) fn parse(frame: &[u8]) -> Result<Option<Parsed>, &'static str> {
+pub(crate) fn parse(frame: &[u8]) -> Result<Parsed, &'static str> {
     let v6 = is_v6(frame).ok_or("malformed")?;
     let network = if v6 {
         network_v6(frame)?
@@ -112,21 +163,25 @@ pub(crate) fn parse(frame: &[u8]) -> Result<Option<Parsed>, &'static str> {
         network_v4(frame)?
     };
     let is_served = matches!(network.protocol, TCP | UDP);
-    if network.is_fragment {
-        return if is_served { Ok(None) } else { Err("fragment") };
+    if network.part.is_some() && !is_served {
+        return Err("fragment");
     }
     let transport = network.payload_at;
     if !is_served {
         return match network.protocol {
-            1 if !v6 => quoted(frame, &network, v6).map(Some),
-            58 if v6 => quoted(frame, &network, v6).map(Some),
+            1 if !v6 => quoted(frame, &network, v6),
+            58 if v6 => quoted(frame, &network, v6),
             _ => Err("unsupported-protocol"),
         };
     }
-    let segment = frame.get(transport..ETHERNET + network.bytes);
-    let ports = segment.and_then(|segment| ports(segment, network.protocol));
-    let ports = ports.ok_or("malformed")?;
-    Ok(Some(Parsed {
+    let ports = if network.part.is_some() {
+        (0, 0)
+    } else {
+        let segment = frame.get(transport..ETHERNET + network.bytes);
+        let ports = segment.and_then(|segment| ports(segment, network.protocol));
+        ports.ok_or("malformed")?
+    };
+    Ok(Parsed {
         tuple: Tuple {
             client: network.source,
             client_port: ports.0,
@@ -138,7 +193,18 @@ pub(crate) fn parse(frame: &[u8]) -> Result<Option<Parsed>, &'static str> {
         ip_bytes: network.bytes,
         transport,
         is_error: false,
-    }))
+        part: network.part,
+    })
+}
+
+/// The ports of a datagram whose first part this is, if that holds the whole transport header.
+pub(crate) fn first_ports(frame: &[u8], first: &Parsed) -> Option<(u16, u16)> {
+    let bytes = frame.get(first.transport..ETHERNET + first.ip_bytes)?;
+    if first.tuple.udp {
+        let udp = UdpHeaderSlice::from_slice(bytes).ok()?;
+        return (udp.length() >= 8).then(|| (udp.source_port(), udp.destination_port()));
+    }
+    ports(bytes, TCP)
 }
 
 /// Of a whole segment or datagram whose header is as long as it says, and no longer than there is room for.
@@ -175,7 +241,12 @@ fn network_v4(frame: &[u8]) -> Result<Network, &'static str> {
         hop_limit: header.ttl(),
         source: header.source_addr().into(),
         destination: header.destination_addr().into(),
-        is_fragment: header.more_fragments() || header.fragments_offset().value() != 0,
+        part: (header.more_fragments() || header.fragments_offset().value() != 0).then(|| Part {
+            id: header.identification().into(),
+            offset: header.fragments_offset().value().into(),
+            bytes: total - length,
+            more: header.more_fragments(),
+        }),
     })
 }
 
@@ -211,7 +282,7 @@ fn network_v6(frame: &[u8]) -> Result<Network, &'static str> {
         return Err("malformed");
     }
     let (mut at, mut protocol) = (40, header.next_header().0);
-    let mut fragment = None;
+    let (mut fragment, mut id) = (None, 0);
     let is_extension = |protocol: u8| matches!(protocol, 0 | 43 | 44 | 51 | 60);
     for _ in 0..EXTENSIONS_MAX {
         // What the first part alone holds does not say whose the others are.
@@ -234,6 +305,9 @@ fn network_v6(frame: &[u8]) -> Result<Network, &'static str> {
         if protocol == 44 && fragment.replace(half(extension, 2) & 0xfff9).is_some() {
             return Err("malformed");
         }
+        if protocol == 44 {
+            id = word(extension, 4);
+        }
         (at, protocol) = (at + length, extension[0]);
     }
     if is_extension(protocol) || matches!(protocol, 50 | 59 | 135 | 139 | 140) {
@@ -250,7 +324,12 @@ fn network_v6(frame: &[u8]) -> Result<Network, &'static str> {
         source: header.source_addr().into(),
         destination: header.destination_addr().into(),
         // A datagram that is its only fragment is none (RFC 6946).
-        is_fragment: fragment.unwrap_or(0) != 0,
+        part: fragment.filter(|place| *place != 0).map(|place| Part {
+            id,
+            offset: usize::from(place >> 3),
+            bytes: total - at,
+            more: place & 1 != 0,
+        }),
     })
 }
 
@@ -297,6 +376,7 @@ fn quoted(frame: &[u8], network: &Network, v6: bool) -> Result<Parsed, &'static 
         ip_bytes: network.bytes,
         transport,
         is_error: true,
+        part: None,
     })
 }
 

@@ -5,6 +5,7 @@ use std::{collections::HashMap, net::IpAddr, time::Duration};
 use crate::{
     cluster::Node,
     compare::{Action, Effect, Expected},
+    counters::{self, Tally},
     flows::{Change, Flow, Flows, Tuple},
     parse::{self, Segment},
     wire::{ETHERNET, half, mend, put, sum, word},
@@ -123,7 +124,9 @@ impl Sending<'_> {
         if !reply.v6 {
             expected.checksums.push(24);
         }
-        expected.with(change(Some(flow.after_pod(segment, self.now))))
+        expected
+            .with(change(Some(flow.after_pod(segment, self.now))))
+            .with(counted(&tuple, frame))
     }
 
     /// An ICMP error of a pod or its node about what a client sent: source and quote become the VIP's. `None` if it is
@@ -244,7 +247,16 @@ fn later_fragment(frame: &[u8], reply: &Reply, tuple: &Tuple) -> Expected {
     if !reply.v6 {
         expected.checksums.push(24);
     }
-    expected
+    expected.with(counted(tuple, frame))
+}
+
+fn counted(tuple: &Tuple, frame: &[u8]) -> Effect {
+    let tally = Tally {
+        reply_packets: 1,
+        reply_bytes: frame.len() as u64,
+        ..Tally::default()
+    };
+    Effect::Count(counters::key(tuple), tally)
 }
 
 fn store_source(out: &mut [u8], reply: &Reply, vip: &[u8]) {

@@ -20,6 +20,8 @@ pub(crate) struct Visit<'a> {
     /// A node has steered it already.
     pub(crate) steered: bool,
     pub(crate) observed: &'a [u8],
+    /// VLAN tags, which are not in `frame`.
+    pub(crate) tag_bytes: usize,
 }
 
 /// One hop less (RFC 1812 section 5.3.1).
@@ -45,15 +47,18 @@ pub(crate) fn deliver(visit: &Visit<'_>, parsed: &Parsed, flow: Flow) -> Expecte
         flow.endpoint.port.to_be_bytes(),
     ]
     .concat();
-    let old = sum(&octets(tuple.vip)) + sum(&out[parsed.transport..parsed.transport + 4]);
     put(&mut out, destination, &pod);
-    put(&mut out, parsed.transport, &ports);
-    let has_none = tuple.udp && half(&out, checksum) == 0;
     let mut expected = Expected::new(Action::Pass, None, &["delivered"]);
-    if !has_none {
-        let new = sum(&pod) + sum(&ports);
-        mend(&mut out, checksum, old % 0xffff, new % 0xffff);
-        expected.checksums.push(checksum);
+    // Ports and checksum are in the first part.
+    if !parsed.is_later_part() {
+        let old = sum(&octets(tuple.vip)) + sum(&out[parsed.transport..parsed.transport + 4]);
+        put(&mut out, parsed.transport, &ports);
+        let has_none = tuple.udp && half(&out, checksum) == 0;
+        if !has_none {
+            let new = sum(&pod) + sum(&ports);
+            mend(&mut out, checksum, old % 0xffff, new % 0xffff);
+            expected.checksums.push(checksum);
+        }
     }
     if !v6 {
         mend(&mut out, 24, sum(&octets(tuple.vip)), sum(&pod));

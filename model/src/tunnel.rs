@@ -13,6 +13,8 @@ use crate::{
 
 /// Steers that a packet may make between nodes after the first.
 pub(crate) const HOPS_MAX: u8 = 1;
+/// The same for a part of a datagram, one of which leads to its home.
+pub(crate) const HOPS_MAX_OF_PARTS: u8 = 2;
 
 /// GUE header and private data.
 const GUE: usize = 16;

@@ -5,10 +5,11 @@ use std::{collections::BTreeMap, net::IpAddr, time::Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use fairlead_model::{
-    Action, Cluster, Endpoint, FlowState, FlowView, Model, Node, Observed, ServicePort, Tuple, Way,
-    tags,
+    Action, Cluster, Endpoint, FlowState, FlowView, Model, Node, Observed, ServicePort, Tally,
+    Tuple, Way, tags,
 };
 use lb_common::{
+    counter::ServiceCounters,
     flow::{Flow, Meta, State},
     limits::Capacity,
     verdict::{VERDICTS, Verdict},
@@ -104,12 +105,6 @@ impl Reference {
         Ok(observed)
     }
 
-    /// Whether the model can say what becomes of a frame.
-    #[must_use]
-    pub fn judges(&self, frame: &[u8]) -> bool {
-        !self.model.is_part(frame)
-    }
-
     /// A frame leaves a node.
     ///
     /// # Errors
@@ -177,6 +172,28 @@ impl Reference {
         Ok(())
     }
 
+    /// What every node has counted for each service port must be what the model counts.
+    ///
+    /// # Errors
+    /// The first that differs.
+    pub fn compare_counters(&self) -> Result<()> {
+        for (index, world) in self.worlds.iter().enumerate() {
+            let counted = world.datapath.service_counters();
+            for port in world.ports() {
+                let key = (port.vip, port.port, port.protocol == Protocol::Udp);
+                let line = world.service_id(port).map(|id| counted[usize::from(id)]);
+                let have = tally(&line.unwrap_or_default());
+                let wanted = self.model.counted(index, &key);
+                ensure!(
+                    wanted.has(have),
+                    "node{}, {port}: counted {have:?}, not {wanted:?}",
+                    index + 1
+                );
+            }
+        }
+        Ok(())
+    }
+
     /// The node that a transmitted frame goes to, and the frame as it arrives there; `None`: a client's.
     #[must_use]
     pub fn next(&self, frame: &[u8]) -> Option<(u8, Vec<u8>)> {
@@ -197,6 +214,19 @@ impl Reference {
         };
         let node = (1..=NODES).find(is_its)?;
         Some((node, [&node_mac(node), &ROUTER_MAC, &frame[12..]].concat()))
+    }
+}
+
+fn tally(line: &ServiceCounters) -> Tally {
+    Tally {
+        packets: line.packets,
+        bytes: line.bytes,
+        forwarded_direct: line.forwarded_direct,
+        forwarded_gue: line.forwarded_gue,
+        dropped: line.dropped,
+        new_flows: line.new_flows,
+        reply_packets: line.reply_packets,
+        reply_bytes: line.reply_bytes,
     }
 }
 

@@ -10,7 +10,7 @@ use lb_core::{
     config::{self, Origin},
     image::Placements,
     keys::ClusterKeys,
-    model::Mac,
+    model::{Mac, ServicePort},
     snapshot::{DatapathFacts, Link, Neighbour},
 };
 use lb_datapath::{Mode, Options};
@@ -169,6 +169,17 @@ impl World {
         self.datapath.apply(&outcome.writes)?;
         self.placements = outcome.placements;
         Ok(outcome.writes.len())
+    }
+
+    /// The service ports that it serves.
+    pub fn ports(&self) -> impl Iterator<Item = ServicePort> {
+        self.desired.ports().map(|plan| plan.port)
+    }
+
+    /// Where a service port is counted.
+    #[must_use]
+    pub fn service_id(&self, port: ServicePort) -> Option<u16> {
+        self.placements.id(port)
     }
 
     /// Counter of a verdict.

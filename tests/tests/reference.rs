@@ -15,7 +15,7 @@ const SCENES: u64 = 1400;
 const SCENES_BETWEEN_FLOWS: u64 = 100;
 
 /// Outcomes without which a run has shown little.
-const OUTCOMES: [&[&str]; 33] = [
+const OUTCOMES: [&[&str]; 37] = [
     &[],
     &["delivered"],
     &["neighbour-answered"],
@@ -35,6 +35,10 @@ const OUTCOMES: [&[&str]; 33] = [
     &["error-sent", "too-big"],
     &["malformed"],
     &["fragment"],
+    &["fragment-sent-home"],
+    &["fragment-unknown"],
+    &["fragment-overlap"],
+    &["fragment-tiny"],
     &["header-options"],
     &["unsupported-protocol"],
     &["echo-answered", "unsupported-protocol"],
@@ -57,7 +61,8 @@ fn the_data_path_does_what_the_model_says() -> Result<()> {
     if let Some(seed) = seed.transpose().context("FAIRLEAD_SEED")? {
         let mut reference = Reference::new()?;
         traffic::play(&mut reference, seed)?;
-        return reference.compare_flows();
+        reference.compare_flows()?;
+        return reference.compare_counters();
     }
     let reference = run(1, SCENES)?;
     println!(
@@ -97,7 +102,10 @@ fn run(first_seed: u64, scenes: u64) -> Result<Reference> {
         traffic::play(&mut reference, first_seed + number)?;
         if number % SCENES_BETWEEN_FLOWS == SCENES_BETWEEN_FLOWS - 1 {
             let of = format!("after the scenes up to {}", first_seed + number);
-            reference.compare_flows().context(of)?;
+            let compared = reference.compare_flows();
+            compared
+                .and_then(|()| reference.compare_counters())
+                .context(of)?;
         }
     }
     Ok(reference)

@@ -24,7 +24,7 @@ impl super::Model {
             return self.detour(visit, parsed);
         };
         let mtu_bytes = usize::from(way.mtu_bytes);
-        if way.on_link && !visit.steered {
+        if way.on_link && !visit.steered && parsed.part.is_none() {
             if parsed.ip_bytes > mtu_bytes {
                 return self.too_big(visit, mtu_bytes);
             }
@@ -34,21 +34,38 @@ impl super::Model {
             }
             return vec![direct];
         }
+        let most = match parsed.part {
+            Some(_) => tunnel::HOPS_MAX_OF_PARTS,
+            None => tunnel::HOPS_MAX,
+        };
         let hop = match visit.arrival {
-            Arrival::Gue { hop, .. } if hop >= tunnel::HOPS_MAX => {
+            Arrival::Gue { hop, .. } if hop >= most => {
                 return self.refuse(visit, "hop-limit");
             }
             Arrival::Gue { hop, .. } => hop + 1,
             Arrival::Plain => u8::from(visit.steered),
         };
-        if parsed.ip_bytes + tunnel::overhead(way) > mtu_bytes {
-            return self.too_big(visit, mtu_bytes - tunnel::overhead(way));
+        self.in_gue(visit, parsed, way, &aged, hop)
+    }
+
+    /// By GUE, if it fits.
+    pub(super) fn in_gue(
+        &self,
+        visit: &Visit<'_>,
+        parsed: &Parsed,
+        way: &Way,
+        aged: &[u8],
+        hop: u8,
+    ) -> Vec<Expected> {
+        let most_bytes = usize::from(way.mtu_bytes) - tunnel::overhead(way);
+        if parsed.ip_bytes > most_bytes {
+            return self.too_big(visit, most_bytes);
         }
-        self.by_gue(visit, parsed, way, &aged, hop)
+        self.by_gue(visit, parsed, way, aged, hop)
     }
 
     /// The frame with the MACs of a way and one hop less; `None` if the way has no MAC.
-    fn aged(&self, visit: &Visit<'_>, parsed: &Parsed, way: &Way) -> Option<Vec<u8>> {
+    pub(super) fn aged(&self, visit: &Visit<'_>, parsed: &Parsed, way: &Way) -> Option<Vec<u8>> {
         let mut aged = visit.frame.to_vec();
         put(&mut aged, 0, &way.mac?);
         put(&mut aged, 6, &self.cluster.nodes[visit.own].mac);
@@ -64,12 +81,7 @@ impl super::Model {
             let Some(aged) = self.aged(visit, parsed, way) else {
                 continue;
             };
-            let most_bytes = usize::from(way.mtu_bytes) - tunnel::overhead(way);
-            let sent = if parsed.ip_bytes > most_bytes {
-                self.too_big(visit, most_bytes)
-            } else {
-                self.by_gue(visit, parsed, way, &aged, 0)
-            };
+            let sent = self.in_gue(visit, parsed, way, &aged, 0);
             outcomes.extend(sent.into_iter().map(|one| one.also("detoured")));
         }
         // Some are asked, not all.
@@ -96,7 +108,7 @@ impl super::Model {
         let Some((frame, over_v6)) = made else {
             return Vec::new();
         };
-        let tuple = parsed.tuple;
+        let tuple = parsed.tagged_for();
         let mut expected = Expected::new(Action::Transmit, Some(frame), &["forwarded-gue"])
             .with(Effect::Learn(
                 Secret::Tag(tuple, hop, 0, secrets.ingress),

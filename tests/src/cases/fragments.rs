@@ -125,6 +125,7 @@ pub(super) fn cases(clients: &mut Clients) -> Vec<Case> {
         cases.push(tiny(&Story::new(clients, vip, false)));
         cases.push(overlapping_header(&Story::new(clients, vip, false)));
         cases.push(echo(&Story::new(clients, vip, true)));
+        cases.push(last_of_few_bytes(&Story::new(clients, vip, true)));
     }
     for part in [0, 1] {
         cases.push(with_headers_inside(
@@ -142,6 +143,31 @@ fn sent_home(story: &Story, part: usize) -> Case {
         out: story.carried(Outer::first(story.ingress, story.home), 1, part),
         counted: &[Verdict::FragmentSentHome],
         ..story.case("a fragment goes to its home", story.ingress, frame)
+    }
+}
+
+/// Shorter than a transport header, and than a frame on Ethernet; virtual links pad nothing.
+fn last_of_few_bytes(story: &Story) -> Case {
+    let last = |packet: Packet| {
+        let whole = packet.frame();
+        let bytes = packet.payload.len() + 8;
+        part(&whole, story.id, bytes / 8 * 8..bytes, false)
+    };
+    let frame = last(Packet {
+        to_mac: node_mac(story.ingress),
+        from_mac: ROUTER_MAC,
+        ..story.packet.clone()
+    });
+    let aged = last(Packet {
+        hop_limit: story.packet.hop_limit - 1,
+        ..story.packet.clone()
+    });
+    let outer = Outer::first(story.ingress, story.home);
+    Case {
+        action: XDP_TX,
+        out: outer.around_part(&aged, &story.packet.frame()),
+        counted: &[Verdict::FragmentSentHome],
+        ..story.case("a last part of four bytes", story.ingress, frame)
     }
 }
 
