@@ -6,7 +6,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::ops::Range;
 use std::panic::resume_unwind;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,15 @@ use crate::pod::Seen;
 /// Datagrams that go on in the background, one flow a source port.
 pub struct DatagramLoad {
     stop: Arc<AtomicBool>,
+    progress: Arc<Progress>,
     flows: Vec<JoinHandle<Result<DatagramCount>>>,
+}
+
+/// How far all flows together are.
+#[derive(Default)]
+struct Progress {
+    answered: AtomicU64,
+    unanswered: AtomicU64,
 }
 
 /// What became of the datagrams.
@@ -28,7 +36,7 @@ pub struct DatagramLoad {
 pub struct DatagramCount {
     /// Datagrams sent.
     pub sent: u64,
-    /// Those without an answer within a second.
+    /// Those without an answer within three seconds.
     pub unanswered: u64,
     /// Answers that saw another client address or port than the flow's own.
     pub address_changed: u64,
@@ -44,15 +52,33 @@ impl DatagramLoad {
         source_ports: Range<u16>,
     ) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
+        let progress = Arc::new(Progress::default());
         let start = |port: u16| {
             let (namespace, stop) = (Arc::clone(namespace), Arc::clone(&stop));
+            let progress = Arc::clone(&progress);
             thread::spawn(move || {
                 let socket = namespace.run(|| open(target, port))?;
-                ask_until(&socket, &stop)
+                ask_until(&socket, &stop, &progress)
             })
         };
         let flows = source_ports.map(start).collect();
-        Self { stop, flows }
+        Self {
+            stop,
+            progress,
+            flows,
+        }
+    }
+
+    /// Datagrams answered so far, and those that were not.
+    pub fn so_far(&self) -> (u64, u64) {
+        let Progress {
+            answered,
+            unanswered,
+        } = &*self.progress;
+        (
+            answered.load(Ordering::Relaxed),
+            unanswered.load(Ordering::Relaxed),
+        )
     }
 
     /// Waits for the answers under way and returns the sum over all flows.
@@ -82,7 +108,7 @@ fn open(target: SocketAddr, source_port: u16) -> Result<UdpSocket> {
     Ok(socket)
 }
 
-fn ask_until(socket: &UdpSocket, stop: &AtomicBool) -> Result<DatagramCount> {
+fn ask_until(socket: &UdpSocket, stop: &AtomicBool, progress: &Progress) -> Result<DatagramCount> {
     let own = socket.local_addr()?;
     let mut count = DatagramCount::default();
     let mut last_answer = Instant::now();
@@ -95,8 +121,12 @@ fn ask_until(socket: &UdpSocket, stop: &AtomicBool) -> Result<DatagramCount> {
                 count.address_changed += u64::from(seen.client != own);
                 count.longest_gap = count.longest_gap.max(last_answer.elapsed());
                 last_answer = Instant::now();
+                progress.answered.fetch_add(1, Ordering::Relaxed);
             }
-            None => count.unanswered += 1,
+            None => {
+                count.unanswered += 1;
+                progress.unanswered.fetch_add(1, Ordering::Relaxed);
+            }
         }
         thread::sleep(PAUSE);
     }
@@ -126,8 +156,9 @@ fn ask(socket: &UdpSocket, bytes: usize) -> Result<Option<Seen>> {
     Ok(None)
 }
 
-/// A datagram without an answer for so long is lost: the way there and back takes well under a millisecond.
-const ANSWER_LIMIT: Duration = Duration::from_secs(1);
+/// A datagram without an answer for so long is lost: the way there and back takes well under a millisecond, but a busy
+/// machine may keep a pod waiting.
+const ANSWER_LIMIT: Duration = Duration::from_secs(3);
 /// Between an answer and the next datagram of its flow, so that the load never starves what it measures.
 const PAUSE: Duration = Duration::from_micros(500);
 const LENGTHS: u64 = 1000;

@@ -17,7 +17,7 @@ use serde_json::Value;
 /// How long agents may take to bring about what a file says.
 pub const SOON: Duration = Duration::from_secs(10);
 /// How long an answer may take in a lab that works.
-pub const ANSWER: Duration = Duration::from_secs(2);
+pub const ANSWER: Duration = Duration::from_secs(6);
 /// How long silence is listened to.
 pub const SILENCE: Duration = Duration::from_millis(300);
 

@@ -1,7 +1,7 @@
 //! Policies of Services in a lab: `externalTrafficPolicy: Local`, `sessionAffinity: ClientIP`, `loadBalancerSourceRanges`,
 //! and endpoints that only the kernel's own load balancing reaches. One lab, a step each. Needs root.
 
-use std::{process::Command, time::Duration};
+use std::process::Command;
 
 use anyhow::{Result, ensure};
 use fairlead_tests::{
@@ -173,10 +173,7 @@ fn the_kernel_takes_what_no_node_steers_to(steered: &mut Steered) -> Result<()> 
     }
     for target in Steered::targets() {
         steered.enter_by(target.ip(), &[2])?;
-        let request = Request {
-            time_limit: Duration::from_secs(3),
-            ..Request::to(target).from_port(26_000)
-        };
+        let request = Request::to(target).from_port(26_000);
         let record = steered.lab.client().http(&request);
         ensure!(!record.address_kept(), "masqueraded, and yet: {record:?}");
         let seen = record.result?;
