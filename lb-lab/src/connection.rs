@@ -18,15 +18,20 @@ pub struct Connection {
 impl Client {
     /// Opens a connection; of the request count target, source and time limit.
     pub fn open(&self, request: &Request) -> Result<Connection> {
-        let (source, stream) = self.in_namespace(|| connect(request))?;
-        Ok(Connection {
-            source,
-            reader: BufReader::new(stream),
-        })
+        self.in_namespace(|| Connection::open(request))
     }
 }
 
 impl Connection {
+    /// As [`Client::open`], from the namespace of the calling thread.
+    pub fn open(request: &Request) -> Result<Self> {
+        let (source, stream) = connect(request)?;
+        Ok(Self {
+            source,
+            reader: BufReader::new(stream),
+        })
+    }
+
     /// The client's end.
     pub fn source(&self) -> SocketAddr {
         self.source

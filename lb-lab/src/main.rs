@@ -3,7 +3,9 @@
 
 mod cluster_command;
 mod demo;
+mod hold;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -30,6 +32,21 @@ enum Command {
     },
     /// Bring the demo's lab up and keep it until Ctrl-C
     Up,
+    /// Keep connections open until a file is there, then ask each once more
+    Hold {
+        /// Where to
+        #[arg(long)]
+        target: SocketAddr,
+        /// The first of the client's ports
+        #[arg(long)]
+        first_port: u16,
+        /// How many
+        #[arg(long)]
+        count: u16,
+        /// The file
+        #[arg(long, value_name = "FILE")]
+        until: PathBuf,
+    },
     /// Fetch the kernels of the guests that are not in the cache yet
     FetchKernels,
     /// Build and fetch what clusters are made of, unless it is in the cache
@@ -58,6 +75,12 @@ fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Demo { keep } => demo::run(Goal::Everything { keep }),
         Command::Up => demo::run(Goal::Up),
+        Command::Hold {
+            target,
+            first_port,
+            count,
+            until,
+        } => done(hold::run(target, first_port, count, &until)),
         Command::FetchKernels => prepared(lb_lab::guest::fetch_kernels()),
         Command::BuildKubernetes => prepared(lb_lab::prepare_kubernetes()),
         Command::Image { agent, output } => done(image(&agent, &output)),

@@ -3,9 +3,9 @@
 //! of the lab's process; it knows nothing of services or VIPs.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::sync::Arc;
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -47,7 +47,31 @@ pub struct Pod {
 
 struct Servers {
     stop: Arc<AtomicBool>,
+    open: Arc<Open>,
     threads: Vec<JoinHandle<()>>,
+}
+
+/// The connections that are being served. Their threads wait without a time-out, so that ten thousand idle ones cost nothing;
+/// who stops a server ends them.
+#[derive(Default)]
+struct Open(Mutex<Vec<Weak<TcpStream>>>);
+
+impl Open {
+    fn add(&self, stream: &Arc<TcpStream>) {
+        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if open.len() == open.capacity() {
+            open.retain(|stream| stream.strong_count() > 0);
+        }
+        open.push(Arc::downgrade(stream));
+    }
+
+    fn end(&self) {
+        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for stream in open.drain(..).filter_map(|stream| stream.upgrade()) {
+            // One that its client has ended is what was wanted.
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
 }
 
 impl Pod {
@@ -101,22 +125,27 @@ impl Pod {
             return Ok(());
         }
         let stop = Arc::new(AtomicBool::new(false));
+        let open = Arc::new(Open::default());
         let sockets = self
             .namespace
             .run(|| self.open())
             .with_context(|| format!("listening in {}", self.name))?;
         let mut threads = Vec::new();
         for (listener, datagrams) in sockets {
-            let serving = (self.name.clone(), Arc::clone(&stop));
+            let serving = (self.name.clone(), Arc::clone(&stop), Arc::clone(&open));
             threads.push(thread::spawn(move || {
-                accept(&listener, &serving.0, &serving.1)
+                accept(&listener, &serving.0, &serving.1, &serving.2)
             }));
             let echoing = (self.name.clone(), Arc::clone(&stop));
             threads.push(thread::spawn(move || {
                 echo(&datagrams, &echoing.0, &echoing.1)
             }));
         }
-        self.servers = Some(Servers { stop, threads });
+        self.servers = Some(Servers {
+            stop,
+            open,
+            threads,
+        });
         Ok(())
     }
 
@@ -130,6 +159,7 @@ impl Pod {
             // A server that panicked has said so; there is nothing more to stop.
             let _ = thread.join();
         }
+        servers.open.end();
     }
 
     /// Waits for the port of a pod that was just stopped, as clients do for theirs.
@@ -161,23 +191,26 @@ fn bind(address: SocketAddr) -> io::Result<(TcpListener, UdpSocket)> {
     Ok((listener, datagrams))
 }
 
-fn accept(listener: &TcpListener, pod: &str, stop: &Arc<AtomicBool>) {
+fn accept(listener: &TcpListener, pod: &str, stop: &AtomicBool, open: &Open) {
     while !stop.load(Ordering::Relaxed) {
         // socket(7): a receive time-out holds for accept too, so that the flag is looked at again.
         let Ok((stream, client)) = listener.accept() else {
             continue;
         };
-        let (pod, stop) = (pod.to_owned(), Arc::clone(stop));
-        // A client that goes away in the middle is its own affair.
-        thread::spawn(move || serve(&stream, &pod, client, &stop));
+        let (pod, stream) = (pod.to_owned(), Arc::new(stream));
+        open.add(&stream);
+        let serve = move || serve(&stream, &pod, client);
+        // A client that goes away in the middle is its own affair, and one too many is refused by closing.
+        let _ = thread::Builder::new().stack_size(STACK_BYTES).spawn(serve);
     }
 }
 
-fn serve(stream: &TcpStream, pod: &str, client: SocketAddr, stop: &AtomicBool) -> io::Result<()> {
+fn serve(stream: &TcpStream, pod: &str, client: SocketAddr) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(STOP_CHECK))?;
+    // An accepted socket has its listener's.
+    stream.set_read_timeout(None)?;
     let local = stream.local_addr()?;
-    let mut reader = BufReader::new(Patient { stream, stop });
+    let mut reader = BufReader::new(stream);
     while let Some(request) = read_request(&mut reader)? {
         let seen = Seen {
             pod: pod.to_owned(),
@@ -198,24 +231,6 @@ fn serve(stream: &TcpStream, pod: &str, client: SocketAddr, stop: &AtomicBool) -
         }
     }
     Ok(())
-}
-
-/// A stream whose reads wait on, but end with the server.
-struct Patient<'a> {
-    stream: &'a TcpStream,
-    stop: &'a AtomicBool,
-}
-
-impl Read for Patient<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            let mut stream = self.stream;
-            match stream.read(buffer) {
-                Err(error) if is_timeout(&error) && !self.stop.load(Ordering::Relaxed) => {}
-                other => return other,
-            }
-        }
-    }
 }
 
 struct Request {
@@ -283,12 +298,7 @@ fn echo(socket: &UdpSocket, pod: &str, stop: &AtomicBool) {
     }
 }
 
-fn is_timeout(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
-    )
-}
-
 /// How often a waiting server looks whether it shall end.
 const STOP_CHECK: Duration = Duration::from_millis(100);
+/// Of a connection's thread: ten thousand of them fit the memory.
+const STACK_BYTES: usize = 128 << 10;

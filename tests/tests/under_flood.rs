@@ -2,22 +2,20 @@
 //! a client a tenth of a second away that connects a hundred times a second. All in the unfriendliest profile. Needs root.
 
 use std::{
+    fs,
     net::{IpAddr, SocketAddr},
+    path::PathBuf,
     process::Command,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, ensure};
-use fairlead_tests::{
-    dice::Dice,
-    frame::Packet,
-    steered::{ANSWER, Steered},
-};
+use anyhow::{Context as _, Result, anyhow, ensure};
+use fairlead_tests::{dice::Dice, frame::Packet, steered::Steered};
 use lb_lab::{
-    Connection, FrameSocket, Namespace, Profile, Request, Segments, failures, output, router_link,
-    topology,
+    FrameSocket, Namespace, Process, Profile, Segments, agent_binary, failures, output,
+    router_link, topology, wait_until,
 };
 
 const ROUND_TRIP: Duration = Duration::from_millis(100);
@@ -48,9 +46,8 @@ const SHORT: Size = Size {
     frames: 50_000,
     connects: 200,
 };
-/// A lab's pod has a thread for each connection; ten thousand idle ones are in `flood`, at the owner's program.
 const LONG: Size = Size {
-    idle: 1_000,
+    idle: 10_000,
     frames: 1_000_000,
     connects: 1000,
 };
@@ -63,7 +60,7 @@ fn a_short_flood_of_syns_is_not_noticed() -> Result<()> {
 }
 
 #[test]
-#[ignore = "soak: a million frames of each kind, in either family, beside a thousand connections"]
+#[ignore = "soak: a million frames of each kind, in either family, beside ten thousand connections"]
 fn a_flood_is_not_noticed() -> Result<()> {
     for target in Steered::targets() {
         for kind in [Kind::Syn, Kind::Udp, Kind::Ack] {
@@ -99,7 +96,7 @@ fn ip(namespace: &Namespace, arguments: &[&str]) -> Result<()> {
 
 fn flood(steered: &Steered, kind: Kind, target: SocketAddr, size: &Size) -> Result<()> {
     let far = steered.lab.far_client(ROUND_TRIP)?;
-    let mut idle = idle(steered, target, size.idle)?;
+    let idle = Idle::open(steered, target, size.idle)?;
     let is_over = AtomicBool::new(false);
     let sent = AtomicU64::new(0);
     let records = thread::scope(|scope| {
@@ -124,29 +121,54 @@ fn flood(steered: &Steered, kind: Kind, target: SocketAddr, size: &Size) -> Resu
         "{} failed: {failed:?}",
         failed.len()
     );
-    for connection in &mut idle {
-        let source = connection.source();
-        connection
-            .get(0)
-            .with_context(|| format!("{source} was idle"))?;
-    }
-    Ok(())
+    idle.all_answer()
 }
 
-/// Connections that have been answered once.
-fn idle(steered: &Steered, target: SocketAddr, count: u16) -> Result<Vec<Connection>> {
-    let client = steered.lab.client();
-    let open = |port| {
-        let request = Request {
-            time_limit: 5 * ANSWER,
-            ..Request::to(target).from_port(port)
-        };
-        let mut connection = client.open(&request)?;
-        connection.get(0)?;
-        Ok(connection)
-    };
-    (20_000..20_000 + count).map(open).collect()
+/// Connections that have been answered once, in a process of their own.
+struct Idle {
+    process: Process,
+    end: PathBuf,
 }
+
+impl Idle {
+    fn open(steered: &Steered, target: SocketAddr, count: u16) -> Result<Self> {
+        let end = steered.lab.folder().join(format!("end-{target}"));
+        let mut hold = Command::new(agent_binary()?.with_file_name("lb-lab"));
+        hold.args(["hold", "--target", &target.to_string()])
+            .args(["--first-port", "20000", "--count", &count.to_string()])
+            .arg("--until")
+            .arg(&end);
+        let name = format!("idle-{}", if target.is_ipv4() { "ipv4" } else { "ipv6" });
+        let client = steered.lab.client_namespace();
+        let process = Process::start(client, &name, hold, steered.lab.folder())?;
+        let mut idle = Self { process, end };
+        wait_until(OPEN_LIMIT, "idle connections", || {
+            if let Some(status) = idle.process.ended()? {
+                return Ok(Some(Err(anyhow!("could not be opened: {status}"))));
+            }
+            let log = fs::read_to_string(idle.process.log())?;
+            Ok(log.lines().any(|line| line == "open").then_some(Ok(())))
+        })
+        .and_then(|opened| opened)
+        .map_err(|error| idle.process.failure(&error))?;
+        Ok(idle)
+    }
+
+    /// Each is asked once more.
+    fn all_answer(mut self) -> Result<()> {
+        fs::write(&self.end, "")?;
+        let status = wait_until(OPEN_LIMIT, "answers to all that idled", || {
+            self.process.ended()
+        })?;
+        let log = fs::read_to_string(self.process.log())?;
+        println!("idle: {}", log.lines().last().unwrap_or_default());
+        ensure!(status.success(), "idle connections: {log}");
+        Ok(())
+    }
+}
+
+/// Ten thousand connections take a while, one after the other.
+const OPEN_LIMIT: Duration = Duration::from_secs(300);
 
 /// At least so many frames, and until it is over.
 fn attack(
