@@ -43,6 +43,8 @@ pub trait Maps {
     fn apply(&mut self, writes: &[MapWrite]) -> Result<(), Self::Error>;
     /// Attaches the programs to these uplinks, or replaces those that are attached.
     fn attach(&mut self, links: &[Link]) -> Result<(), Self::Error>;
+    /// Whether programs of an earlier agent are on all of these uplinks.
+    fn are_on(&self, links: &[Link]) -> bool;
     /// Takes the programs to XDP where somebody else's program was in the way and is gone.
     fn return_to_xdp(&mut self, links: &[Link]) -> Result<(), Self::Error>;
     /// Where the programs are.
@@ -190,12 +192,9 @@ impl<M: Maps> Executor<M> {
             self.image = self.maps.image();
             return Err(Error::Write(error));
         }
-        let takeover = match (self.maps.adopted(), outcome.writes.is_empty()) {
-            (false, _) => Takeover::New,
-            (true, false) => Takeover::Changed,
-            (true, true) => Takeover::Preserved,
-        };
-        self.takeover.get_or_insert(takeover);
+        if self.takeover.is_none() {
+            self.takeover = Some(self.how_it_came(desired));
+        }
         self.tell_of_unplaced(&outcome);
         tracing::debug!(
             generation = desired.generation,
@@ -206,6 +205,15 @@ impl<M: Maps> Executor<M> {
         let ports = outcome.feedback();
         self.placements = outcome.placements;
         Ok(ports)
+    }
+
+    /// Asked before the first attempt to attach: what is attached now was so while no agent was there.
+    fn how_it_came(&self, desired: &DesiredState) -> Takeover {
+        match self.maps.adopted() {
+            false => Takeover::New,
+            true if self.maps.are_on(links(desired)) => Takeover::Preserved,
+            true => Takeover::Interrupted,
+        }
     }
 
     /// Logs what newly does not fit: once, and not every line of a flood.

@@ -336,7 +336,8 @@ pub struct BgpPlan {
     pub next_hop_v4: Option<Ipv4Addr>,
     /// Next hop of IPv6 VIPs: this node; `None`: they cannot be announced.
     pub next_hop_v6: Option<Ipv6Addr>,
-    /// How the data path came to this agent; `None`: not known yet, so that sessions must wait.
+    /// How the data path came to this agent; `None`: sessions must wait, for that is not known yet or there is more to
+    /// announce in a moment.
     pub takeover: Option<Takeover>,
     /// This node has left: there are to be no sessions.
     pub is_drained: bool,

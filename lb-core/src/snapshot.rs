@@ -222,9 +222,9 @@ impl DatapathFacts {
 pub enum Takeover {
     /// It was made by this agent.
     New,
-    /// It was there, but not as this agent's first plan wanted it.
-    Changed,
-    /// It was there and exactly right: nothing was written, nothing was interrupted.
+    /// Its maps were there, but an uplink had lost its program: packets may have gone by.
+    Interrupted,
+    /// It was there and forwarded all the while. What became different meanwhile was changed in place.
     Preserved,
 }
 

@@ -191,15 +191,29 @@ fn attach_tcx(
     pin_link(link, &pin, uplink)
 }
 
+/// Whether an entry program that was pinned is attached to this interface, by whichever hook.
+pub(crate) fn is_on(uplink: &Uplink, pin_dir: &Path) -> bool {
+    let hooks = IngressHook::XDP.iter().chain([&IngressHook::Tc]);
+    let mut pins = hooks.map(|hook| pins::link(pin_dir, hook.pin_name(), &uplink.name));
+    pins.any(|pin| leads_to(&pin, uplink))
+        || pins::filter(pin_dir, Side::Ingress, uplink.ifindex).exists()
+}
+
 /// The pinned link, if it is still attached to this interface; another's remains are removed.
 fn usable(pin: &Path, uplink: &Uplink) -> Option<PinnedLink> {
     let pinned = PinnedLink::from_pin(pin).ok()?;
-    let fd = sys::open_pin(pin).ok()?;
-    if sys::link_ifindex(fd.as_fd()).is_ok_and(|ifindex| ifindex == uplink.ifindex) {
+    if leads_to(pin, uplink) {
         return Some(pinned);
     }
     drop(pinned.unpin());
     None
+}
+
+fn leads_to(pin: &Path, uplink: &Uplink) -> bool {
+    let Ok(link) = sys::open_pin(pin) else {
+        return false;
+    };
+    sys::link_ifindex(link.as_fd()).is_ok_and(|ifindex| ifindex == uplink.ifindex)
 }
 
 fn pin_link(link: FdLink, pin: &Path, uplink: &Uplink) -> Result<(), Error> {

@@ -119,6 +119,11 @@ impl Maps for Kernel {
         Ok(())
     }
 
+    fn are_on(&self, links: &[Link]) -> bool {
+        let mut uplinks = links.iter().map(uplink);
+        uplinks.all(|uplink| self.datapath.is_on(&uplink))
+    }
+
     fn return_to_xdp(&mut self, links: &[Link]) -> Result<(), Error> {
         let uplinks: Vec<_> = links.iter().map(uplink).collect();
         for interface in self.datapath.return_to_xdp(&uplinks)? {

@@ -63,6 +63,7 @@ struct Kernel {
     kept: bool,
     write_fails: bool,
     attach_fails: bool,
+    uplink_was_away: bool,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +80,7 @@ impl Fake {
             kept: false,
             write_fails: false,
             attach_fails: false,
+            uplink_was_away: false,
         })))
     }
 }
@@ -123,6 +125,10 @@ impl Maps for Fake {
 
     fn observer(&self) -> Box<dyn Observe> {
         Box::new(Counted)
+    }
+
+    fn are_on(&self, _links: &[Link]) -> bool {
+        !self.0.borrow().uplink_was_away
     }
 
     fn return_to_xdp(&mut self, _links: &[Link]) -> Result<(), No> {
@@ -398,7 +404,12 @@ fn tells_how_the_data_path_came_to_it() {
     );
 
     let mut third = Executor::new(fake.clone());
-    assert_eq!(took(&mut third, &plan), Some(Takeover::Changed));
+    let told = took(&mut third, &plan);
+    assert_eq!(told, Some(Takeover::Preserved), "what changed meanwhile");
+
+    fake.0.borrow_mut().uplink_was_away = true;
+    let mut third = Executor::new(fake.clone());
+    assert_eq!(took(&mut third, &plan), Some(Takeover::Interrupted));
 
     fake.0.borrow_mut().write_fails = true;
     let mut fourth = Executor::new(fake);

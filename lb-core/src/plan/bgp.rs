@@ -7,11 +7,13 @@ use crate::{
     Snapshot,
     desired::{BgpPlan, ClusterPlan},
     model::{Bgp, Node, Peer},
+    snapshot::Takeover,
 };
 
 pub(super) fn plan_bgp(
     snapshot: &Snapshot,
     cluster: &ClusterPlan,
+    takeover: Option<Takeover>,
     is_drained: bool,
     previous: Option<&Arc<BgpPlan>>,
 ) -> Option<Arc<BgpPlan>> {
@@ -33,7 +35,7 @@ pub(super) fn plan_bgp(
         peers: bgp.peers.iter().filter(is_ours).cloned().collect(),
         next_hop_v4: own.and_then(|node| node.ipv4()),
         next_hop_v6: own.and_then(|node| node.ipv6()),
-        takeover: snapshot.takeover,
+        takeover,
         is_drained,
     };
     match previous {

@@ -3,6 +3,7 @@
 //! looked at: a change costs what it touches, not what there is. Pure: the previous state is all the memory.
 
 pub mod announce;
+mod beginning;
 mod bgp;
 mod checks;
 mod cluster;
@@ -22,6 +23,7 @@ use std::{
     sync::Arc,
 };
 
+use self::beginning::Beginning;
 use crate::{
     DesiredState, Snapshot,
     model::{Service, ServicePort},
@@ -41,6 +43,7 @@ pub struct Memo {
     /// VIPs for which more follows from the last plan: they came to be announced, or ceased to be.
     unsettled: BTreeSet<IpAddr>,
     checks: Arc<BTreeMap<Arc<str>, checks::Tally>>,
+    beginning: Beginning,
 }
 
 /// Decides everything, given what is known and what was decided before.
@@ -54,7 +57,15 @@ pub fn plan(snapshot: &Snapshot, previous: &DesiredState) -> DesiredState {
     let is_drained = announcements
         .drain
         .is_some_and(|drain| drain.is_over(snapshot.now));
-    let bgp = bgp::plan_bgp(snapshot, &cluster, is_drained, previous.bgp.as_ref());
+    let beginning = previous.memo.beginning.next(snapshot, &announcements.vips);
+    let takeover = snapshot.takeover.filter(|_| beginning == Beginning::Begun);
+    let bgp = bgp::plan_bgp(
+        snapshot,
+        &cluster,
+        takeover,
+        is_drained,
+        previous.bgp.as_ref(),
+    );
     let peer_routes = routes::plan_routes(
         snapshot,
         &announcements.routes,
@@ -79,7 +90,10 @@ pub fn plan(snapshot: &Snapshot, previous: &DesiredState) -> DesiredState {
         peer_routes,
         draining_since: announcements.draining_since,
         drain: announcements.drain,
-        replan_at: announcements.replan_at,
+        replan_at: [announcements.replan_at, beginning.ends_at()]
+            .into_iter()
+            .flatten()
+            .min(),
         memo: Memo {
             services: snapshot.services.clone(),
             down: snapshot.down.clone(),
@@ -87,6 +101,7 @@ pub fn plan(snapshot: &Snapshot, previous: &DesiredState) -> DesiredState {
             own: Some(announcements.own),
             unsettled: announcements.unsettled,
             checks,
+            beginning,
         },
     };
     if is_same_for_the_datapath(&next, previous) {

@@ -145,11 +145,18 @@ impl Made<'_> {
         let mut chosen = asked.all();
         let here = match service.traffic_policy {
             TrafficPolicy::Cluster => Vec::new(),
+            TrafficPolicy::Local if service.affinity.is_some() => {
+                asked.here(&mut chosen.verdicts.clone())
+            }
             TrafficPolicy::Local => asked.here(&mut chosen.verdicts),
         };
         let (targets, rows) = self.view(view, chosen.targets);
         let local = (!here.is_empty()).then(|| {
-            let (targets, rows) = self.view(view, here);
+            // With affinity a client gets the same endpoint by whichever of these nodes its router sends it.
+            let (targets, rows) = match service.affinity {
+                Some(_) => (Arc::clone(&targets), Arc::clone(&rows)),
+                None => self.view(view, here),
+            };
             Arc::new(LocalView { targets, rows })
         });
         let plan = PortPlan {

@@ -10,13 +10,13 @@ use std::{
 
 use proptest::prelude::*;
 
-use super::{announce::*, withdraw::WITHDRAW_MAX, *};
+use super::{announce::*, beginning::SETTLE_MAX, withdraw::WITHDRAW_MAX, *};
 use crate::{
     desired::EndpointVerdict,
     model::{Announce, Bgp, Endpoint, HealthCheck, Node, Protocol, Service},
     ord_map::OrdMap,
     probes::Probe,
-    snapshot::{Drain, PortFeedback},
+    snapshot::{Drain, PortFeedback, Takeover},
     world::{CAPACITY, NODES, World, service},
 };
 
@@ -110,6 +110,61 @@ fn an_older_generation_does_not_open_the_gate() {
         .collect();
     world.plan();
     assert!(matches!(world.reason(), VipReason::WaitsForDatapath(_)));
+}
+
+fn takeover(world: &World) -> Option<Takeover> {
+    world.desired.bgp.as_ref().unwrap().takeover
+}
+
+/// A world whose data path was written for an older plan than the one that counts now.
+fn written_too_early() -> World {
+    let mut world = world();
+    let generation = world.desired.generation - 1;
+    let ports = world.desired.ports().map(|plan| plan.port);
+    let applied = ports.map(|port| (port, PortFeedback::Applied { generation }));
+    world.snapshot.applied = applied.collect();
+    world.snapshot.takeover = Some(Takeover::Preserved);
+    world.plan_at(Duration::from_secs(7));
+    world
+}
+
+#[test]
+fn sessions_do_not_begin_while_a_vip_waits_for_the_data_path() {
+    let mut world = written_too_early();
+    assert_eq!(takeover(&world), None, "End-of-RIB would come too early");
+    world.applied();
+    assert_eq!(takeover(&world), Some(Takeover::Preserved));
+    assert_eq!(*world.desired.routes, BTreeSet::from([VIP]));
+
+    // One that comes later waits alone.
+    let mut late = announced_service(&[1]);
+    late.name = "default/late".into();
+    late.vips = vec!["10.99.0.9".parse().unwrap()];
+    world.set(late);
+    assert_eq!(takeover(&world), Some(Takeover::Preserved));
+}
+
+#[test]
+fn a_vip_that_never_settles_keeps_sessions_waiting_for_a_while() {
+    let mut world = written_too_early();
+    let until = Duration::from_secs(7) + SETTLE_MAX;
+    assert_eq!(world.desired.replan_at, Some(until));
+    world.plan_at(until);
+    assert_eq!(takeover(&world), Some(Takeover::Preserved));
+    assert_eq!(world.desired.replan_at, None);
+}
+
+#[test]
+fn a_port_that_cannot_be_taken_keeps_no_session_waiting() {
+    let mut world = world();
+    world.applied();
+    world.snapshot.takeover = Some(Takeover::New);
+    let mut fresh = World::new(CAPACITY);
+    fresh.snapshot = world.snapshot.clone();
+    fresh.fails(80);
+    fresh.fails(443);
+    assert!(matches!(fresh.reason(), VipReason::WaitsForDatapath(ports) if ports.len() == 2));
+    assert_eq!(takeover(&fresh), Some(Takeover::New));
 }
 
 #[test]

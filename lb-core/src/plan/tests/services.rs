@@ -93,6 +93,29 @@ fn local_falls_back_to_terminating_endpoints_of_this_node_alone() {
 }
 
 #[test]
+fn with_affinity_a_client_finds_its_endpoint_by_every_node_that_announces() {
+    let mut world = world();
+    let mut service = local(&[1, 2, 3]);
+    world.set(service.clone());
+    let without = port(&world).local.clone().expect("it has endpoints here");
+    assert!(without.targets.len() < 3);
+
+    service.affinity = Some(Duration::from_secs(60));
+    world.set(service.clone());
+    let plan = port(&world);
+    let with = plan.local.clone().expect("it has endpoints here");
+    assert_eq!(with.targets, plan.targets);
+    assert!(Arc::ptr_eq(&with.rows, &plan.rows));
+
+    // Nodes without endpoints of their own announce nothing all the same.
+    service
+        .endpoints
+        .retain(|endpoint| endpoint.address != pod(3));
+    world.set(service);
+    assert!(port(&world).local.is_none());
+}
+
+#[test]
 fn endpoints_outside_are_left_to_the_kernel_only_if_there_are_no_others() {
     let mut world = world();
     let mut service = announced_service(&[1, 3]);
