@@ -168,7 +168,7 @@ impl TestBinary {
             }
         }
         if share == Share::Soak {
-            command.arg("--ignored");
+            command.args(["--ignored", "--show-output"]);
         }
         command.args(filter);
         command

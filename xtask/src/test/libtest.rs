@@ -33,6 +33,10 @@ pub(crate) struct Report {
     pub(crate) times: Vec<(String, Duration)>,
     /// `test result:` lines seen; none means that the binary did not finish.
     pub(crate) results: usize,
+    /// What each test said, where the binary was asked to show it (`--show-output`).
+    pub(crate) said: Vec<(String, Vec<String>)>,
+    /// The last of `said` goes on.
+    pub(crate) is_saying: bool,
 }
 
 /// Runs `command` and counts; its standard output streams through and is kept under the artefacts.
@@ -81,10 +85,28 @@ impl Report {
         self.passed == 0 && self.failed.is_empty() && self.skipped.is_empty()
     }
 
+    /// Takes a line of what a test said.
+    fn hear(&mut self, line: &str) -> bool {
+        if let Some(test) = heading(line) {
+            self.said.push((test.to_owned(), Vec::new()));
+            self.is_saying = true;
+            return true;
+        }
+        if matches!(line, "successes:" | "failures:") {
+            self.is_saying = false;
+        }
+        let last = self.said.last_mut().filter(|_| self.is_saying);
+        last.map(|(_, lines)| lines.push(line.to_owned())).is_some()
+    }
+
     /// `test NAME ... ok <0.1s>`, `... FAILED`, `... ignored, CAUSE`, and `test result: ...`.
     fn read_line(&mut self, line: &str) {
         if line.starts_with("test result: ") {
             self.results += 1;
+            self.is_saying = false;
+            return;
+        }
+        if self.hear(line) {
             return;
         }
         let Some((name, outcome)) = line
@@ -106,6 +128,11 @@ impl Report {
             _ => {}
         }
     }
+}
+
+/// What libtest writes above what a test said: `---- NAME stdout ----`.
+fn heading(line: &str) -> Option<&str> {
+    line.strip_prefix("---- ")?.strip_suffix(" stdout ----")
 }
 
 /// `ok <1.250s>` is `ok` and 1.25 s.

@@ -1,5 +1,5 @@
-//! What a soak run came to, as a page of `docs/measurements`: commit, date, command, and every test with its time.
-//! The page is written whole, so that it never mixes two runs.
+//! What a soak run came to, as a page of `docs/measurements`: commit, date, command, every test with its time, and what
+//! it printed, which are its figures. `xtask tidy` says when the code has changed since. The page is written whole, so that it never mixes two runs.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -34,6 +34,10 @@ fn page(selection: &Selection, summary: &Summary, commit: &str, date: &str) -> S
         let result = if passed { "passed" } else { "failed" };
         // Writing to a string cannot fail.
         let _ = writeln!(page, "| {test} | {:.1} s | {result} |", time.as_secs_f64());
+    }
+    for (test, lines) in summary.said() {
+        let said = lines.join("\n");
+        let _ = write!(page, "\n## {test}\n\n```\n{}\n```\n", said.trim_end());
     }
     page
 }

@@ -16,6 +16,7 @@ const SLOWEST_SHOWN: usize = 10;
 pub(crate) struct Summary {
     parts: Vec<(String, Duration)>,
     times: Vec<(String, Duration)>,
+    said: Vec<(String, Vec<String>)>,
     passed: usize,
     failed: Vec<String>,
     skipped: Vec<String>,
@@ -39,6 +40,9 @@ impl Summary {
         let within = |test: String| format!("{part} {test}");
         self.failed.extend(report.failed.into_iter().map(within));
         self.skipped.extend(report.skipped.into_iter().map(within));
+        let said = report.said.into_iter();
+        self.said
+            .extend(said.map(|(test, lines)| (within(test), lines)));
         self.times.extend(
             report
                 .times
@@ -57,6 +61,11 @@ impl Summary {
         self.times
             .iter()
             .map(|(test, time)| (test.as_str(), *time, !self.failed.contains(test)))
+    }
+
+    /// What tests said that were asked to.
+    pub(crate) fn said(&self) -> &[(String, Vec<String>)] {
+        &self.said
     }
 
     /// Prints everything that a person needs after the tests' own output; the counts come last.

@@ -29,6 +29,44 @@ fn every_outcome_is_counted_with_its_cause_and_time() {
     assert_eq!(report.results, 1);
 }
 
+#[test]
+fn what_tests_said_is_kept_apart() {
+    let output = "
+test flood::long ... ok <1.250s>
+test table::rows ... ok <0.250s>
+
+successes:
+
+---- flood::long stdout ----
+1000 of 1000
+test that is none ... ok
+
+---- table::rows stdout ----
+7 rows
+
+successes:
+    flood::long
+    table::rows
+
+test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.26s
+";
+    let mut report = Report::default();
+    output.lines().for_each(|line| report.read_line(line));
+    assert_eq!((report.passed, report.results), (2, 1));
+    let said = |test: &str, lines: &[&str]| {
+        let lines = lines.iter().map(|line| (*line).to_owned()).collect();
+        (test.to_owned(), lines)
+    };
+    let flood = ["1000 of 1000", "test that is none ... ok", ""];
+    assert_eq!(
+        report.said,
+        [
+            said("flood::long", &flood),
+            said("table::rows", &["7 rows", ""])
+        ]
+    );
+}
+
 fn follow(script: &str) -> Report {
     let mut shell = Command::new("sh");
     super::follow(
