@@ -119,6 +119,15 @@ mutants! {
     "lb-ebpf/src/clash.rs": "the port that a pod sees may be a server's",
         "const LOWEST_PORT: u16 = 0x8000" => "const LOWEST_PORT: u16 = 0x0001",
         Model;
+    "lb-ebpf/src/fragment.rs": "what has come of a datagram may come again",
+        "if offset < u32::from(datagram.end()) {" => "if offset + 1 < u32::from(datagram.end()) {",
+        Case("what has come already");
+    "lb-ebpf/src/new_flow.rs": "a flow counts as two",
+        ".new_flows += 1;" => ".new_flows += 2;",
+        Model;
+    "lb-ebpf/src/related.rs": "an error of no flow is no loss of its service's",
+        "count::drop_of(config, service.id(), Verdict::ErrorOfNoFlow)" => "count::drop(Verdict::ErrorOfNoFlow)",
+        Model;
     "lb-ebpf/src/tunnel.rs": "GUE by TCP is taken",
         "frame.load_u8(ETHERNET_BYTES + 9) == UDP" => "frame.load_u8(ETHERNET_BYTES + 9) != 1",
         Case("this node's address and GUE's port by TCP");
