@@ -171,7 +171,7 @@ impl Client {
         self.namespace.run(|| {
             let socket: UdpSocket = bound(Type::DGRAM, target, None, source_port)?.into();
             socket.connect(target)?;
-            socket.set_read_timeout(Some(time_limit))?;
+            socket.set_read_timeout(Some(time_limit * patience()))?;
             socket.send(&vec![b'x'; bytes])?;
             let mut answer = [0; 2048];
             let length = socket

@@ -5,6 +5,7 @@ use crate::builder::UPLINK;
 use crate::lab::Lab;
 use crate::router::{NODE_ASN, NODE_BGP_PORT, ROUTER_ASN};
 use crate::topology::{POD_PORT, Pair};
+use crate::wait::patience;
 
 /// The VIPs that labs use: 10.99.0.NUMBER and fd99::NUMBER.
 pub fn vip(number: u8) -> Pair {
@@ -57,13 +58,14 @@ nodes:
     /// port 80. To be used in [`Lab::agent_configuration`], alone or one after another.
     pub fn web_service(&self, name: &str, number: u8) -> String {
         let Pair { v4, v6 } = vip(number);
+        let interval_s = patience();
         let mut service = format!(
             "  - name: default/{name}
     addresses: [{v4}, \"{v6}\"]
     ports:
       - {{name: http, protocol: TCP, port: {VIP_PORT}}}
       - {{name: echo, protocol: UDP, port: {VIP_PORT}}}
-    healthCheck: {{tcp: {{port: {POD_PORT}}}, interval: 1s, failures: 3}}
+    healthCheck: {{tcp: {{port: {POD_PORT}}}, interval: {interval_s}s, failures: 3}}
     endpoints:
 "
         );

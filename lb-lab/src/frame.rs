@@ -9,6 +9,7 @@ use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, Socket, Type};
 
 use crate::namespace::Namespace;
 use crate::netlink::Netlink;
+use crate::wait::patience;
 
 /// A packet socket on one link; it sees what the link sends and receives.
 pub struct FrameSocket {
@@ -40,7 +41,7 @@ impl FrameSocket {
         limit: Duration,
         wanted: impl Fn(&[u8]) -> bool,
     ) -> Result<Option<Vec<u8>>> {
-        let deadline = Instant::now() + limit;
+        let deadline = Instant::now() + limit * patience();
         let mut buffer = vec![0; MAX_FRAME_BYTES];
         loop {
             let left = deadline.saturating_duration_since(Instant::now());

@@ -33,15 +33,10 @@ fn connections_stay_with_their_pods_with_offloads_off() -> Result<()> {
 }
 
 fn hostile() -> Result<Steered> {
-    let steered = Steered::start(&Profile {
+    Steered::start_hostile(&Profile {
         segments: Segments::Node3Routed,
-        underlay_mtu: 1500,
-        hostile: true,
-    })?;
-    for node in steered.lab.nodes() {
-        node.accept_forwarding()?;
-    }
-    Ok(steered)
+        ..Profile::default()
+    })
 }
 
 fn connections_stay_with_their_pods(steered: &Steered) -> Result<()> {

@@ -26,7 +26,7 @@ const ROUTED: Profile = Profile {
 
 #[test]
 fn transfers_pass_in_each_mode() -> Result<()> {
-    let mut steered = Steered::start(&ROUTED)?;
+    let mut steered = Steered::start_hostile(&ROUTED)?;
     for (first_port, mode) in [(30_000, "generic"), (30_100, "native"), (30_200, "auto")] {
         restart_in(&mut steered, mode)?;
         transfer(&steered, first_port).with_context(|| format!("in mode {mode}"))?;

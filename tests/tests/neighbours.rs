@@ -16,7 +16,7 @@ const IMPATIENT: [(&str, &str); 4] = [
     ("retrans_time_ms", "200"),
     ("interval_probe_time_ms", "500"),
 ];
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(30);
 const HOLD_TIME_S: u16 = 9;
 
 #[test]

@@ -26,7 +26,7 @@ use lb_lab::{
 const CLOSED_PORT: u16 = 9000;
 /// A service port behind which pods answer with as many bytes as they are asked for.
 const LARGE_PORT: u16 = 9001;
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(30);
 /// Fewer than a host sends errors to one receiver at once (net.ipv4.icmp_ratelimit: a burst of six).
 const SOURCE_PORTS: Range<u16> = 25_000..25_005;
 
@@ -63,13 +63,7 @@ fn a_closed_port_of_a_pod_or_a_node_is_heard_by_the_clients_socket() -> Result<(
 
 #[test]
 fn large_replies_arrive_whole_with_offloads_on_and_off() -> Result<()> {
-    let mut steered = Steered::start(&Profile {
-        hostile: true,
-        ..Profile::default()
-    })?;
-    for node in steered.lab.nodes() {
-        node.accept_forwarding()?;
-    }
+    let mut steered = Steered::start_hostile(&Profile::default())?;
     let pods = pods(&steered)?;
     let services = steered.lab.web_service("web", 1) + &udp_service("large", 2, LARGE_PORT, &pods)?;
     steered.edit(&services)?;
@@ -106,13 +100,7 @@ fn large_replies_arrive_whole_with_offloads_on_and_off() -> Result<()> {
 /// with offloads on and off.
 #[test]
 fn replies_go_back_by_the_node_that_the_connection_came_in_by() -> Result<()> {
-    let mut steered = Steered::start(&Profile {
-        hostile: true,
-        ..Profile::default()
-    })?;
-    for node in steered.lab.nodes() {
-        node.accept_forwarding()?;
-    }
+    let mut steered = Steered::start_hostile(&Profile::default())?;
     let web = steered.lab.web_service("web", 1);
     let returned = web.replace("    ports:\n", "    return: ingress\n    ports:\n");
     // Another Service tells when the file is in force.

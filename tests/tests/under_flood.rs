@@ -72,14 +72,10 @@ fn a_flood_is_not_noticed() -> Result<()> {
 }
 
 fn hostile() -> Result<Steered> {
-    let steered = Steered::start(&Profile {
+    let steered = Steered::start_hostile(&Profile {
         segments: Segments::Node3Routed,
-        underlay_mtu: 1500,
-        hostile: true,
+        ..Profile::default()
     })?;
-    for node in steered.lab.nodes() {
-        node.accept_forwarding()?;
-    }
     // What is sent back to nobody ends in the router, and draws no error.
     let router = steered.lab.router_namespace();
     for (family, nobody) in [("-4", "100.64.0.0/10"), ("-6", "2001:db8:bad::/48")] {

@@ -23,7 +23,7 @@ const NOT_READY: &str = ", ready: false, serving: false, terminating: false";
 /// for its own flows first only where the policy is Local.
 #[test]
 fn endpoints_are_used_as_their_conditions_say() -> Result<()> {
-    let mut steered = Steered::start(&Profile::default())?;
+    let mut steered = Steered::start_hostile(&Profile::default())?;
     new_connections_go_to_whom_they_may(&mut Web::new(&mut steered, "cluster", ""))?;
     let local = "externalTrafficPolicy: Local";
     open_connections_stay(&mut Web::new(&mut steered, "local", local))
@@ -197,7 +197,7 @@ impl<'a> Web<'a> {
 
 #[test]
 fn a_bound_client_stays_while_others_come_and_go() -> Result<()> {
-    let mut steered = Steered::start(&Profile::default())?;
+    let mut steered = Steered::start_hostile(&Profile::default())?;
     let bound = Service {
         name: "bound",
         field: "sessionAffinity: ClientIP",

@@ -14,7 +14,7 @@ use crate::{ECHO, HTTP, Service, answered, here, node_number, take};
 
 #[test]
 fn services_do_what_their_policies_say() -> Result<()> {
-    let mut steered = Steered::start(&Profile::default())?;
+    let mut steered = Steered::start_hostile(&Profile::default())?;
     local_stays_on_the_node_and_leaves_it_only_where_there_is_none(&mut steered)?;
     a_client_has_one_pod_by_whatever_node(&mut steered)?;
     only_the_ranges_may_connect(&mut steered)?;

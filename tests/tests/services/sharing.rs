@@ -14,7 +14,7 @@ use crate::{ECHO, HTTP, Service, answered, here, node_number, take};
 
 #[test]
 fn services_share_an_address() -> Result<()> {
-    let mut steered = Steered::start(&Profile::default())?;
+    let mut steered = Steered::start_hostile(&Profile::default())?;
     let text = files(&steered);
     take(&mut steered, &text, "local", 10)?;
     for target in Steered::targets() {

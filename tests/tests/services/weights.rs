@@ -25,7 +25,7 @@ const DEVIATIONS: f64 = 4.0;
 
 #[test]
 fn connections_are_shared_by_weight() -> Result<()> {
-    let mut steered = Steered::start(&Profile::default())?;
+    let mut steered = Steered::start_hostile(&Profile::default())?;
     shares_are_as_weighted(&mut steered, "forth", &WEIGHTS, 20_000)?;
     let mut turned = WEIGHTS;
     let weights = WEIGHTS.map(|(_, weight)| weight);
