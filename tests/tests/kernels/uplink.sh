@@ -1,5 +1,5 @@
-# A client, a node whose uplink is a $KIND (bond, or a VLAN), and a pod on it: requests to a VIP are answered, and
-# the agent says that it takes packets in mode $MODE.
+# A client, a node whose uplink is a $KIND (bond, a VLAN, or plain), and a pod on it: requests to a VIP are answered, a long
+# answer arrives whole, and the agent, configured for mode $MODE, says that it takes packets in mode $SHOWN.
 set -eu
 
 # The shell would take busybox's own, which knows no namespaces.
@@ -9,6 +9,9 @@ ip netns add client
 ip netns add pod
 ip link add port0 type veth peer name far0 netns client
 case $KIND in
+plain)
+    uplink=port0 far=far0
+    ;;
 bond)
     uplink=bond1 far=far0
     ip link add bond1 type bond mode active-backup
@@ -38,10 +41,11 @@ echo 1 >/proc/sys/net/ipv4/ip_forward
 echo 1 >/proc/sys/net/ipv4/conf/pod0/proxy_arp
 mkdir -p /tmp/www
 echo from-the-pod >/tmp/www/index.html
+dd if=/dev/zero of=/tmp/www/long bs=1024 count=4096 2>/dev/null
 ip netns exec pod httpd -p 8080 -h /tmp/www
 
 cat >/tmp/node.yaml <<EOF
-node: {name: node1, uplinks: [$uplink]}
+node: {name: node1, uplinks: [$uplink], mode: $MODE}
 nodes: [{name: node1, addresses: [10.0.0.11]}]
 services:
   - name: default/web
@@ -61,10 +65,16 @@ attempt() {
     cat /tmp/agent.log
     exit 1
 }
-has_mode() { /lb-agent show uplinks | tee /dev/stderr | grep -q "^$uplink *$MODE "; }
+has_mode() { /lb-agent show uplinks | tee /dev/stderr | grep -q "^$uplink *$SHOWN "; }
 # Debian's static wget dies of looking up names; nc takes a number.
 gets_page() { printf 'GET / HTTP/1.0\r\n\r\n' | ip netns exec client nc -w 5 10.99.0.1 80 | grep from-the-pod; }
+gets_all() {
+    got=$(printf 'GET /long HTTP/1.0\r\n\r\n' | ip netns exec client nc -w 60 10.99.0.1 80 | wc -c)
+    echo "$got bytes of an answer with 4194304"
+    test "$got" -gt 4194304
+}
 attempt has_mode
 attempt gets_page
+attempt gets_all
 /lb-agent show services
 /lb-agent show services | grep -q 'delivered [1-9]'
