@@ -15,7 +15,9 @@ use crate::{
     sources::CHANGES_WAITING_MAX,
 };
 
-/// How long the neighbours' MACs are waited for.
+/// How long the kernel may take to tell its links and routes: no time but on a machine that is very busy.
+const LINKS_MAX: Duration = Duration::from_secs(30);
+/// How long the neighbours' MACs are waited for, once the links are known.
 const RESOLVE_MAX: Duration = Duration::from_secs(3);
 
 /// Does it.
@@ -28,8 +30,13 @@ pub async fn run<M: Maps>(mut setup: Setup<M>) -> Result<(), Failure> {
     let uplinks = setup.uplinks.clone();
     let links = tokio::spawn(links::run(uplinks.clone(), changes.clone()));
     let ways = tokio::spawn(neighbours::run(uplinks, setup.nodes(), desired, changes));
-    let deadline = Instant::now() + RESOLVE_MAX;
+    let links_by = Instant::now() + LINKS_MAX;
+    let mut resolved_by = None;
     while !setup.state.is_complete() || is_unresolved(&setup.state) {
+        let deadline = match setup.state.is_complete() {
+            true => *resolved_by.get_or_insert_with(|| Instant::now() + RESOLVE_MAX),
+            false => links_by,
+        };
         match timeout_at(deadline, heard.recv()).await {
             Ok(Some(change)) => {
                 setup.state.take(change);
