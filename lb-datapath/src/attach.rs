@@ -16,7 +16,7 @@ use aya::programs::{
 };
 
 use crate::{
-    Abilities, EgressHook, Error, IngressHook, Mode, Uplink,
+    Abilities, Datapath, EgressHook, Error, IngressHook, Mode, Uplink,
     clsact::{self, Side},
     load::Instance,
     pins, sys,
@@ -191,8 +191,17 @@ fn attach_tcx(
     pin_link(link, &pin, uplink)
 }
 
+impl Datapath {
+    /// Whether programs that this or an earlier agent pinned are on the uplink's way in.
+    #[must_use]
+    pub fn is_on(&self, uplink: &Uplink) -> bool {
+        let folder = self.options.pin_dir.as_deref();
+        folder.is_some_and(|folder| is_on(uplink, folder))
+    }
+}
+
 /// Whether an entry program that was pinned is attached to this interface, by whichever hook.
-pub(crate) fn is_on(uplink: &Uplink, pin_dir: &Path) -> bool {
+fn is_on(uplink: &Uplink, pin_dir: &Path) -> bool {
     let hooks = IngressHook::XDP.iter().chain([&IngressHook::Tc]);
     let mut pins = hooks.map(|hook| pins::link(pin_dir, hook.pin_name(), &uplink.name));
     pins.any(|pin| leads_to(&pin, uplink))

@@ -239,13 +239,6 @@ impl Datapath {
         Ok(())
     }
 
-    /// Whether programs that this or an earlier agent pinned are on the uplink's way in.
-    #[must_use]
-    pub fn is_on(&self, uplink: &Uplink) -> bool {
-        let folder = self.options.pin_dir.as_deref();
-        folder.is_some_and(|folder| attach::is_on(uplink, folder))
-    }
-
     /// Leaves tc's ingress for XDP on the uplinks where somebody else's program was in the way and is gone; their names.
     ///
     /// # Errors

@@ -10,6 +10,10 @@ use serde::{Deserialize, Serialize};
 /// How long removals of a relist that cannot be right are held.
 pub const HOLD: Duration = Duration::from_secs(300);
 
+/// Objects that are still there and say less before that is in doubt: one or two were changed while nobody listened, as by
+/// scaling a Deployment while the agent was replaced; endpoints that are gone must not be served for [`HOLD`] then.
+const SHRUNKEN_MIN: usize = 3;
+
 /// A record, and which object of the API server it is of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Known<R> {
@@ -263,11 +267,21 @@ impl<R: Clone + PartialEq + Guarded> Store<R> {
             return Some(Doubt::WentBack);
         }
         let weight: usize = self.known.values().map(|known| known.record.weight()).sum();
-        let lost = self.known.values().map(|known| match told.get(&known.key) {
-            Some(new) => known.record.lost_in(&new.record),
-            None => known.record.weight(),
-        });
-        let lost: usize = lost.sum();
+        let (mut missing, mut shrunken, mut lost_in_shrunken) = (0, 0, 0);
+        for known in self.known.values() {
+            match told.get(&known.key) {
+                None => missing += known.record.weight(),
+                Some(new) => {
+                    let lost = known.record.lost_in(&new.record);
+                    shrunken += usize::from(lost > 0);
+                    lost_in_shrunken += lost;
+                }
+            }
+        }
+        let lost = match shrunken < SHRUNKEN_MIN {
+            true => missing,
+            false => missing + lost_in_shrunken,
+        };
         (lost * 2 > weight).then_some(Doubt::HalfIsMissing)
     }
 

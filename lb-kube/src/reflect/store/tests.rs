@@ -112,9 +112,22 @@ fn endpoints_that_shrink_count_as_missing() {
         ["a"],
         "half is not more than half"
     );
-    let mut held = self::store(8, &[known("a", 5, &[1, 2, 3]), known("b", 6, &[4])]);
-    held.take(listed(9, &[known("a", 9, &[])]), START);
+    let many = ["a", "b", "c", "d"].map(|key| known(key, 5, &[1, 2, 3]));
+    let mut held = self::store(8, &many);
+    let less = ["a", "b", "c"].map(|key| known(key, 9, &[]));
+    held.take(listed(9, &[&less[..], &many[3..]].concat()), START);
     assert_eq!(held.get("a"), Some(&vec![1, 2, 3]));
+    assert_eq!(held.held(), Some((3, Doubt::HalfIsMissing, Some(HOLD))));
+}
+
+/// A Deployment is scaled down while the agent is replaced: the next one knows its endpoints from the file.
+#[test]
+fn one_object_that_says_less_after_a_restart_is_believed() {
+    let known_before = vec![known("web", 5, &[1, 2, 3, 4, 5, 6]), known("dns", 6, &[7])];
+    let mut store = Store::recovered(known_before);
+    let now = [known("web", 9, &[2]), known("dns", 6, &[7])];
+    assert_eq!(names(&store.take(listed(9, &now), START)), ["web"]);
+    assert_eq!((store.held(), store.get("web")), (None, Some(&vec![2])));
 }
 
 #[test]
