@@ -84,6 +84,24 @@ pub fn pin_thread_to_cpu(thread: u32, cpu: usize) -> io::Result<()> {
     Ok(())
 }
 
+/// Has a thread, by its id, run as soon as it can, before all others of its CPU that are not told the same with a higher
+/// number; 0 is the calling thread. What it starts runs as everything does.
+///
+/// # Errors
+/// The kernel refused.
+pub fn prefer_thread(thread: u32, priority: i32) -> io::Result<()> {
+    let parameters = libc::sched_param {
+        sched_priority: priority,
+    };
+    let policy = libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK;
+    // SAFETY: numbers, and a structure that outlives the call.
+    if unsafe { libc::sched_setscheduler(thread.cast_signed(), policy, &raw const parameters) } != 0
+    {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -18,7 +18,7 @@ use crate::netlink::{Netlink, Prefix, Route};
 use crate::pod::Pod;
 use crate::topology::{self, NODES, PODS_PER_NODE, Pair, Profile};
 use crate::xdp_verdict::{AttachedProgram, CountingProgram, Verdict};
-use crate::{firewall, xdp_verdict};
+use crate::{firewall, relay, xdp_verdict};
 
 /// A lab that is up.
 pub struct Lab {
@@ -218,6 +218,24 @@ impl<'a> Node<'a> {
         self.namespace().run(|| {
             let index = Netlink::open()?.index(builder::UPLINK)?;
             xdp_verdict::attach_counting(index).context("attaching the counting program")
+        })
+    }
+
+    /// Sends all that comes in on the node's uplink back out of it, with another node of its segment as the destination, by
+    /// the smallest program that can. It counts the frames.
+    pub fn relay_to(self, node: u8) -> Result<CountingProgram> {
+        self.namespace().run(|| {
+            let index = Netlink::open()?.index(builder::UPLINK)?;
+            let (to, from) = (topology::node_mac(node), topology::node_mac(self.number));
+            relay::attach(index, to, from).context("attaching the relay")
+        })
+    }
+
+    /// Makes the node's uplink drop every frame, until the returned program is dropped.
+    pub fn discard(self) -> Result<AttachedProgram> {
+        self.namespace().run(|| {
+            let index = Netlink::open()?.index(builder::UPLINK)?;
+            xdp_verdict::attach(index, Verdict::Drop).context("attaching the dropping program")
         })
     }
 

@@ -26,6 +26,7 @@ mod oci;
 mod offload;
 mod pod;
 mod process;
+mod relay;
 pub mod replay;
 mod router;
 mod sink;

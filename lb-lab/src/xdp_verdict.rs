@@ -46,7 +46,42 @@ impl CountingProgram {
 
 /// Attaches a program that counts and passes, as [`attach`].
 pub(crate) fn attach_counting(interface_index: u32) -> io::Result<CountingProgram> {
-    let counter = bpf(
+    let counter = counter()?;
+    let map = counter.as_raw_fd().cast_unsigned();
+    let instructions = [
+        // r2 = r10 - 4; *r2 = 0; r0 = lookup(r1 = counter, r2); if r0 != 0, lock *r0 += 1; return XDP_PASS.
+        0xa2bf,
+        0x07 | 2 << 8 | (-4_i64 as u64) << IMMEDIATE_SHIFT,
+        0x0262,
+        0x1118 | u64::from(map) << IMMEDIATE_SHIFT,
+        0,
+        0x85 | MAP_LOOKUP << IMMEDIATE_SHIFT,
+        0x0015 | 2 << 16,
+        MOVE_IMMEDIATE_TO_R0 | 1 << 8 | 1 << IMMEDIATE_SHIFT,
+        0x10db,
+        MOVE_IMMEDIATE_TO_R0 | (Verdict::Pass as u64) << IMMEDIATE_SHIFT,
+        EXIT,
+    ];
+    attach_with(&instructions, counter, interface_index)
+}
+
+/// Attaches a program that counts in this map.
+pub(crate) fn attach_with(
+    instructions: &[u64],
+    counter: OwnedFd,
+    interface_index: u32,
+) -> io::Result<CountingProgram> {
+    let program = load(PROGRAM_TYPE_XDP, instructions)?;
+    let link = attach_loaded(&program, interface_index)?;
+    Ok(CountingProgram {
+        _link: link,
+        counter,
+    })
+}
+
+/// A map of one number, zero.
+pub(crate) fn counter() -> io::Result<OwnedFd> {
+    bpf(
         COMMAND_MAP_CREATE,
         &MapCreate {
             map_type: MAP_TYPE_ARRAY,
@@ -54,29 +89,7 @@ pub(crate) fn attach_counting(interface_index: u32) -> io::Result<CountingProgra
             value_bytes: 8,
             entries: 1,
         },
-    )?;
-    let program = load(
-        PROGRAM_TYPE_XDP,
-        &[
-            // r2 = r10 - 4; *r2 = 0; r0 = lookup(r1 = counter, r2); if r0 != 0, lock *r0 += 1; return XDP_PASS.
-            0xa2bf,
-            0x07 | 2 << 8 | (-4_i64 as u64) << IMMEDIATE_SHIFT,
-            0x0262,
-            0x1118 | (counter.as_raw_fd().cast_unsigned() as u64) << IMMEDIATE_SHIFT,
-            0,
-            0x85 | MAP_LOOKUP << IMMEDIATE_SHIFT,
-            0x0015 | 2 << 16,
-            MOVE_IMMEDIATE_TO_R0 | 1 << 8 | 1 << IMMEDIATE_SHIFT,
-            0x10db,
-            MOVE_IMMEDIATE_TO_R0 | (Verdict::Pass as u64) << IMMEDIATE_SHIFT,
-            EXIT,
-        ],
-    )?;
-    let link = attach_loaded(&program, interface_index)?;
-    Ok(CountingProgram {
-        _link: link,
-        counter,
-    })
+    )
 }
 
 /// Attaches a program to the link with this index in the namespace of the calling thread, in native mode.

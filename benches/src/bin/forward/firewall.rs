@@ -1,4 +1,4 @@
-//! Loads a node's rules into its namespace, by the tools that kube-proxy uses.
+//! Loads a node's rules into its namespace, by the tools that kube-proxy uses; and what an agent adds to its routing.
 
 use std::{fs, process::Command};
 
@@ -10,7 +10,7 @@ use crate::{rules, scene::Way, services::Service};
 /// Loads what a node has with this way of forwarding; nothing for plain forwarding.
 pub(crate) fn load(node: &Namespace, way: Way, services: &[Service]) -> Result<()> {
     let (program, option, text) = match way {
-        Way::Plain => return Ok(()),
+        Way::Relay | Way::Plain => return Ok(()),
         Way::Iptables => ("iptables-nft-restore", None, rules::iptables(services)),
         _ => ("nft", Some("-f"), rules::nftables(services)),
     };
@@ -22,3 +22,18 @@ pub(crate) fn load(node: &Namespace, way: Way, services: &[Service]) -> Result<(
     fs::remove_file(&file)?;
     loaded.map(|_| ())
 }
+
+/// The rule and the route that keep what is for no VIP from going round between router and node, as an agent makes them.
+pub(crate) fn add_rule(node: &Namespace, uplink: &str) -> Result<()> {
+    let route = format!("route add unreachable 10.98.0.0/16 table {TABLE}");
+    let rule = format!("rule add iif {uplink} lookup {TABLE}");
+    for words in [route, rule] {
+        let mut command = Command::new("ip");
+        command.args(words.split(' '));
+        output(node, command).context("keeping packets from going round")?;
+    }
+    Ok(())
+}
+
+/// Any table but the kernel's own.
+const TABLE: u32 = 1000;

@@ -10,40 +10,38 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use lb_datapath::bench::{Driver, Orders};
+use lb_datapath::bench::Driver;
 use lb_lab::{
-    Agent, AgentOptions, AttachedProgram, Lab, Namespace, Netlink, Profile, Segments, UPLINK,
-    router_link, switch_port, topology,
+    Agent, AgentOptions, AttachedProgram, CountingProgram, Lab, Namespace, Netlink, Profile,
+    Segments, UPLINK, router_link, switch_port, topology,
 };
 
 use crate::{
     firewall,
-    services::{self, PORT, Service},
+    services::{self, Service},
     threads::NapiThread,
+    traffic::{self, Course},
 };
 
 /// How a packet gets from node 1's uplink to a pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
+    /// To node 2, which drops it, by the smallest XDP program that can: what the links take, whoever decides.
+    Relay,
     /// To the pod's own address, by the kernel's routes; no firewall, no connection tracking.
     Plain,
     /// kube-proxy's rules in nftables mode.
     Nftables,
+    /// The same, with an XDP program on the uplinks that counts packets and passes them.
+    NftablesBesideXdp,
+    /// The same as `Nftables`, with the rule that Fairlead keeps for packets from the uplinks, and a route behind it.
+    NftablesBesideRule,
     /// kube-proxy's rules in iptables mode.
     Iptables,
     /// Fairlead, nodes on one link; kube-proxy's nftables rules beside it, as on any node.
     Direct,
     /// As above, nodes behind a router.
     Gue,
-}
-
-/// Which packets are sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Flows {
-    /// Of a thousand flows that have all been seen.
-    Known,
-    /// Each of a flow of its own.
-    New,
 }
 
 /// What one measurement found, in CPU nanoseconds a packet.
@@ -55,21 +53,18 @@ pub(crate) struct Sample {
     pub(crate) owner: f64,
 }
 
-/// Flows of [`Flows::Known`].
-const KNOWN_FLOWS: u64 = 1024;
+/// Packets of known flows before each measurement.
+const WARM_PACKETS: u32 = 20 * traffic::KNOWN_FLOWS as u32;
 /// Packets of one measurement of known flows.
 const KNOWN_PACKETS: u32 = 150_000;
 /// Packets of one measurement of new flows: half of what the smallest table for flows in the making holds.
 const NEW_PACKETS: u32 = 30_000;
-/// Three quarters of what a veth's ring holds (`VETH_RING_SIZE`, drivers/net/veth.c).
-const BURST_PACKETS: u32 = 192;
-/// Between two bursts.
-const BURST_INTERVAL: Duration = Duration::from_micros(200);
 /// Of the packets that reach a node, as many must get where they are meant to go.
-const DELIVERED_LEAST: f64 = 0.7;
-/// The CPU of the nodes that are measured; everything else is on the other one.
-const NODE_CPU: usize = 0;
-const OTHER_CPU: usize = 1;
+const DELIVERED_LEAST: f64 = 0.98;
+/// The CPU of all links that the packets come in by, each of which has a thread of its own there. On one CPU, a node's thread
+/// is done with a burst before the next link's begins, and wakes it once; on two it would wake the other CPU again and again, and
+/// so measure how dear that is on this machine. The sender is on the other CPU.
+const LINKS_CPU: usize = 0;
 
 /// A link of the switch that nothing comes in by.
 const IDLE_LINK: &str = "idle0";
@@ -81,6 +76,8 @@ pub(crate) struct Scene {
     nodes: [NapiThread; 2],
     _agents: Vec<Agent>,
     _programs: Vec<AttachedProgram>,
+    /// Programs on the two nodes' uplinks that are not Fairlead's.
+    counting: Vec<CountingProgram>,
 }
 
 /// Packets that links have received, and CPU time of the nodes.
@@ -89,6 +86,8 @@ struct Counters {
     cpu_ns: [u64; 2],
     received: [u64; 2],
     delivered: u64,
+    /// Seen by the programs that are not Fairlead's.
+    counted: u64,
 }
 
 impl Scene {
@@ -106,19 +105,19 @@ impl Scene {
         resolve(&lab)?;
         for node in [1, 2] {
             firewall::load(lab.node(node).namespace(), way, services)?;
+            if way == Way::NftablesBesideRule {
+                firewall::add_rule(lab.node(node).namespace(), UPLINK)?;
+            }
         }
-        let agents = match way {
+        let mut agents = match way {
             Way::Direct | Way::Gue => start_agents(&lab, services)?,
             _ => Vec::new(),
         };
-        let mut programs = Vec::new();
-        for pod in lab.node_pods(1).iter().chain(lab.node_pods(2)) {
-            programs.push(pod.discard()?);
-            NapiThread::of(pod.namespace(), UPLINK, OTHER_CPU)?;
-        }
-        for node in [1, 2] {
-            NapiThread::of(lab.switch_namespace(), &switch_port(node), OTHER_CPU)?;
-        }
+        let counting = match way {
+            Way::Relay => vec![lab.node(1).relay_to(2)?],
+            Way::NftablesBesideXdp => vec![lab.node(1).occupy_xdp()?, lab.node(2).occupy_xdp()?],
+            _ => Vec::new(),
+        };
         lab.switch_namespace().run(|| {
             let switch = lab.switch_namespace().net();
             Netlink::open()?.add_veth(
@@ -130,88 +129,81 @@ impl Scene {
             )?;
             Ok(driver.keep_ready(IDLE_LINK)?)
         })?;
-        let thread = |node: u8| NapiThread::of(lab.node(node).namespace(), UPLINK, NODE_CPU);
+        if way != Way::Relay {
+            make_known(&lab, way, driver, &mut agents)?;
+        }
+        let mut programs = Vec::new();
+        if way == Way::Relay {
+            programs.push(lab.node(2).discard()?);
+        }
+        for pod in lab.node_pods(1).iter().chain(lab.node_pods(2)) {
+            programs.push(pod.discard()?);
+            NapiThread::of(pod.namespace(), UPLINK, LINKS_CPU)?;
+        }
+        for node in [1, 2] {
+            NapiThread::of(lab.switch_namespace(), &switch_port(node), LINKS_CPU)?;
+        }
+        let thread = |node: u8| NapiThread::of(lab.node(node).namespace(), UPLINK, LINKS_CPU);
         Ok(Self {
             nodes: [thread(1)?, thread(2)?],
             lab,
             way,
             _agents: agents,
             _programs: programs,
+            counting,
         })
     }
 
-    /// Packets that node 1 sends on to node 2.
-    pub(crate) fn remote(&self, driver: &mut Driver, flows: Flows) -> Result<Sample> {
-        let target = match self.way {
-            Way::Plain => (topology::pod(2, 1).v4, topology::POD_PORT),
-            _ => (services::remote_vip(), PORT),
-        };
-        let (before, after) = self.send(driver, target, flows)?;
-        let spent = |node: usize| {
-            let packets = after.received[node] - before.received[node];
-            (after.cpu_ns[node] - before.cpu_ns[node]) as f64 / packets as f64
-        };
-        let delivered = (after.delivered - before.delivered) as f64;
-        self.expect(delivered, after.received[1] - before.received[1])?;
+    /// Sends packets of a kind and sees what they cost.
+    pub(crate) fn measure(&self, driver: &mut Driver, course: Course) -> Result<Sample> {
+        let (before, after) = self.send(driver, course)?;
+        let received = |node: usize| after.received[node] - before.received[node];
+        let spent =
+            |node: usize| (after.cpu_ns[node] - before.cpu_ns[node]) as f64 / received(node) as f64;
+        let counted = after.counted - before.counted;
+        if self.way == Way::Relay {
+            ensure!(
+                counted == received(0),
+                "the relay has seen {counted} of {} packets",
+                received(0)
+            );
+        }
+        if !course.is_local() {
+            self.expect(received(1), received(0))?;
+        }
+        if self.way == Way::Relay {
+            return Ok(Sample {
+                ingress: spent(0),
+                owner: 0.0,
+            });
+        }
+        let last = usize::from(!course.is_local());
+        self.expect(after.delivered - before.delivered, received(last))?;
         Ok(Sample {
             ingress: spent(0),
-            owner: spent(1),
+            owner: if course.is_local() { 0.0 } else { spent(1) },
         })
     }
 
-    /// Packets that end in a pod of node 1.
-    pub(crate) fn local(&self, driver: &mut Driver, flows: Flows) -> Result<Sample> {
-        let target = match self.way {
-            Way::Plain => (topology::pod(1, 1).v4, topology::POD_PORT),
-            _ => (services::local_vip(), PORT),
-        };
-        let (before, after) = self.send(driver, target, flows)?;
-        let packets = after.received[0] - before.received[0];
-        self.expect((after.delivered - before.delivered) as f64, packets)?;
-        Ok(Sample {
-            ingress: (after.cpu_ns[0] - before.cpu_ns[0]) as f64 / packets as f64,
-            owner: 0.0,
-        })
-    }
-
-    fn expect(&self, delivered: f64, received: u64) -> Result<()> {
+    fn expect(&self, delivered: u64, received: u64) -> Result<()> {
         ensure!(
-            received > 0 && delivered >= DELIVERED_LEAST * received as f64,
-            "{:?}: of {received} packets only {delivered} reached a pod",
+            received > 0 && delivered as f64 >= DELIVERED_LEAST * received as f64,
+            "{:?}: of {received} packets only {delivered} got to their end",
             self.way
         );
         Ok(())
     }
 
-    fn send(
-        &self,
-        driver: &mut Driver,
-        target: (Ipv4Addr, u16),
-        flows: Flows,
-    ) -> Result<(Counters, Counters)> {
-        let frame = frame(target);
-        let index = self
-            .lab
-            .switch_namespace()
-            .run(|| Ok(Netlink::open()?.index(&switch_port(1))?))?;
-        let orders = Orders {
-            flows: KNOWN_FLOWS,
-            destinations: 1,
-            frame_bytes: frame.len() as u64,
-            random: 0x9E37_79B9_7F4A_7C15,
-            egress_ifindex: u64::from(index),
-            ..Orders::default()
-        };
-        let mut bursts = |orders: Orders, packets: u32| {
-            self.lab
-                .switch_namespace()
-                .run(|| send_bursts(driver, orders, &frame, packets))
-        };
-        bursts(orders, 20 * KNOWN_FLOWS as u32)?;
+    fn send(&self, driver: &mut Driver, course: Course) -> Result<(Counters, Counters)> {
+        traffic::send_known(&self.lab, driver, self.way, course, WARM_PACKETS)?;
         let before = self.settled()?;
-        match flows {
-            Flows::Known => bursts(orders, KNOWN_PACKETS)?,
-            Flows::New => bursts(Orders { flows: 0, ..orders }, NEW_PACKETS)?,
+        match course {
+            Course::RemoteKnown | Course::LocalKnown => {
+                traffic::send_known(&self.lab, driver, self.way, course, KNOWN_PACKETS)?;
+            }
+            Course::RemoteNew | Course::LocalNew => {
+                traffic::send_new(&self.lab, driver, self.way, course, NEW_PACKETS)?;
+            }
         }
         Ok((before, self.settled()?))
     }
@@ -238,6 +230,10 @@ impl Scene {
             delivered += received(pod.namespace(), UPLINK)?;
         }
         let [first, second] = &self.nodes;
+        let mut counted = 0;
+        for program in &self.counting {
+            counted += program.frames()?;
+        }
         Ok(Counters {
             cpu_ns: [first.cpu_ns()?, second.cpu_ns()?],
             received: [
@@ -245,6 +241,7 @@ impl Scene {
                 received(self.lab.node(2).namespace(), UPLINK)?,
             ],
             delivered,
+            counted,
         })
     }
 }
@@ -275,6 +272,27 @@ fn resolve(lab: &Lab) -> Result<()> {
     )
 }
 
+/// Has the pods answer the known flows, and the clients go on, so that whoever keeps state of flows knows these to be real.
+fn make_known(lab: &Lab, way: Way, driver: &mut Driver, agents: &mut [Agent]) -> Result<()> {
+    for course in [Course::RemoteKnown, Course::LocalKnown] {
+        traffic::send_known(lab, driver, way, course, WARM_PACKETS)?;
+    }
+    for agent in agents {
+        agent.wait_for(
+            Duration::from_secs(5),
+            "flows",
+            "known to be real",
+            |shown| {
+                let real = shown["states"]["stream"].as_u64();
+                real.is_some_and(|real| {
+                    real as f64 >= DELIVERED_LEAST * traffic::KNOWN_FLOWS as f64
+                })
+            },
+        )?;
+    }
+    Ok(())
+}
+
 fn start_agents(lab: &Lab, services: &[Service]) -> Result<Vec<Agent>> {
     let services = services::yaml(services);
     let mut agents = [1, 2]
@@ -292,44 +310,6 @@ fn start_agents(lab: &Lab, services: &[Service]) -> Result<Vec<Agent>> {
         })?;
     }
     Ok(agents)
-}
-
-/// Sends with pauses, so that the links' rings take what comes. Starts where the last call with these orders started:
-/// known flows are the same ones each time, new ones are new once a lab.
-fn send_bursts(driver: &mut Driver, orders: Orders, frame: &[u8], packets: u32) -> Result<()> {
-    let mut sent = 0;
-    while sent < packets {
-        let orders = Orders {
-            count: NEW_FLOWS_FROM + u64::from(sent),
-            random: orders.random.wrapping_add(u64::from(sent) << 20),
-            ..orders
-        };
-        driver.send(orders, frame, BURST_PACKETS)?;
-        sent += BURST_PACKETS;
-        thread::sleep(BURST_INTERVAL);
-    }
-    Ok(())
-}
-
-/// Beyond the numbers of all known flows.
-const NEW_FLOWS_FROM: u64 = 1 << 20;
-
-/// A datagram to the target as the router would hand it to node 1, without a UDP checksum.
-fn frame((address, port): (Ipv4Addr, u16)) -> Vec<u8> {
-    let mut frame = [topology::node_mac(1), topology::router_mac(0)].concat();
-    frame.extend([8, 0]);
-    let mut ip = [
-        0x45, 0, 0, 64, 0, 0, 0x40, 0, 64, 17, 0, 0, 198, 51, 100, 2, 0, 0, 0, 0,
-    ];
-    ip[16..].copy_from_slice(&address.octets());
-    let checksum = !lb_common::checksum::fold(lb_common::checksum::sum(&ip));
-    ip[10..12].copy_from_slice(&checksum.to_ne_bytes());
-    frame.extend(ip);
-    frame.extend(40_000_u16.to_be_bytes());
-    frame.extend(port.to_be_bytes());
-    frame.extend(44_u16.to_be_bytes());
-    frame.resize(78, 0);
-    frame
 }
 
 /// Frames that a link has received.

@@ -10,8 +10,11 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use fairlead_benches::measure::pin_thread_to_cpu;
+use fairlead_benches::measure::{pin_thread_to_cpu, prefer_thread};
 use lb_lab::{Namespace, output};
+
+/// Of a link's thread; the sender has less, so that no ring behind it fills while a thread waits for its turn.
+const PRIORITY: i32 = 2;
 
 /// The thread of one link.
 pub(crate) struct NapiThread {
@@ -19,8 +22,8 @@ pub(crate) struct NapiThread {
 }
 
 impl NapiThread {
-    /// Gives a link of a namespace, on which GRO or XDP is on, a thread of its own on one CPU. The thread goes with the
-    /// link.
+    /// Gives a link of a namespace, on which GRO or XDP is on, a thread of its own on one CPU, before what
+    /// else runs there. The thread goes with the link.
     pub(crate) fn of(namespace: &Namespace, link: &str, cpu: usize) -> Result<Self> {
         let before = all()?;
         let script =
@@ -34,6 +37,7 @@ impl NapiThread {
             let new: Vec<u32> = all()?.difference(&before).copied().collect();
             if let [pid] = new[..] {
                 pin_thread_to_cpu(pid, cpu)
+                    .and_then(|()| prefer_thread(pid, PRIORITY))
                     .with_context(|| format!("cannot keep thread {pid} on CPU {cpu}"))?;
                 return Ok(Self { pid });
             }
