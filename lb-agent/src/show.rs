@@ -69,7 +69,7 @@ pub fn verdicts(answer: &Answer<VerdictRow>) -> String {
 #[must_use]
 pub fn endpoints(answer: &Answer<EndpointRow>, now: SystemTime) -> String {
     let mut table = table(&[
-        "SERVICE", "PORT", "ENDPOINT", "NODE", "READY", "HEALTH", "STATE",
+        "SERVICE", "PORT", "ENDPOINT", "NODE", "READY", "HEALTH", "PACKETS", "STATE",
     ]);
     for row in &answer.rows {
         table.add_row([
@@ -79,6 +79,7 @@ pub fn endpoints(answer: &Answer<EndpointRow>, now: SystemTime) -> String {
             row.node.clone(),
             yes_no(row.ready),
             health(row, now),
+            sampled(row.packets_sampled),
             row.reason.clone(),
         ]);
     }
@@ -88,7 +89,15 @@ pub fn endpoints(answer: &Answer<EndpointRow>, now: SystemTime) -> String {
 /// The table of `show nodes`.
 #[must_use]
 pub fn nodes(answer: &Answer<NodeRow>) -> String {
-    let mut table = table(&["NODE", "ADDRESSES", "WAY", "INTERFACE", "NEXT HOP", "MTU"]);
+    let mut table = table(&[
+        "NODE",
+        "ADDRESSES",
+        "WAY",
+        "INTERFACE",
+        "NEXT HOP",
+        "MTU",
+        "PACKETS",
+    ]);
     for row in &answer.rows {
         table.add_row([
             row.node.clone(),
@@ -101,6 +110,7 @@ pub fn nodes(answer: &Answer<NodeRow>) -> String {
                     .map(|bytes| bytes.to_string())
                     .unwrap_or_default(),
             ),
+            sampled(row.packets_sampled),
         ]);
     }
     page(answer, &table, "no node is configured")
@@ -292,6 +302,14 @@ fn span(seconds: u64) -> String {
         (0, 0, _) => format!("{minutes}m{:02}s", seconds % 60),
         (0, _, _) => format!("{hours}h{minutes:02}m"),
         _ => format!("{days}d{hours:02}h"),
+    }
+}
+
+/// A number of packets that is an estimate.
+fn sampled(packets: u64) -> String {
+    match packets {
+        0 => "-".to_owned(),
+        packets => format!("~{packets}"),
     }
 }
 
