@@ -44,7 +44,7 @@ pub struct ApiServer {
 }
 
 /// Ready takes two seconds here; a machine that compiles meanwhile gets more.
-const READY_LIMIT: Duration = Duration::from_secs(30);
+const READY_LIMIT: Duration = Duration::from_secs(60);
 const CONNECT_LIMIT: Duration = Duration::from_millis(200);
 /// The port that kubeadm uses, for namespaces where it is free for sure.
 const LAB_PORT: u16 = 6443;
@@ -125,7 +125,7 @@ impl ApiServer {
     }
 
     /// kubectl itself.
-    pub(crate) fn kubectl_program(&self) -> &Path {
+    pub fn kubectl_program(&self) -> &Path {
         &self.binaries.kubectl
     }
 

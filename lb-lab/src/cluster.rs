@@ -9,6 +9,7 @@ mod images;
 mod machine;
 mod node;
 pub(crate) mod programs;
+mod registry;
 pub(crate) mod shell;
 
 use std::fs;
@@ -20,7 +21,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
 
-pub use images::AGNHOST;
+pub use images::{AGNHOST, KUBIA};
+pub use registry::Registry;
 
 use crate::apiserver::{self, ApiServer};
 use crate::builder::node_name;
@@ -51,6 +53,8 @@ pub struct ClusterOptions {
     pub proxy: Option<Proxy>,
     /// Whether there is a cluster DNS.
     pub dns: bool,
+    /// Whether nodes name their IPv6 addresses. Pods and Services have both families in any case.
+    pub nodes_ipv6: bool,
 }
 
 impl Default for ClusterOptions {
@@ -59,6 +63,7 @@ impl Default for ClusterOptions {
             profile: Profile::default(),
             proxy: Some(Proxy::Nftables),
             dns: false,
+            nodes_ipv6: true,
         }
     }
 }
@@ -120,7 +125,7 @@ impl Cluster {
             lab,
         };
         for number in 1..=NODES {
-            cluster.join(number, options.proxy)?;
+            cluster.join(number, options)?;
         }
         cluster.wait_ready()?;
         cluster.write_programs()?;
@@ -174,6 +179,18 @@ impl Cluster {
         .with_context(|| format!("importing {}", archive.display()))
     }
 
+    /// Brings onto every node agnhost with a shell, curl and nc, which Kubernetes' own end-to-end tests call in its pods.
+    pub fn import_agnhost_for_e2e(&self) -> Result<()> {
+        let archive = images::write_agnhost_for_e2e(&self.folder)?;
+        self.import(&archive)?;
+        Ok(fs::remove_file(archive)?)
+    }
+
+    /// Starts a registry that the nodes ask in place of docker.io, with the image that manuals name.
+    pub fn start_registry(&self) -> Result<Registry> {
+        Registry::start(&self.lab, &[images::kubia()?])
+    }
+
     /// The arguments with which `nsenter` gets onto a node, while this process lives.
     pub fn nsenter_arguments(&self, number: u8) -> String {
         self.nodes[usize::from(number) - 1]
@@ -187,16 +204,18 @@ impl Cluster {
         self.nodes[usize::from(number) - 1].power_off()
     }
 
-    fn join(&mut self, number: u8, proxy: Option<Proxy>) -> Result<()> {
+    fn join(&mut self, number: u8, options: &ClusterOptions) -> Result<()> {
         let name = node_name(number);
         let kubeconfig = |user: &str| self.server.kubeconfig(user);
-        let proxy =
-            proxy.map(|mode| Ok::<_, anyhow::Error>((mode, kubeconfig(apiserver::KUBE_PROXY)?)));
+        let proxy = options
+            .proxy
+            .map(|mode| Ok::<_, anyhow::Error>((mode, kubeconfig(apiserver::KUBE_PROXY)?)));
         let membership = Membership {
             node: self.lab.node(number),
             kubelet: kubeconfig(&name)?,
             proxy: proxy.transpose()?,
             cgroup: self.cgroups.of_node(&name)?,
+            ipv6: options.nodes_ipv6,
             cluster: ClusterAddresses { dns: DNS_ADDRESS },
         };
         self.nodes[usize::from(number) - 1].join(&membership)

@@ -11,7 +11,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use clap::{Subcommand, ValueEnum};
 use lb_lab::{
-    Cluster, ClusterOptions, Neighbour, Proxy, registered_clusters, search_path, wait_until,
+    Cluster, ClusterOptions, Neighbour, Profile, Proxy, Segments, registered_clusters, search_path,
+    wait_until,
 };
 
 /// What to do with clusters.
@@ -25,6 +26,9 @@ pub(crate) enum ClusterCommand {
         /// Also bring this image onto every node; may be repeated
         #[arg(long, value_name = "ARCHIVE")]
         image: Vec<PathBuf>,
+        /// How many LANs the nodes are on: with two, node3 has its own behind the router
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2))]
+        lans: u8,
     },
     /// Take the newest cluster down
     Down,
@@ -49,13 +53,13 @@ const DOWN_LIMIT: Duration = Duration::from_secs(30);
 /// Does what was asked for.
 pub(crate) fn run(command: &ClusterCommand) -> Result<()> {
     match command {
-        ClusterCommand::Up { proxy, image } => up(*proxy, image),
+        ClusterCommand::Up { proxy, image, lans } => up(*proxy, image, *lans),
         ClusterCommand::Down => down(),
         ClusterCommand::Shell => shell(),
     }
 }
 
-fn up(proxy: ProxyMode, images: &[PathBuf]) -> Result<()> {
+fn up(proxy: ProxyMode, images: &[PathBuf], lans: u8) -> Result<()> {
     println!("bringing up three nodes");
     let options = ClusterOptions {
         proxy: match proxy {
@@ -64,6 +68,13 @@ fn up(proxy: ProxyMode, images: &[PathBuf]) -> Result<()> {
             ProxyMode::None => None,
         },
         dns: proxy != ProxyMode::None,
+        profile: Profile {
+            segments: match lans {
+                2 => Segments::Node3Routed,
+                _ => Segments::OneLan,
+            },
+            ..Profile::default()
+        },
         ..ClusterOptions::default()
     };
     let cluster = Cluster::up(&options)?;
@@ -71,6 +82,7 @@ fn up(proxy: ProxyMode, images: &[PathBuf]) -> Result<()> {
         cluster.import(archive)?;
     }
     let neighbours: Vec<Neighbour> = cluster.lab().nodes().map(Neighbour::of_cluster).collect();
+    let _registry = cluster.start_registry()?;
     let _bird = cluster.lab().start_bird_with(&neighbours)?;
     cluster.register()?;
     println!("{}", cluster.kubectl(&["get", "nodes", "-o", "wide"])?);

@@ -45,9 +45,9 @@ pub use builder::{
 };
 pub use chart::rendered_chart;
 pub use client::{Client, Load, Record, Request, failures, per_pod};
-pub use cluster::programs::{helm, kube_proxy};
+pub use cluster::programs::{e2e_tests, helm, kube_proxy};
 pub use cluster::shell::{ShellEnvironment, registered_clusters, search_path};
-pub use cluster::{AGNHOST, Cluster, ClusterOptions, Proxy};
+pub use cluster::{AGNHOST, Cluster, ClusterOptions, KUBIA, Proxy, Registry};
 pub use configuration::{VIP_PORT, vip};
 pub use connection::Connection;
 pub use counters::TcpCounters;

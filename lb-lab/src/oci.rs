@@ -2,6 +2,7 @@
 //! same files give the same bytes: no time, no owner but root, no name of the machine gets in. Formats: OCI image
 //! specification 1.0 (image-layout.md, config.md, manifest.md), POSIX ustar.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -27,6 +28,14 @@ pub struct Image {
     pub labels: Vec<(String, String)>,
 }
 
+/// An image in parts.
+pub(crate) struct Blobs {
+    /// Which of them is its manifest.
+    pub(crate) manifest: String,
+    /// Contents by digest.
+    pub(crate) by_digest: BTreeMap<String, Vec<u8>>,
+}
+
 /// A file of an image.
 #[derive(Clone, Debug)]
 pub struct ImageFile {
@@ -50,13 +59,13 @@ impl ImageFile {
 }
 
 impl Image {
-    /// Writes the archive, and returns the digest of its manifest, `sha256:...`.
-    pub fn write(&self, archive: &Path) -> Result<String> {
-        let mut blobs = Vec::new();
+    /// What it consists of: its manifest, the configuration and the layer.
+    pub(crate) fn blobs(&self) -> Result<Blobs> {
+        let mut blobs = BTreeMap::new();
         let mut add = |bytes: Vec<u8>| -> Result<(String, usize)> {
-            let (digest, size) = (sha256(&bytes)?, bytes.len());
-            blobs.push((format!("blobs/sha256/{digest}"), bytes));
-            Ok((format!("sha256:{digest}"), size))
+            let (digest, size) = (format!("sha256:{}", sha256(&bytes)?), bytes.len());
+            blobs.insert(digest.clone(), bytes);
+            Ok((digest, size))
         };
         let (layer, layer_size) = add(self.layer()?)?;
         let (config, config_size) = add(self.config(&layer).to_string().into_bytes())?;
@@ -66,7 +75,20 @@ impl Image {
             "config": {"mediaType": CONFIG, "digest": config, "size": config_size},
             "layers": [{"mediaType": LAYER, "digest": layer, "size": layer_size}],
         });
-        let (manifest, manifest_size) = add(manifest.to_string().into_bytes())?;
+        let (manifest, _) = add(manifest.to_string().into_bytes())?;
+        Ok(Blobs {
+            manifest,
+            by_digest: blobs,
+        })
+    }
+
+    /// Writes the archive, and returns the digest of its manifest, `sha256:...`.
+    pub fn write(&self, archive: &Path) -> Result<String> {
+        let Blobs {
+            manifest,
+            by_digest,
+        } = self.blobs()?;
+        let manifest_size = by_digest[&manifest].len();
         let tag = self.name.rsplit(':').next().unwrap_or_default();
         let index = json!({
             "schemaVersion": 2,
@@ -84,10 +106,9 @@ impl Image {
         for folder in ["blobs", "blobs/sha256"] {
             tar.folder(folder)?;
         }
-        blobs.sort();
-        blobs.dedup();
-        for (path, bytes) in &blobs {
-            tar.file(path, 0o644, bytes)?;
+        for (digest, bytes) in &by_digest {
+            let path = format!("blobs/{}", digest.replace(':', "/"));
+            tar.file(&path, 0o644, bytes)?;
         }
         fs::write(archive, tar.end()).with_context(|| format!("writing {}", archive.display()))?;
         Ok(manifest)
@@ -137,7 +158,7 @@ impl Image {
 }
 
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
-const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+pub(crate) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 

@@ -25,16 +25,14 @@ pub(crate) fn lab(arguments: &[&str], install: Install) -> anyhow::Result<ExitCo
 }
 
 /// `lb-lab cluster ACTION`; what a cluster is made of is built first, as the user.
-pub(crate) fn cluster(action: &str, proxy: Option<&str>) -> anyhow::Result<ExitCode> {
+pub(crate) fn cluster(action: &str, options: &[String]) -> anyhow::Result<ExitCode> {
     preflight::prepare(Purpose::Test, Install::Yes)?;
     let program = build(&["-p", "lb-lab"], "debug", "lb-lab")?;
     if action == "up" {
         process::run(Command::new(&program).arg("build-kubernetes"))?;
     }
-    let proxy = proxy.map(|mode| ["--proxy", mode]);
-    let arguments = ["cluster", action]
-        .into_iter()
-        .chain(proxy.into_iter().flatten());
+    let options = options.iter().map(String::as_str);
+    let arguments = ["cluster", action].into_iter().chain(options);
     let arguments: Vec<&OsStr> = arguments.map(OsStr::new).collect();
     become_root(&program, &arguments)
 }

@@ -63,8 +63,12 @@ pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
         "lab" => binaries::lab(&["up"], Install::Yes),
         "cluster" => {
             let (action, given) = given.subcommand().expect("clap requires it");
-            let proxy = given.try_get_one::<String>("proxy").ok().flatten();
-            binaries::cluster(action, proxy.map(String::as_str))
+            let of = |name: &'static str| {
+                let value = given.try_get_one::<String>(name).ok().flatten();
+                value.map(|value| format!("--{name}={value}"))
+            };
+            let options: Vec<String> = ["proxy", "lans"].into_iter().filter_map(of).collect();
+            binaries::cluster(action, &options)
         }
         "test" => test::run(word(given, "selection"), word(given, "filter")),
         "image" => {
@@ -95,6 +99,13 @@ fn cluster() -> Command {
                         .value_parser(["nftables", "iptables", "none"])
                         .default_value("nftables")
                         .help("the mode of kube-proxy"),
+                )
+                .arg(
+                    Arg::new("lans")
+                        .long("lans")
+                        .value_parser(["1", "2"])
+                        .default_value("1")
+                        .help("how many LANs; with two, node3 has its own behind the router"),
                 ),
             Command::new("down").about("Takes the newest one down"),
             Command::new("shell")

@@ -3,15 +3,17 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
-use crate::cluster::programs::{COREDNS, NODE};
+use crate::cluster::programs::{COREDNS, E2E, NODE};
 use crate::oci::{Image, ImageFile};
 
 /// What containerd keeps a pod's namespaces with.
 pub(super) const PAUSE: &str = "registry.k8s.io/pause:3.10.1";
 /// Kubernetes' own test server: `netexec` answers on TCP and UDP with its name and the client's address.
 pub const AGNHOST: &str = "registry.k8s.io/e2e-test-images/agnhost:2.59";
+/// What PorterLB's manual makes its pods of: it answers any request with the pod's name. Here it is agnhost that does so.
+pub const KUBIA: &str = "docker.io/luksa/kubia:latest";
 /// The cluster's DNS.
 pub(super) const DNS: &str = "registry.k8s.io/coredns/coredns:v1.13.1";
 
@@ -43,4 +45,48 @@ pub(super) fn write_all(folder: &Path) -> Result<Vec<PathBuf>> {
             Ok(archive)
         })
         .collect()
+}
+
+/// agnhost with what Kubernetes' own end-to-end tests call in its pods: a shell, which is busybox's, curl, nc and wget.
+pub(super) fn write_agnhost_for_e2e(folder: &Path) -> Result<PathBuf> {
+    let busybox = Path::new(BUSYBOX)
+        .canonicalize()
+        .context("busybox is needed (Debian package busybox-static)")?;
+    let tools = E2E.program("tools")?;
+    let programs = [
+        ("agnhost", NODE.program("agnhost")?),
+        ("bin/busybox", busybox),
+        ("usr/bin/wget", tools.clone()),
+        ("bin/sh", tools.clone()),
+        ("usr/bin/curl", tools.clone()),
+        ("usr/bin/nc", tools),
+    ];
+    let files = programs.iter();
+    let image = Image {
+        name: AGNHOST.to_owned(),
+        entrypoint: vec!["/agnhost".to_owned()],
+        arguments: vec!["pause".to_owned()],
+        user: "0:0".to_owned(),
+        files: files
+            .map(|(path, program)| ImageFile::program(path, program))
+            .collect(),
+        ..Image::default()
+    };
+    let archive = folder.join("agnhost-e2e.tar");
+    image.write(&archive)?;
+    Ok(archive)
+}
+
+const BUSYBOX: &str = "/bin/busybox";
+
+pub(super) fn kubia() -> Result<Image> {
+    let arguments = ["serve-hostname", "--port=8080"];
+    Ok(Image {
+        name: KUBIA.to_owned(),
+        entrypoint: vec!["/agnhost".to_owned()],
+        arguments: arguments.map(str::to_owned).to_vec(),
+        user: "0:0".to_owned(),
+        files: vec![ImageFile::program("agnhost", &NODE.program("agnhost")?)],
+        ..Image::default()
+    })
 }

@@ -3,6 +3,7 @@
 //! masquerading: the lab's router and nodes know the way to every pod.
 
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use serde_json::{Value, json};
 use crate::cluster::images::PAUSE;
 use crate::cluster::machine::Machine;
 use crate::cluster::programs::{self, NODE};
+use crate::cluster::registry;
 use crate::cluster::{ClusterAddresses, Proxy};
 use crate::lab::Node;
 use crate::netlink::Prefix;
@@ -39,6 +41,8 @@ pub(super) struct Membership<'a> {
     pub(super) kubelet: PathBuf,
     /// Kubeconfig of kube-proxy, and its mode.
     pub(super) proxy: Option<(Proxy, PathBuf)>,
+    /// Whether it names its IPv6 address.
+    pub(super) ipv6: bool,
     /// As kubelet's `cgroupRoot` has it.
     pub(super) cgroup: String,
     pub(super) cluster: ClusterAddresses,
@@ -47,6 +51,7 @@ pub(super) struct Membership<'a> {
 const CONTAINERD_LIMIT: Duration = Duration::from_secs(15);
 const CNI_FOLDER: &str = "/run/cni";
 const RESOLV_CONF: &str = "/run/resolv.conf";
+const REGISTRIES: &str = "/run/registries";
 
 impl ClusterNode {
     /// Boots the machine and starts containerd with these images; needs no API server.
@@ -61,6 +66,9 @@ impl ClusterNode {
             )?;
             // Nobody outside is asked: there is nobody.
             fs::write(RESOLV_CONF, "nameserver 127.0.0.1\n")?;
+            let mirror = Path::new(REGISTRIES).join(registry::INSTEAD_OF);
+            fs::create_dir_all(&mirror)?;
+            fs::write(mirror.join("hosts.toml"), hosts(node.router().v4))?;
             Ok(())
         })?;
         let name = node.name();
@@ -100,7 +108,9 @@ impl ClusterNode {
         command.arg("--config").arg(config);
         command.arg("--kubeconfig").arg(&membership.kubelet);
         command.arg(format!("--hostname-override={}", self.name));
-        command.arg(format!("--node-ip={},{}", addresses.v4, addresses.v6));
+        let second = membership.ipv6.then(|| format!(",{}", addresses.v6));
+        let second = second.unwrap_or_default();
+        command.arg(format!("--node-ip={}{second}", addresses.v4));
         self.kubelet = Some(self.start("kubelet", command)?);
         if let Some((mode, kubeconfig)) = &membership.proxy {
             let proxy = kube_proxy(*mode, kubeconfig, &self.name);
@@ -187,6 +197,9 @@ state = "/run/containerd"
   restrict_oom_score_adj = true
   disable_apparmor = true
 
+[plugins."io.containerd.grpc.v1.cri".registry]
+  config_path = "{REGISTRIES}"
+
 [plugins."io.containerd.grpc.v1.cri".cni]
   bin_dir = "{root}/usr/lib/cni"
   conf_dir = "{CNI_FOLDER}"
@@ -198,6 +211,12 @@ state = "/run/containerd"
   BinaryName = "{root}/usr/sbin/runc"
 "#
     )
+}
+
+/// Whom containerd asks for images of a registry.
+fn hosts(router: Ipv4Addr) -> String {
+    let url = format!("http://{router}:{}", registry::PORT);
+    format!("server = \"{url}\"\n[host.\"{url}\"]\n  capabilities = [\"pull\", \"resolve\"]\n")
 }
 
 fn cni(networks: &[Prefix]) -> Value {

@@ -25,6 +25,18 @@ pub(super) const NODE: GoModule = GoModule {
     takes: "four minutes",
 };
 
+/// Kubernetes' own end-to-end tests, and what they call in pods.
+pub(super) const E2E: GoModule = GoModule {
+    name: "e2e",
+    requirements: include_str!("../../../tests/kubernetes/e2e/go.mod"),
+    versioned: "k8s.io/kubernetes",
+    packages: &[
+        "fairlead.io/tests/kubernetes/e2e",
+        "fairlead.io/tests/kubernetes/e2e/tools",
+    ],
+    takes: "three minutes",
+};
+
 /// The cluster's DNS.
 pub(super) const COREDNS: GoModule = GoModule {
     name: "coredns",
@@ -45,7 +57,7 @@ pub(super) const HELM: GoModule = GoModule {
 
 /// Builds and fetches what is not in the cache yet.
 pub(crate) fn prepare() -> Result<()> {
-    for module in [NODE, COREDNS, HELM] {
+    for module in [NODE, COREDNS, HELM, E2E] {
         module.prepare()?;
     }
     container_runtime().map(drop)
@@ -65,6 +77,14 @@ pub fn kube_proxy() -> Result<PathBuf> {
 /// It is not built.
 pub fn helm() -> Result<PathBuf> {
     HELM.program("helm")
+}
+
+/// Kubernetes' own end-to-end tests.
+///
+/// # Errors
+/// They are not built.
+pub fn e2e_tests() -> Result<PathBuf> {
+    E2E.program("e2e")
 }
 
 /// containerd, runc and the CNI plugins below one folder, in the places that Debian gives them.

@@ -1,4 +1,4 @@
-//! A shell beside the cluster, on the lab's router: `kubectl` and `helm` reach the API server, `node1` to `node3` and
+//! A shell beside the cluster, on the lab's router: `kubectl`, `helm` and `lb-agent import` reach the API server, `node1` to `node3` and
 //! `client` run a command there, `birdc` asks the router. People get it by `cargo xtask cluster shell`, and tests run the
 //! manual's commands in it, so what is printed there is what was run.
 
@@ -11,6 +11,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use serde_json::json;
 
+use crate::agent::agent_binary;
 use crate::apiserver::ADMIN;
 use crate::builder::node_name;
 use crate::cluster::{Cluster, programs};
@@ -62,6 +63,10 @@ impl Cluster {
         fs::create_dir_all(&folder)?;
         symlink(self.server().kubectl_program(), folder.join("kubectl"))?;
         symlink(programs::helm()?, folder.join("helm"))?;
+        // Who only wants a cluster may not have built it.
+        if let Ok(agent) = agent_binary() {
+            symlink(agent, folder.join("lb-agent"))?;
+        }
         for number in 1..=NODES {
             let enter = self.nsenter_arguments(number);
             // With containerd's own client, which lies in the cache.
