@@ -5,12 +5,17 @@
 pub mod kernel;
 pub mod reading;
 
-use std::{collections::BTreeSet, mem, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, mem, ops::RangeInclusive, sync::Arc, time::Duration};
 
-use lb_common::image::{Image, MapWrite};
+use lb_common::{
+    abi::MapId,
+    image::{MapWrite, Memory},
+    limits::Capacity,
+    source::TrieRange,
+};
 use lb_core::{
     DesiredState,
-    image::{ImageOutcome, Placements, Unplaced, image},
+    image::{self, ImageOutcome, Placements, Unplaced, image_in_pieces},
     model::ServicePort,
     ord_map::OrdMap,
     snapshot::{Link, Neighbours, PortFeedback, Takeover},
@@ -31,14 +36,12 @@ const BEATS_BETWEEN_LOOKS: u32 = 2;
 /// Lines of log that one plan may give to what does not fit.
 const UNPLACED_LOGGED_MAX: usize = 10;
 
-/// The maps and links of a data path: the kernel's, or a test's.
-pub trait Maps {
+/// The maps and links of a data path: the kernel's, or a test's. What they hold is read where it is.
+pub trait Maps: Memory {
     /// Why a change failed.
     type Error: std::error::Error + 'static;
     /// Whether they were there before this agent.
     fn adopted(&self) -> bool;
-    /// Reads the maps back.
-    fn image(&self) -> Image;
     /// Carries writes out, in order.
     fn apply(&mut self, writes: &[MapWrite]) -> Result<(), Self::Error>;
     /// Attaches the programs to these uplinks, or replaces those that are attached.
@@ -74,7 +77,6 @@ pub struct Inputs {
 #[derive(Debug)]
 pub struct Executor<M> {
     maps: M,
-    image: Image,
     placements: Placements,
     attached: Vec<(u8, u32)>,
     /// What was reported last.
@@ -98,16 +100,15 @@ pub enum Error<E: std::error::Error + 'static> {
 }
 
 impl<M: Maps> Executor<M> {
-    /// What the maps hold.
+    /// The maps.
     #[must_use]
-    pub fn image(&self) -> &Image {
-        &self.image
+    pub fn maps(&self) -> &M {
+        &self.maps
     }
 
     /// Starts from what the maps hold.
     pub fn new(maps: M) -> Self {
         Self {
-            image: maps.image(),
             maps,
             placements: Placements::default(),
             attached: Vec::new(),
@@ -181,27 +182,24 @@ impl<M: Maps> Executor<M> {
         desired: &DesiredState,
         neighbours: &Neighbours,
     ) -> Result<OrdMap<ServicePort, PortFeedback>, Error<M::Error>> {
-        let outcome = image(
-            desired,
-            neighbours,
-            &self.image,
-            mem::take(&mut self.placements),
-        );
-        if let Err(error) = self.maps.apply(&outcome.writes) {
-            // How far it came is only known to the kernel; what is placed where follows from that.
-            self.image = self.maps.image();
-            return Err(Error::Write(error));
-        }
+        let placements = mem::take(&mut self.placements);
+        let mut pieces = Pieces {
+            maps: &mut self.maps,
+            error: None,
+        };
+        let outcome = image_in_pieces(desired, neighbours, &mut pieces, placements);
+        let written = match pieces.error {
+            None => self.maps.apply(&outcome.writes),
+            Some(error) => Err(error),
+        };
+        // If it fails, the maps say how far it came, and what is placed where is found from that.
+        written.map_err(Error::Write)?;
+        let writes = outcome.carried_out + outcome.writes.len();
         if self.takeover.is_none() {
             self.takeover = Some(self.how_it_came(desired));
         }
         self.tell_of_unplaced(&outcome);
-        tracing::debug!(
-            generation = desired.generation,
-            writes = outcome.writes.len(),
-            "maps written"
-        );
-        self.image.apply(&outcome.writes);
+        tracing::debug!(generation = desired.generation, writes, "maps written");
         let ports = outcome.feedback();
         self.placements = outcome.placements;
         Ok(ports)
@@ -269,6 +267,37 @@ impl<M: Maps> Executor<M> {
             .ports()
             .map(|plan| (plan.port, feedback(plan.port, plan.generation)))
             .collect()
+    }
+}
+
+/// Maps that are written while the image is being made.
+struct Pieces<'a, M: Maps> {
+    maps: &'a mut M,
+    error: Option<M::Error>,
+}
+
+impl<M: Maps> image::Maps for Pieces<'_, M> {
+    fn carry_out(&mut self, writes: &[MapWrite]) -> bool {
+        self.error = self.maps.apply(writes).err();
+        self.error.is_none()
+    }
+}
+
+impl<M: Maps> Memory for Pieces<'_, M> {
+    fn capacity(&self) -> Capacity {
+        self.maps.capacity()
+    }
+
+    fn word(&self, map: MapId, at: usize) -> u64 {
+        self.maps.word(map, at)
+    }
+
+    fn ranges_of(&self, services: RangeInclusive<u16>) -> Vec<TrieRange> {
+        self.maps.ranges_of(services)
+    }
+
+    fn range_count(&self) -> usize {
+        self.maps.range_count()
     }
 }
 

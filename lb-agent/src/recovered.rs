@@ -3,13 +3,18 @@
 
 use std::{collections::BTreeSet, fs::File, io, io::Read, net::IpAddr};
 
-use lb_common::{abi::MapId, config, endpoint::Endpoint, image::Image};
+use lb_common::{
+    abi::MapId,
+    config,
+    endpoint::Endpoint,
+    image::{Memory, element},
+};
 use lb_core::{keys::ClusterKeys, probes::Probe};
 
 /// Keys as the maps have them; `None` if nobody ever wrote them.
 #[must_use]
-pub fn keys(image: &Image) -> Option<ClusterKeys> {
-    let config: config::Config = image.element(MapId::Config, 0);
+pub fn keys(maps: &dyn Memory) -> Option<ClusterKeys> {
+    let config: config::Config = element(maps, MapId::Config, 0);
     let keys = ClusterKeys {
         seed: config.seed,
         gue_key: config.gue_key,
@@ -33,15 +38,15 @@ pub fn new_keys() -> io::Result<ClusterKeys> {
 
 /// Those of the probes whose endpoint no service of the data path used.
 #[must_use]
-pub fn found_down(image: &Image, wanted: &BTreeSet<Probe>) -> BTreeSet<Probe> {
-    let served = served(image);
+pub fn found_down(maps: &dyn Memory, wanted: &BTreeSet<Probe>) -> BTreeSet<Probe> {
+    let served = served(maps);
     let is_down = |probe: &&Probe| !served.contains(&words(probe.address.ip()));
     wanted.iter().filter(is_down).copied().collect()
 }
 
-fn served(image: &Image) -> BTreeSet<lb_common::Address> {
-    let count = image.capacity().elements(MapId::Endpoints) as usize;
-    let endpoints = (0..count).map(|index| image.element::<Endpoint>(MapId::Endpoints, index));
+fn served(maps: &dyn Memory) -> BTreeSet<lb_common::Address> {
+    let count = maps.capacity().elements(MapId::Endpoints) as usize;
+    let endpoints = (0..count).map(|index| element::<Endpoint>(maps, MapId::Endpoints, index));
     endpoints
         .filter(|endpoint| endpoint.flags & Endpoint::IN_USE != 0)
         .map(|endpoint| endpoint.address)

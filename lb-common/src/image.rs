@@ -1,8 +1,9 @@
-//! The bytes that the agent means the maps to hold, and the writes that bring the kernel there. An image is
-//! what planning compares with; it is read back from the pinned maps at start. Only whole, aligned 64-bit
-//! words are written, each by one release-ordered store, in the order given.
+//! The words that the maps hold, and the writes that change them. What planning compares with is read where it is: the
+//! kernel's own memory ([`Memory`]), or an [`Image`] of it. Only whole, aligned 64-bit words are written, each by one
+//! release-ordered store, in the order given.
 
 use alloc::{collections::BTreeSet, vec, vec::Vec};
+use core::ops::RangeInclusive;
 
 use bytemuck::Pod;
 
@@ -28,7 +29,52 @@ pub enum MapWrite {
     Grace,
 }
 
-/// The content of every map that the agent writes, as words.
+/// The maps that the agent writes, as words: the kernel's, or an [`Image`].
+pub trait Memory {
+    /// Sizes of the maps.
+    fn capacity(&self) -> Capacity;
+    /// A word of a map. Panics if the map has no such word: a defect here.
+    fn word(&self, map: MapId, at: usize) -> u64;
+    /// What map `source_trie` holds of these service ids, in order.
+    fn ranges_of(&self, services: RangeInclusive<u16>) -> Vec<TrieRange>;
+    /// How many ranges map `source_trie` holds.
+    fn range_count(&self) -> usize;
+}
+
+/// Element `index` of a map. Panics if the map has no such element or `T` is not its size: a defect here.
+#[must_use]
+pub fn element<T: Pod>(memory: &(impl Memory + ?Sized), map: MapId, index: usize) -> T {
+    let mut value = T::zeroed();
+    let words = map.element_bytes() / 8;
+    let bytes = bytemuck::bytes_of_mut(&mut value);
+    assert_eq!(bytes.len(), words * 8, "{} holds another type", map.name());
+    for (at, bytes) in bytes.chunks_exact_mut(8).enumerate() {
+        bytes.copy_from_slice(&memory.word(map, index * words + at).to_ne_bytes());
+    }
+    value
+}
+
+/// Words of a map.
+#[must_use]
+pub fn words(capacity: &Capacity, map: MapId) -> usize {
+    capacity.elements(map) as usize * map.element_bytes() / 8
+}
+
+/// The ranges of these service ids, out of all of them.
+#[must_use]
+pub fn ranges_of(all: &BTreeSet<TrieRange>, services: RangeInclusive<u16>) -> Vec<TrieRange> {
+    let first = TrieRange {
+        service: *services.start(),
+        prefix_bits: 0,
+        address: [0; 4],
+    };
+    let from_first = all.range(first..).copied();
+    from_first
+        .take_while(|range| range.service <= *services.end())
+        .collect()
+}
+
+/// The content of every map that the agent writes, apart from the kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Image {
     capacity: Capacity,
@@ -83,20 +129,10 @@ impl Image {
         &self.ranges
     }
 
-    /// Element `index` of a map. Panics if the map has no such element or `T` is not its size: a defect here.
+    /// As [`element`].
     #[must_use]
     pub fn element<T: Pod>(&self, map: MapId, index: usize) -> T {
-        let element_words = map.element_bytes() / 8;
-        assert_eq!(
-            size_of::<T>(),
-            map.element_bytes(),
-            "{} holds another type",
-            map.name()
-        );
-        let at = index * element_words;
-        bytemuck::pod_read_unaligned(bytemuck::cast_slice(
-            &self.words(map)[at..at + element_words],
-        ))
+        element(self, map, index)
     }
 
     /// Carries out writes on the image, as the data path does on the kernel.
@@ -111,6 +147,24 @@ impl Image {
                 MapWrite::Grace => {}
             }
         }
+    }
+}
+
+impl Memory for Image {
+    fn capacity(&self) -> Capacity {
+        self.capacity
+    }
+
+    fn word(&self, map: MapId, at: usize) -> u64 {
+        self.words(map)[at]
+    }
+
+    fn ranges_of(&self, services: RangeInclusive<u16>) -> Vec<TrieRange> {
+        ranges_of(&self.ranges, services)
+    }
+
+    fn range_count(&self) -> usize {
+        self.ranges.len()
     }
 }
 
@@ -131,8 +185,4 @@ pub fn store_element<T: Pod>(map: MapId, index: usize, value: &T) -> MapWrite {
         word: index * element_words,
         values,
     }
-}
-
-fn words(capacity: &Capacity, map: MapId) -> usize {
-    capacity.elements(map) as usize * map.element_bytes() / 8
 }

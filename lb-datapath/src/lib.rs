@@ -189,11 +189,11 @@ impl Datapath {
         self.facts
     }
 
-    /// The image as the kernel holds it.
+    /// A copy of the maps; to read a little of them takes none ([`lb_common::image::Memory`]).
     #[must_use]
     pub fn image(&self) -> Image {
         let maps = MapId::ALL.map(|map| self.arenas.image[map as usize].words());
-        Image::recovered(self.options.capacity, maps, self.trie.ranges())
+        Image::recovered(self.options.capacity, maps, self.trie.ranges().clone())
             .unwrap_or_else(|| unreachable!("the maps were made, or verified, with this capacity"))
     }
 

@@ -1,20 +1,41 @@
 //! The maps in the agent's memory: every one is an array that can be mapped, so reading and writing are loads
 //! and stores, no system calls.
 
+use std::ops::RangeInclusive;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytemuck::AnyBitPattern;
 use lb_common::{
     abi::{MapId, data},
+    image::{self, Memory},
     limits::Capacity,
+    source::TrieRange,
 };
 
 use crate::{
-    Error, data_maps,
+    Datapath, Error, data_maps,
     load::{self, Instance},
     sys::Mapping,
 };
+
+impl Memory for Datapath {
+    fn capacity(&self) -> Capacity {
+        self.options.capacity
+    }
+
+    fn word(&self, map: MapId, at: usize) -> u64 {
+        self.arenas.image[map as usize].word(at)
+    }
+
+    fn ranges_of(&self, services: RangeInclusive<u16>) -> Vec<TrieRange> {
+        image::ranges_of(self.trie.ranges(), services)
+    }
+
+    fn range_count(&self) -> usize {
+        self.trie.ranges().len()
+    }
+}
 
 /// One mapped array, or a part of its one value.
 pub(crate) struct Arena {
@@ -76,6 +97,16 @@ impl Arena {
             }
         }
         copy
+    }
+
+    /// One word as it is now. Panics beyond the end.
+    pub(crate) fn word(&self, at: usize) -> u64 {
+        assert!(
+            at < self.words,
+            "an array of {} words has no word {at}",
+            self.words
+        );
+        self.mapping.words()[self.first_word + at].load(Ordering::Acquire)
     }
 
     /// Stores words in order.

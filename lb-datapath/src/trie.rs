@@ -1,5 +1,5 @@
-//! The trie of source ranges, the one map of the image that the kernel does not map into memory: written and read
-//! back by a system call a key. Knows keys, not what they mean.
+//! The trie of source ranges, the one map of the image that the kernel does not map into memory: written by a system call
+//! a key, read back once, and known from then on. Knows keys, not what they mean.
 
 use std::{
     collections::BTreeSet,
@@ -20,31 +20,38 @@ const PRESENT: u32 = 1;
 /// The map `source_trie`.
 pub(crate) struct SourceTrie {
     fd: OwnedFd,
+    ranges: BTreeSet<TrieRange>,
 }
 
 impl SourceTrie {
     pub(crate) fn of(instance: &Instance) -> Result<Self, Error> {
         let fd = instance.map_fd(SOURCE_TRIE)?;
-        Ok(Self { fd })
+        // None that are not ours could be there.
+        let keys = sys::keys::<TrieKey>(fd.as_fd());
+        let ranges = keys.iter().filter_map(TrieRange::of).collect();
+        Ok(Self { fd, ranges })
     }
 
-    pub(crate) fn add(&self, range: &TrieRange) -> Result<(), Error> {
+    pub(crate) fn add(&mut self, range: &TrieRange) -> Result<(), Error> {
         sys::insert(self.fd.as_fd(), &range.key(), &PRESENT)
-            .map_err(|source| Error::kernel("add a source range to its trie", source))
+            .map_err(|source| Error::kernel("add a source range to its trie", source))?;
+        self.ranges.insert(*range);
+        Ok(())
     }
 
     /// One that is not there is none.
-    pub(crate) fn remove(&self, range: &TrieRange) -> Result<(), Error> {
+    pub(crate) fn remove(&mut self, range: &TrieRange) -> Result<(), Error> {
         match sys::remove(self.fd.as_fd(), &range.key()) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             result => result
-                .map_err(|source| Error::kernel("take a source range out of its trie", source)),
+                .map_err(|source| Error::kernel("take a source range out of its trie", source))?,
         }
+        self.ranges.remove(range);
+        Ok(())
     }
 
-    /// All ranges; none that are not ours could be there.
-    pub(crate) fn ranges(&self) -> BTreeSet<TrieRange> {
-        let keys = sys::keys::<TrieKey>(self.fd.as_fd());
-        keys.iter().filter_map(TrieRange::of).collect()
+    /// All ranges.
+    pub(crate) fn ranges(&self) -> &BTreeSet<TrieRange> {
+        &self.ranges
     }
 }

@@ -3,14 +3,17 @@
 //! found stay, whatever happens.
 
 use std::{
+    ops::RangeInclusive,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use lb_common::{
+    abi::MapId,
     counter::ServiceCounters,
-    image::{Image, MapWrite},
+    image::{MapWrite, Memory},
     limits::Capacity,
+    source::TrieRange,
     verdict::VERDICTS,
 };
 use lb_core::{
@@ -99,10 +102,6 @@ impl Maps for Kernel {
         self.datapath.adopted()
     }
 
-    fn image(&self) -> Image {
-        self.datapath.image()
-    }
-
     fn apply(&mut self, writes: &[MapWrite]) -> Result<(), Error> {
         self.datapath.apply(writes)
     }
@@ -146,6 +145,24 @@ impl Maps for Kernel {
 
     fn stamp(&self, limit: Option<Duration>) -> Result<(), Error> {
         self.datapath.stamp(limit)
+    }
+}
+
+impl Memory for Kernel {
+    fn capacity(&self) -> Capacity {
+        self.datapath.capacity()
+    }
+
+    fn word(&self, map: MapId, at: usize) -> u64 {
+        self.datapath.word(map, at)
+    }
+
+    fn ranges_of(&self, services: RangeInclusive<u16>) -> Vec<TrieRange> {
+        self.datapath.ranges_of(services)
+    }
+
+    fn range_count(&self) -> usize {
+        self.datapath.range_count()
     }
 }
 

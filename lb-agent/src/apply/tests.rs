@@ -1,12 +1,15 @@
-use std::{cell::RefCell, collections::BTreeSet, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    cell::RefCell, collections::BTreeSet, ops::RangeInclusive, rc::Rc, sync::Arc, time::Duration,
+};
 
 use lb_common::{
     abi::MapId,
     counter::ServiceCounters,
     flow::STATES,
-    image::{Image, MapWrite},
+    image::{Image, MapWrite, Memory},
     limits::Capacity,
     service::ServiceCold,
+    source::TrieRange,
     verdict::{VERDICTS, Verdict},
 };
 use lb_core::{
@@ -92,10 +95,6 @@ impl Maps for Fake {
         self.0.borrow().kept
     }
 
-    fn image(&self) -> Image {
-        self.0.borrow().image.clone()
-    }
-
     fn apply(&mut self, writes: &[MapWrite]) -> Result<(), No> {
         let mut kernel = self.0.borrow_mut();
         if kernel.write_fails {
@@ -138,6 +137,24 @@ impl Maps for Fake {
     fn stamp(&self, _limit: Option<Duration>) -> Result<(), No> {
         self.0.borrow_mut().stamps += 1;
         Ok(())
+    }
+}
+
+impl Memory for Fake {
+    fn capacity(&self) -> Capacity {
+        self.0.borrow().image.capacity()
+    }
+
+    fn word(&self, map: MapId, at: usize) -> u64 {
+        self.0.borrow().image.words(map)[at]
+    }
+
+    fn ranges_of(&self, services: RangeInclusive<u16>) -> Vec<TrieRange> {
+        self.0.borrow().image.ranges_of(services)
+    }
+
+    fn range_count(&self) -> usize {
+        self.0.borrow().image.ranges().len()
     }
 }
 
@@ -241,7 +258,6 @@ fn what_is_reported_is_in_the_maps_and_attached() {
     let kernel = fake.0.borrow();
     assert!(kernel.kept);
     assert_eq!(kernel.attached, ["eth0"]);
-    assert_eq!(&kernel.image, executor.image());
     let cold = (0..CAPACITY.services as usize)
         .map(|id| kernel.image.element::<ServiceCold>(MapId::ServiceCold, id));
     assert_eq!(

@@ -104,7 +104,7 @@ fn first_state(
     facts: DatapathFacts,
     adopted: Option<&Executor<Kernel>>,
 ) -> Result<State, Failure> {
-    let recovered = adopted.and_then(|executor| recovered::keys(executor.image()));
+    let recovered = adopted.and_then(|executor| recovered::keys(executor.maps()));
     if keys.is_some() && recovered.is_some() && keys != recovered {
         tracing::warn!(
             "the cluster key is another one than before: every map is written anew, and flows move"
@@ -116,7 +116,7 @@ fn first_state(
     };
     let wanted = probes::wanted(&config.services);
     let down = adopted.map_or_else(BTreeSet::new, |executor| {
-        recovered::found_down(executor.image(), &wanted)
+        recovered::found_down(executor.maps(), &wanted)
     });
     Ok(State::new(Snapshot::new(config, keys, facts), &down))
 }

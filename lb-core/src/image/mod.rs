@@ -2,7 +2,7 @@
 //! returns the stores that lead there, in an order in which every packet between any two of them finds the
 //! old answer or the new one: first what others will point to, then what points, then (after an RCU grace)
 //! what nobody points to any more is given back. Ids, slots, extents and buckets are this node's own and
-//! sticky; they are recovered from the image itself ([`recover`]), [`Placements`] only remembers them.
+//! sticky; they are recovered from the maps themselves ([`recover`]), [`Placements`] only remembers them.
 
 mod draft;
 mod encode;
@@ -23,7 +23,7 @@ use std::{collections::BTreeMap, fmt, net::IpAddr, sync::Arc};
 
 use lb_common::{
     config::Config,
-    image::{Image, MapWrite},
+    image::{MapWrite, Memory},
 };
 
 pub(crate) use machine::id as node_id;
@@ -44,12 +44,22 @@ use wanted::{Seen, Wanted};
 /// Walks over an arena that is full, where each makes room for the next. Far more than were ever seen; what is left
 /// then waits for the next call.
 const WALKS_MAX: usize = 16;
+/// Words that wait to be carried out: half a megabyte, which a change of a few Services never comes to.
+const PIECE_WORDS: usize = 1 << 16;
+
+/// Maps that are changed while the writes are being made.
+pub trait Maps: Memory {
+    /// Carries writes out, in order. False if not all of them were: no more are asked for.
+    fn carry_out(&mut self, writes: &[MapWrite]) -> bool;
+}
 
 /// What [`image()`] comes to.
 #[derive(Clone, Debug)]
 pub struct ImageOutcome {
-    /// The stores and graces, to be carried out in order.
+    /// The stores and graces that are to be carried out, in order.
     pub writes: Vec<MapWrite>,
+    /// How many were carried out before them, by [`Maps`].
+    pub carried_out: usize,
     /// What does not fit, and why. A service port that is new is left out, one that is there stays as it was.
     pub unplaced: BTreeMap<Unplaced, NoRoom>,
     /// For the next call, if all writes were carried out; otherwise drop it and read the maps back.
@@ -124,22 +134,44 @@ impl fmt::Display for NoRoom {
     }
 }
 
-/// The writes that bring `image` to `desired`, given the ways to the other nodes.
+/// The writes that bring the maps to `desired`, given the ways to the other nodes.
 ///
-/// Pure. `placements` saves work if it is what the previous call for this image returned: what that call saw as it is
+/// Pure: nothing is carried out. `placements` saves work if it is what the previous call for this image returned: what that call saw as it is
 /// now is not looked at. The default makes the call recover them and look at everything, with the same result up to which
 /// free places are taken.
 #[must_use]
 pub fn image(
     desired: &DesiredState,
     neighbours: &Neighbours,
-    image: &Image,
+    memory: &dyn Memory,
     placements: Placements,
 ) -> ImageOutcome {
-    let mut draft = Draft::new(image);
+    change(Draft::new(memory), desired, neighbours, placements)
+}
+
+/// As [`image()`], in pieces: of what makes many writes, all but the last are carried out on the way. If that fails, the
+/// maps are to be read again, and the outcome counts for nothing.
+#[must_use]
+pub fn image_in_pieces(
+    desired: &DesiredState,
+    neighbours: &Neighbours,
+    maps: &mut dyn Maps,
+    placements: Placements,
+) -> ImageOutcome {
+    let draft = Draft::live(maps, PIECE_WORDS);
+    change(draft, desired, neighbours, placements)
+}
+
+fn change(
+    mut draft: Draft<'_>,
+    desired: &DesiredState,
+    neighbours: &Neighbours,
+    placements: Placements,
+) -> ImageOutcome {
     let Some(cluster) = &desired.cluster else {
         return ImageOutcome {
             writes: Vec::new(),
+            carried_out: 0,
             unplaced: BTreeMap::new(),
             placements,
         };
@@ -168,14 +200,16 @@ pub fn image(
     }
     report(&mut placements, &steps.wanted, &seen, &unplaced);
     placements.seen = Seen::of(desired, neighbours, unplaced.clone());
+    let (writes, carried_out) = draft.finish();
     ImageOutcome {
-        writes: draft.finish(),
+        writes,
+        carried_out,
         unplaced,
         placements,
     }
 }
 
-/// Brings the image into a state that can be changed in place: of this version and this seed, all of it
+/// Brings the maps into a state that can be changed in place: of this version and this seed, all of it
 /// accounted for.
 fn start(draft: &mut Draft<'_>, cluster: &Arc<ClusterPlan>, placements: Placements) -> Placements {
     let config: Config = draft.element(lb_common::abi::MapId::Config, 0);

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use lb_common::{
     abi::MapId,
     config::Config,
-    image::Image,
+    image::Memory,
     service::{LocalView, ServiceCold, ServiceValue},
     source::Ranges,
 };
@@ -21,8 +21,8 @@ use super::{
 
 /// The placements that the maps hold.
 #[must_use]
-pub fn recover(image: &Image) -> Placements {
-    scan(&Draft::new(image))
+pub fn recover(memory: &dyn Memory) -> Placements {
+    scan(&Draft::new(memory))
 }
 
 /// As [`recover`], and clears what is nobody's.
@@ -70,7 +70,7 @@ fn drop_stray_ranges(draft: &mut Draft<'_>, placements: &Placements) {
         .filter(|placement| placement.ranges.is_some_and(Ranges::in_trie))
         .map(|placement| placement.id)
         .collect();
-    for range in draft.image_ranges() {
+    for range in draft.ranges_before() {
         if !in_trie.contains(&range.service) {
             draft.remove_range(range);
         }
@@ -83,11 +83,11 @@ pub(super) fn erase(draft: &mut Draft<'_>) {
         draft.store(MapId::Services, at, &[0]);
     }
     draft.grace();
-    for range in draft.image_ranges() {
+    for range in draft.ranges_before() {
         draft.remove_range(range);
     }
     for map in MapId::ALL {
-        draft.store(map, 0, &vec![0; draft.words(map)]);
+        draft.clear(map);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Every intermediate state is looked at: stores are carried out word by word, and packets, caught between any
 //! two of their loads, must find what was there before the change or what is there after it.
 
+mod pieces;
 mod reader;
 
 use std::{
@@ -360,6 +361,7 @@ proptest! {
                     world.plan();
                 }
             }
+            pieces::assert_same(&world, &kernel.image, &placements);
             let outcome = image(&world.desired, &world.snapshot.neighbours, &kernel.image, placements);
             if !kernel.apply(&outcome.writes, limit) {
                 // A new agent takes over what the dead one left, after a while.
