@@ -1,5 +1,5 @@
 //! The immutable result of planning: what this node shall do. Executors carry it out and decide nothing. What
-//! planning must remember (who was announced, which withdraw is under way, tables made before) is in here,
+//! planning must remember (who was announced, which withdraw is under way) is in here,
 //! as the previous state of the next plan.
 
 use std::{
@@ -18,7 +18,6 @@ use crate::{
     ord_map::OrdMap,
     probes::Probe,
     snapshot::{DatapathFacts, Link, Takeover},
-    table::Rows,
 };
 
 pub use crate::plan::{
@@ -156,15 +155,14 @@ pub struct PortPlan {
     pub service: Arc<str>,
     /// Generation of the state that this plan first was part of.
     pub generation: u64,
-    /// Who serves it, sorted by address and port; empty: nobody.
+    /// Who serves it, sorted by address and port; empty: nobody. The rows that name them follow from these and the
+    /// cluster's seed ([`crate::table::rows`]): the data path has them, and they are made when it gets them.
     pub targets: Arc<[Target]>,
-    /// Rows that name places in `targets`.
-    pub rows: Arc<Rows>,
     /// Which endpoints new flows use.
     pub traffic_policy: TrafficPolicy,
     /// The endpoints of this node alone, which new flows use that it gets from outside: with
     /// [`TrafficPolicy::Local`], and only if there are any.
-    pub local: Option<Arc<LocalView>>,
+    pub local: Option<Arc<[Target]>>,
     /// Nobody can be steered to, but the kernel's own load balancing knows endpoints.
     pub by_kernel: bool,
     /// How long a client keeps its endpoint after its last packet; `None`: not at all.
@@ -177,15 +175,6 @@ pub struct PortPlan {
     pub source_ranges: Option<Arc<[Prefix]>>,
 }
 
-/// A node's own endpoints of a service port, and their table.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LocalView {
-    /// As [`PortPlan::targets`], never empty.
-    pub targets: Arc<[Target]>,
-    /// Rows that name places in `targets`.
-    pub rows: Arc<Rows>,
-}
-
 impl PortPlan {
     /// Whether both mean the same for the data path, whenever they were planned.
     #[must_use]
@@ -193,7 +182,6 @@ impl PortPlan {
         self.port == other.port
             && self.service == other.service
             && (Arc::ptr_eq(&self.targets, &other.targets) || self.targets == other.targets)
-            && (Arc::ptr_eq(&self.rows, &other.rows) || self.rows == other.rows)
             && self.traffic_policy == other.traffic_policy
             && self.local == other.local
             && self.by_kernel == other.by_kernel

@@ -21,7 +21,7 @@ use super::{
     encode,
     placement::{Arenas, Entry, Placement, Placements},
     sources,
-    view::{self, Extents, View},
+    view::{self, Extents, Tables, View},
     wanted::Wanted,
 };
 use crate::{desired::PortPlan, snapshot::DatapathFacts};
@@ -67,12 +67,13 @@ pub(super) fn prepare(
     unplaced: &mut BTreeMap<Unplaced, NoRoom>,
 ) {
     let facts = &wanted.cluster.datapath;
+    let mut tables = Tables::new(wanted.cluster.view.seed);
     for (&port, &plan) in &wanted.ports {
         let planned = placements.planned.get(&port);
         if planned.is_some_and(|planned| Arc::ptr_eq(planned, plan)) {
             continue;
         }
-        match place(draft, placements, plan, facts, change) {
+        match place(draft, placements, plan, facts, &mut tables, change) {
             Ok(()) => _ = placements.planned.insert(port, plan.clone()),
             Err(why) => _ = unplaced.insert(Unplaced::Port(port), why),
         }
@@ -172,6 +173,7 @@ fn place(
     placements: &mut Placements,
     plan: &PortPlan,
     facts: &DatapathFacts,
+    tables: &mut Tables,
     change: &mut Change,
 ) -> Result<(), NoRoom> {
     let entry = Entry::Port(plan.port);
@@ -185,7 +187,7 @@ fn place(
             arenas(placements).ids.give_back(id.into(), 1);
         }
     })?;
-    let placement = write(draft, id, room, plan, change);
+    let placement = write(draft, id, room, plan, tables, change);
     if let Some(left) = old
         .and_then(|old| old.local)
         .filter(|_| plan.local.is_none())
@@ -208,15 +210,11 @@ struct Room {
 fn cluster_view(plan: &PortPlan) -> View<'_> {
     View {
         targets: &plan.targets,
-        rows: &plan.rows,
     }
 }
 
 fn local_view(plan: &PortPlan) -> Option<View<'_>> {
-    plan.local.as_ref().map(|local| View {
-        targets: &local.targets,
-        rows: &local.rows,
-    })
+    plan.local.as_ref().map(|targets| View { targets })
 }
 
 fn reserve(
@@ -261,6 +259,7 @@ fn write(
     id: u16,
     room: Room,
     plan: &PortPlan,
+    tables: &mut Tables,
     change: &mut Change,
 ) -> Placement {
     let placement = Placement {
@@ -269,9 +268,9 @@ fn write(
         local: room.local.as_ref().map(|room| room.extents),
         ranges: room.ranges.ranges,
     };
-    view::write(draft, &room.cluster, cluster_view(plan), change);
+    view::write(draft, &room.cluster, cluster_view(plan), tables, change);
     if let Some((room, view)) = room.local.zip(local_view(plan)) {
-        view::write(draft, &room, view, change);
+        view::write(draft, &room, view, tables, change);
     }
     sources::write(draft, room.ranges, plan.port.vip.is_ipv6(), change);
     placement

@@ -20,6 +20,7 @@ use super::*;
 use crate::{
     desired::PortPlan,
     model::{Mac, Prefix, Protocol, Service, TrafficPolicy},
+    table::{self, Rows},
     world::{CAPACITY, World, service},
 };
 use reader::{Answer, NEW, Reader, STRANGER, client};
@@ -201,19 +202,38 @@ fn answers(image: &Image) -> BTreeMap<Flow, Answers> {
     flows.map(|flow| (flow, of(flow))).collect()
 }
 
+/// A plan with its tables: the cluster's and, if there is one, this node's.
+struct Planned<'a> {
+    plan: &'a PortPlan,
+    rows: Rows,
+    local: Option<Rows>,
+}
+
+impl<'a> Planned<'a> {
+    fn of(world: &World, plan: &'a PortPlan) -> Self {
+        let seed = &world.snapshot.keys.seed;
+        Self {
+            plan,
+            rows: table::rows(seed, &plan.targets),
+            local: plan.local.as_ref().map(|local| table::rows(seed, local)),
+        }
+    }
+}
+
 /// What a plan says of a flow.
-fn planned(plan: &PortPlan, hash: u64) -> Answer {
+fn planned(planned: &Planned<'_>, hash: u64) -> Answer {
+    let plan = planned.plan;
     let client = client(hash, plan.port.vip);
     let ranges = plan.source_ranges.as_ref();
     if ranges.is_some_and(|ranges| !ranges.iter().any(|range| range.contains(client))) {
         return Answer::Refused;
     }
-    let local = plan.local.as_ref().filter(|_| hash & NEW != 0);
-    let (targets, rows) = match local {
-        Some(local) => (&local.targets, &local.rows),
+    let local = plan.local.as_ref().zip(planned.local.as_ref());
+    let (targets, rows) = match local.filter(|_| hash & NEW != 0) {
+        Some(local) => local,
         None if plan.by_kernel => return Answer::ByKernel,
         None if plan.targets.is_empty() => return Answer::NoEndpoint,
-        None => (&plan.targets, &plan.rows),
+        None => (&plan.targets, &planned.rows),
     };
     let count = rows.shape().rows() as usize;
     let row = hash as usize & count.saturating_sub(1);
@@ -227,7 +247,7 @@ fn assert_as_planned(world: &World, image: &Image, unplaced: &BTreeMap<Unplaced,
     let plans: BTreeMap<_, _> = world
         .desired
         .ports()
-        .map(|plan| (plan.port, plan))
+        .map(|plan| (plan.port, Planned::of(world, plan)))
         .collect();
     for ((port, hash), Answers { whole: answer, .. }) in answers(image) {
         let is_unplaced = unplaced.contains_key(&Unplaced::Port(port))

@@ -4,7 +4,10 @@
 //! extents, which one store of whoever names them switches to. Room is reserved first, so that what does not fit
 //! leaves everything as it was.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use lb_common::{
     Address,
@@ -14,7 +17,10 @@ use lb_common::{
 };
 
 use super::{NoRoom, draft::Draft, encode, placement::Arenas, ports::Change};
-use crate::{desired::Target, table::Rows};
+use crate::{
+    desired::Target,
+    table::{self, Rows},
+};
 
 /// Slots that a row of one byte can name.
 const NARROW_SLOTS: u32 = 256;
@@ -56,11 +62,41 @@ impl Extents {
     }
 }
 
-/// Targets with the rows that name places among them.
+/// A set of targets, and by it the rows that name places among them.
 #[derive(Clone, Copy)]
 pub(super) struct View<'a> {
-    pub(super) targets: &'a [Target],
-    pub(super) rows: &'a Rows,
+    pub(super) targets: &'a Arc<[Target]>,
+}
+
+impl View<'_> {
+    fn shape(&self) -> Shape {
+        Shape::for_endpoints(self.targets.len())
+    }
+}
+
+/// Makes the rows of views. The last are kept: the ports and VIPs of a Service often share their targets.
+pub(super) struct Tables {
+    seed: [u64; 2],
+    last: Option<(Arc<[Target]>, Rows)>,
+}
+
+impl Tables {
+    pub(super) fn new(seed: [u64; 2]) -> Self {
+        Self { seed, last: None }
+    }
+
+    fn rows(&mut self, view: View<'_>) -> &Rows {
+        let known = self.last.take();
+        let known = known.filter(|(targets, _)| Arc::ptr_eq(targets, view.targets));
+        let made = || {
+            (
+                Arc::clone(view.targets),
+                table::rows(&self.seed, view.targets),
+            )
+        };
+        let (_, rows) = self.last.insert(known.unwrap_or_else(made));
+        rows
+    }
 }
 
 /// Where a view will be.
@@ -90,7 +126,7 @@ pub(super) fn reserve(
             is_fresh: false,
         });
     }
-    let shape = view.rows.shape();
+    let shape = view.shape();
     let lines = lines_for(view.targets.len());
     let (row_unit, endpoint_line) = allocate(arenas, shape, lines)?;
     let extents = Extents {
@@ -115,7 +151,13 @@ pub(super) fn cancel(arenas: &mut Arenas, room: &Room) {
 }
 
 /// Endpoints first, then the rows that name them; notes what is to be cleared after the grace.
-pub(super) fn write(draft: &mut Draft<'_>, room: &Room, view: View<'_>, change: &mut Change) {
+pub(super) fn write(
+    draft: &mut Draft<'_>,
+    room: &Room,
+    view: View<'_>,
+    tables: &mut Tables,
+    change: &mut Change,
+) {
     let first = room.extents.first_slot();
     let used: BTreeSet<_> = room.slots.iter().map(|slot| first + slot).collect();
     let unused = room.extents.slots().filter(|slot| !used.contains(slot));
@@ -133,7 +175,7 @@ pub(super) fn write(draft: &mut Draft<'_>, room: &Room, view: View<'_>, change: 
         draft.store_element(MapId::Endpoints, slot as usize, &endpoint);
         store_node(draft, slot, Some(endpoint.node));
     }
-    let words = row_words(view.rows, &room.slots);
+    let words = row_words(tables.rows(view), &room.slots);
     let start = usize::from(room.extents.row_unit) * LINES_PER_UNIT as usize * 8;
     draft.store(MapId::Rows, start, &words);
     change.left.extend(room.left);
@@ -181,10 +223,7 @@ fn lines_for(endpoints: usize) -> u32 {
 fn slots_in_place(draft: &Draft<'_>, old: &Extents, view: View<'_>) -> Option<Vec<u32>> {
     let lines = lines_for(view.targets.len());
     let is_too_large = u32::from(old.endpoint_lines) > lines * SLACK_MAX;
-    if old.shape != view.rows.shape()
-        || is_too_large
-        || u32::from(old.endpoint_lines) < lines.min(1)
-    {
+    if old.shape != view.shape() || is_too_large || u32::from(old.endpoint_lines) < lines.min(1) {
         return None;
     }
     let known = known(draft, old);

@@ -1,16 +1,13 @@
-//! One Service: its service ports, each with its endpoints and table. Nothing is done if the inputs are those of
-//! the previous plan; a table is made only for a set that none of the previous plan's ports had.
+//! One Service: its service ports, each with its endpoints. Nothing is done if the inputs are those of the previous plan;
+//! a set that one of that plan's ports had stays the same `Arc`.
 
 use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
 use super::endpoints::{self, Asked};
 use crate::{
-    desired::{
-        ClusterView, EndpointReason, LocalEndpoint, LocalView, PortPlan, ServicePlan, Target,
-    },
+    desired::{ClusterView, EndpointReason, LocalEndpoint, PortPlan, ServicePlan, Target},
     model::{Endpoint, Port, Prefix, Service, ServicePort, TrafficPolicy},
     probes::Probe,
-    table,
 };
 
 pub(super) fn plan_service(
@@ -131,7 +128,7 @@ fn down_of(service: &Service, down: &BTreeSet<Probe>) -> BTreeSet<Probe> {
     probes.filter(|probe| down.contains(probe)).collect()
 }
 
-/// The ports planned so far, and those planned before: where sets and tables are taken from.
+/// The ports planned so far, and those planned before: where sets are taken from.
 struct Made<'a> {
     previous: &'a [Arc<PortPlan>],
     ports: Vec<Arc<PortPlan>>,
@@ -141,7 +138,7 @@ struct Made<'a> {
 impl Made<'_> {
     /// The plan of a port, but for its VIP that of all VIPs of its family, and what was decided of each endpoint.
     fn plan(&self, asked: &Asked<'_>, port: ServicePort) -> (PortPlan, Vec<endpoints::Verdict>) {
-        let Asked { service, view, .. } = *asked;
+        let service = asked.service;
         let mut chosen = asked.all();
         let here = match service.traffic_policy {
             TrafficPolicy::Cluster => Vec::new(),
@@ -150,21 +147,17 @@ impl Made<'_> {
             }
             TrafficPolicy::Local => asked.here(&mut chosen.verdicts),
         };
-        let (targets, rows) = self.view(view, chosen.targets);
-        let local = (!here.is_empty()).then(|| {
-            // With affinity a client gets the same endpoint by whichever of these nodes its router sends it.
-            let (targets, rows) = match service.affinity {
-                Some(_) => (Arc::clone(&targets), Arc::clone(&rows)),
-                None => self.view(view, here),
-            };
-            Arc::new(LocalView { targets, rows })
+        let targets = self.set(chosen.targets);
+        // With affinity a client gets the same endpoint by whichever of these nodes its router sends it.
+        let local = (!here.is_empty()).then(|| match service.affinity {
+            Some(_) => Arc::clone(&targets),
+            None => self.set(here),
         });
         let plan = PortPlan {
             port,
             service: Arc::clone(&service.name),
             generation: self.generation,
             targets,
-            rows,
             traffic_policy: service.traffic_policy,
             local,
             by_kernel: chosen.by_kernel,
@@ -176,24 +169,12 @@ impl Made<'_> {
         (plan, chosen.verdicts)
     }
 
-    /// A set and its table, as the `Arc`s of a port that has the same.
-    fn view(&self, view: &ClusterView, targets: Vec<Target>) -> (Arc<[Target]>, Arc<table::Rows>) {
-        let same = self.views().find(|(known, _)| ***known == *targets);
-        let targets = same.map_or_else(|| targets.into(), |(known, _)| Arc::clone(known));
-        let rows = self.rows(view, &targets);
-        (targets, rows)
-    }
-
-    /// All sets that are known, with their tables.
-    fn views(&self) -> impl Iterator<Item = (&Arc<[Target]>, &Arc<table::Rows>)> {
+    /// A set, as the `Arc` of a port that has the same.
+    fn set(&self, targets: Vec<Target>) -> Arc<[Target]> {
         let ports = self.previous.iter().chain(&self.ports);
-        ports.flat_map(|port| {
-            let local = port
-                .local
-                .as_ref()
-                .map(|local| (&local.targets, &local.rows));
-            std::iter::once((&port.targets, &port.rows)).chain(local)
-        })
+        let mut known = ports.flat_map(|port| std::iter::once(&port.targets).chain(&port.local));
+        let same = known.find(|known| ***known == *targets);
+        same.map_or_else(|| targets.into(), Arc::clone)
     }
 
     fn add(&mut self, plan: PortPlan) {
@@ -203,15 +184,6 @@ impl Made<'_> {
             _ => Arc::new(plan),
         });
     }
-
-    /// Tables depend on address, port and weight, not on the node.
-    fn rows(&self, view: &ClusterView, targets: &Arc<[Target]>) -> Arc<table::Rows> {
-        let same = self.views().find(|(known, _)| is_same_set(known, targets));
-        same.map_or_else(
-            || Arc::new(table::rows(&view.seed, targets)),
-            |(_, rows)| Arc::clone(rows),
-        )
-    }
 }
 
 /// The ranges of one family. A Service that names none of a family, but some, takes nobody of that family.
@@ -219,9 +191,4 @@ fn source_ranges(service: &Service, ipv4: bool) -> Option<Arc<[Prefix]>> {
     let of_family = |prefix: &&Prefix| prefix.address().is_ipv4() == ipv4;
     let ranges = service.source_ranges.iter().filter(of_family).copied();
     (!service.source_ranges.is_empty()).then(|| ranges.collect())
-}
-
-fn is_same_set(a: &Arc<[Target]>, b: &Arc<[Target]>) -> bool {
-    let scored = |target: &Target| (target.address, target.port, target.weight);
-    Arc::ptr_eq(a, b) || a.len() == b.len() && a.iter().map(scored).eq(b.iter().map(scored))
 }

@@ -32,7 +32,7 @@ impl Leaving {
         cluster: &'a ClusterPlan,
     ) -> impl Iterator<Item = LocalEndpoint> + 'a {
         self.ports.iter().flat_map(move |plan| {
-            let here = plan.local.iter().flat_map(|local| local.targets.iter());
+            let here = plan.local.iter().flat_map(|local| local.iter());
             let targets = plan.targets.iter().chain(here);
             let local = targets.filter(|target| Some(target.node) == cluster.view.own_index);
             local.map(|target| LocalEndpoint {
