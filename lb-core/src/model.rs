@@ -4,6 +4,7 @@
 
 mod bgp;
 mod community;
+pub mod policy;
 mod prefix;
 
 use std::{
@@ -20,6 +21,7 @@ pub use bgp::{
     RouteSettings, SEND_MAX_DEFAULT, Selector, ServiceBgp, Transport,
 };
 pub use community::Community;
+pub use policy::{PrefixMatch, RouteChange, Statement};
 pub use prefix::Prefix;
 
 /// Transport protocol of a service port.

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use crate::{
     controller::{WRITE_TIMEOUT, no_answer},
     crd::{BGP_CONF_NAME, BgpConf, BgpPeer, Condition},
-    project::bgp::{Findings, conf_findings, peer_findings},
+    project::bgp::{Findings, conf_findings, peer_findings, policy_name},
 };
 
 /// The object can be used.
@@ -41,20 +41,23 @@ pub struct Tended {
     pub peers: Vec<BgpPeer>,
 }
 
-/// Writes what is due for all objects. `nodes` are the names of all Nodes.
+/// Writes what is due for all objects. `nodes` are the names of all Nodes, `policy` gives the text of one by the name of
+/// its ConfigMap.
 ///
 /// # Errors
 /// If the API server refuses; what was written before that is not told.
 pub async fn tend<'a>(
     client: &Client,
     nodes: &BTreeSet<String>,
+    policy: impl Fn(&str) -> Option<&'a str>,
     confs: impl IntoIterator<Item = &'a BgpConf>,
     peers: impl IntoIterator<Item = &'a BgpPeer>,
 ) -> Result<Tended, kube::Error> {
     let now = Timestamp::now().to_string();
     let mut tended = Tended::default();
     for conf in confs {
-        if let Some(patch) = conf_patch(conf, nodes, &now) {
+        let policy = policy_name(&conf.spec).and_then(&policy);
+        if let Some(patch) = conf_patch(conf, policy, nodes, &now) {
             let written = write::<BgpConf>(client, &conf.name_any(), &patch).await?;
             tended.confs.extend(written);
         }
@@ -82,11 +85,16 @@ pub fn release_patch<K: Resource>(object: &K) -> Option<Value> {
     Some(json!({"metadata": {"finalizers": others, "resourceVersion": version}}))
 }
 
-/// The merge patch that is due for the status of a BgpConf, at a time as RFC 3339 writes it.
+/// The merge patch that is due for the status of a BgpConf with the text of its policy, at a time as RFC 3339 writes it.
 #[must_use]
-pub fn conf_patch(conf: &BgpConf, nodes: &BTreeSet<String>, now: &str) -> Option<Value> {
+pub fn conf_patch(
+    conf: &BgpConf,
+    policy: Option<&str>,
+    nodes: &BTreeSet<String>,
+    now: &str,
+) -> Option<Value> {
     let is_used = conf.name_any() == BGP_CONF_NAME;
-    let findings = conf_findings(&conf.spec);
+    let findings = conf_findings(&conf.spec, policy);
     let ready = match findings.wrong_ones() {
         _ if cni(conf).is_some() => verdict("False", "NotUsed", &handed_over(conf)),
         _ if !is_used => {
@@ -240,8 +248,8 @@ mod tests {
 
     #[test]
     fn says_what_is_wrong_and_what_is_ignored() {
-        let object = conf("default", json!({"as": 0, "policy": "p"}), json!({}));
-        let patch = conf_patch(&object, &nodes(&[]), EARLY).unwrap();
+        let object = conf("default", json!({"as": 0, "families": [1]}), json!({}));
+        let patch = conf_patch(&object, None, &nodes(&[]), EARLY).unwrap();
         let conditions = &patch["status"]["conditions"];
         assert_eq!(
             (&conditions[0]["type"], &conditions[0]["status"]),
@@ -262,23 +270,23 @@ mod tests {
             conditions[1]["message"]
                 .as_str()
                 .unwrap()
-                .starts_with("spec.policy: ")
+                .starts_with("spec.families: ")
         );
     }
 
     #[test]
     fn writes_nothing_twice_and_keeps_the_time_of_what_did_not_change() {
         let object = conf("default", json!({"as": 1}), json!({}));
-        let first = conf_patch(&object, &nodes(&[]), EARLY).unwrap();
+        let first = conf_patch(&object, None, &nodes(&[]), EARLY).unwrap();
         let object = conf("default", json!({"as": 1}), first["status"].clone());
-        assert_eq!(conf_patch(&object, &nodes(&[]), LATE), None);
+        assert_eq!(conf_patch(&object, None, &nodes(&[]), LATE), None);
 
         let object = conf(
             "default",
-            json!({"as": 1, "policy": "p"}),
+            json!({"as": 1, "families": [1]}),
             first["status"].clone(),
         );
-        let second = conf_patch(&object, &nodes(&[]), LATE).unwrap();
+        let second = conf_patch(&object, None, &nodes(&[]), LATE).unwrap();
         let conditions = &second["status"]["conditions"];
         assert_eq!(conditions[0]["lastTransitionTime"], EARLY);
         assert_eq!(conditions[1]["lastTransitionTime"], LATE);
@@ -287,7 +295,7 @@ mod tests {
     #[test]
     fn a_conf_of_another_name_does_not_count() {
         let object = conf("mine", json!({"as": 1}), json!({}));
-        let patch = conf_patch(&object, &nodes(&[]), EARLY).unwrap();
+        let patch = conf_patch(&object, None, &nodes(&[]), EARLY).unwrap();
         assert_eq!(patch["status"]["conditions"][0]["reason"], "NotUsed");
     }
 
@@ -295,7 +303,7 @@ mod tests {
     fn what_is_handed_to_a_cni_is_not_used_and_openelbs_finalizers_go() {
         let mut object = conf("default", json!({"as": 1}), json!({}));
         object.metadata.labels = Some([(CNI.to_owned(), "calico".to_owned())].into());
-        let patch = conf_patch(&object, &nodes(&[]), EARLY).unwrap();
+        let patch = conf_patch(&object, None, &nodes(&[]), EARLY).unwrap();
         assert_eq!(patch["status"]["conditions"][0]["reason"], "NotUsed");
         assert_eq!(release_patch(&object), None);
         let finalizers = ["example.com/mine", OPENELB_FINALIZERS[0]].map(str::to_owned);
@@ -308,9 +316,9 @@ mod tests {
     fn keys_of_nodes_that_are_gone_go_and_no_others() {
         let keys = json!({"nodesConfStatus": {"node1": {"as": 1}, "node2": {"as": 1}}});
         let object = conf("default", json!({"as": 1}), keys);
-        let patch = conf_patch(&object, &nodes(&["node1"]), EARLY).unwrap();
+        let patch = conf_patch(&object, None, &nodes(&["node1"]), EARLY).unwrap();
         assert_eq!(patch["status"]["nodesConfStatus"], json!({"node2": null}));
-        let patch = conf_patch(&object, &nodes(&["node1", "node2"]), EARLY).unwrap();
+        let patch = conf_patch(&object, None, &nodes(&["node1", "node2"]), EARLY).unwrap();
         assert!(patch["status"].get("nodesConfStatus").is_none());
     }
 }

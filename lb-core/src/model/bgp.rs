@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use super::Prefix;
+use super::{Prefix, Statement};
 
 /// Hold time that is proposed unless the configuration says otherwise.
 pub const HOLD_TIME_DEFAULT: Duration = Duration::from_secs(9);
@@ -118,6 +118,8 @@ pub struct Peer {
     pub services: Option<BTreeSet<Arc<str>>>,
     /// What routes to it say.
     pub routes: RouteSettings,
+    /// What becomes of them last ([`super::policy::applied`]); nothing: they go out as they are.
+    pub policy: Arc<[Statement]>,
 }
 
 /// How connections with a peer are made.
@@ -308,6 +310,7 @@ impl Peer {
             next_hop: NextHopMode::Own,
             services: None,
             routes: RouteSettings::default(),
+            policy: Arc::default(),
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::{
     desired::{BgpPlan, PeerRoutes, PlannedRoute, PlannedRoutes},
     model::{
         Endpoint, NextHopMode, Node, Peer, Prefix, Remote, RouteSettings, Service, TrafficPolicy,
+        policy,
     },
     ord_map::OrdMap,
     probes::Probe,
@@ -111,6 +112,7 @@ pub(super) fn plan_routes(
             !is_restricted
                 && other.services == peer.services
                 && other.routes == peer.routes
+                && other.policy == peer.policy
                 && NextHops::of(&inputs, other) == next_hops
         });
         let routes = match same {
@@ -269,7 +271,25 @@ fn peer_routes(
         };
         routes.insert(prefix, route);
     }
+    if !peer.policy.is_empty() {
+        routes.retain(|prefix, route| goes_out(peer, *prefix, route, inputs.is_leaving));
+    }
     routes
+}
+
+/// Applies the peer's policy. That a route is about to go is said whatever the policy says.
+fn goes_out(peer: &Peer, prefix: Prefix, route: &mut PlannedRoute, is_leaving: bool) -> bool {
+    let Some(mut says) = policy::applied(&peer.policy, prefix, &route.says) else {
+        return false;
+    };
+    if is_leaving {
+        says.communities.insert(GRACEFUL_SHUTDOWN);
+        says.local_pref = Some(0);
+    }
+    if says != *route.says {
+        route.says = Arc::new(says);
+    }
+    true
 }
 
 /// Nodes with an endpoint that serves, for a Service whose packets stay where they arrive.

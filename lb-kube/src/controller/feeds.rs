@@ -4,22 +4,19 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::{
-    core::v1::{ConfigMap, Namespace, Node, Service},
+    core::v1::{Namespace, Node, Service},
     discovery::v1::EndpointSlice,
     networking::v1::ServiceCIDR,
 };
 use kube::{Api, Client, ResourceExt};
-use lb_core::{
-    allocate::{IMPORT_PLAN, Labels},
-    model::Prefix,
-};
+use lb_core::{allocate::Labels, model::Prefix};
 use tokio::{sync::mpsc, task::JoinSet};
 
 use super::{
     Options,
     eip::{self, EipRecord},
     endpoints::{self, SliceRecord},
-    imports::{self, Imports},
+    imports::{self, OurMap},
     nodes::{self, NodeRecord},
     service::{self, ServiceRecord},
 };
@@ -47,7 +44,7 @@ pub(super) enum Heard {
     Conf(Event<Arc<BgpConf>>),
     Slice(Event<SliceRecord>),
     ServiceCidr(Event<Vec<Prefix>>),
-    Import(Event<Imports>),
+    Map(Event<OurMap>),
 }
 
 pub(super) struct Feeds {
@@ -59,7 +56,7 @@ pub(super) struct Feeds {
     confs: mpsc::Receiver<Event<Arc<BgpConf>>>,
     slices: mpsc::Receiver<Event<SliceRecord>>,
     service_cidrs: mpsc::Receiver<Event<Vec<Prefix>>>,
-    imports: mpsc::Receiver<Event<Imports>>,
+    maps: mpsc::Receiver<Event<OurMap>>,
 }
 
 impl Feeds {
@@ -71,10 +68,6 @@ impl Feeds {
         };
         let settles = Scope {
             settles: true,
-            ..whole.clone()
-        };
-        let plan = Scope {
-            fields: Some(format!("metadata.name={IMPORT_PLAN}")),
             ..whole.clone()
         };
         let ours = Api::namespaced(client.clone(), &options.namespace);
@@ -124,9 +117,7 @@ impl Feeds {
             service_cidrs: feed(Api::all(all), &whole, tasks, |object: &ServiceCIDR| {
                 Some(nodes::service_networks(object))
             }),
-            imports: feed(ours, &plan, tasks, |object: &ConfigMap| {
-                Some(imports::record(object))
-            }),
+            maps: feed(ours, &whole, tasks, imports::our_map),
         }
     }
 
@@ -141,7 +132,7 @@ impl Feeds {
             Some(event) = self.confs.recv() => Heard::Conf(event),
             Some(event) = self.slices.recv() => Heard::Slice(event),
             Some(event) = self.service_cidrs.recv() => Heard::ServiceCidr(event),
-            Some(event) = self.imports.recv() => Heard::Import(event),
+            Some(event) = self.maps.recv() => Heard::Map(event),
             else => std::future::pending().await,
         }
     }

@@ -43,6 +43,7 @@ impl Controller {
         let tended = speakers::tend(
             &self.client,
             nodes,
+            |name| self.view.policy(name),
             confs.iter().map(AsRef::as_ref),
             peers.iter().map(AsRef::as_ref),
         )

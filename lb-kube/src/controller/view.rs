@@ -23,7 +23,7 @@ use super::{
     eip::EipRecord,
     endpoints::SliceRecord,
     feeds::Heard,
-    imports::Imports,
+    imports::OurMap,
     kind::{Kind, State},
     nodes::{self, NodeRecord},
     service::ServiceRecord,
@@ -49,7 +49,7 @@ pub(super) struct View {
     pub(super) confs: Kind<Arc<BgpConf>>,
     pub(super) slices: Kind<SliceRecord>,
     pub(super) service_cidrs: Kind<Vec<Prefix>>,
-    pub(super) imports: Kind<Imports>,
+    pub(super) maps: Kind<OurMap>,
     /// Addresses are announced by somebody else: endpoints are not watched.
     addresses_only: bool,
     /// Claims that the API server has forgotten, by Eip, until they are in it again.
@@ -70,7 +70,7 @@ impl View {
             confs: Kind::new("BgpConfs"),
             slices: Kind::new("EndpointSlices"),
             service_cidrs: Kind::new("ServiceCIDRs"),
-            imports: Kind::new("ConfigMap fairlead-import"),
+            maps: Kind::new("ConfigMaps of our namespace"),
             addresses_only,
             remembered: Vec::new(),
             went_back_at: None,
@@ -103,7 +103,7 @@ impl View {
             Heard::ServiceCidr(event) => {
                 hear(&mut self.service_cidrs, event).then_some(Duration::ZERO)
             }
-            Heard::Import(event) => hear(&mut self.imports, event).then_some(Duration::ZERO),
+            Heard::Map(event) => hear(&mut self.maps, event).then_some(Duration::ZERO),
             Heard::Slice(event) => hear(&mut self.slices, event).then_some(ENDPOINTS_WINDOW),
         }
     }
@@ -151,7 +151,7 @@ impl View {
             self.confs.state(),
             self.slices.state(),
             self.service_cidrs.state(),
-            self.imports.state(),
+            self.maps.state(),
         ]
     }
 
@@ -278,10 +278,26 @@ impl View {
     }
 
     fn imports(&self) -> BTreeMap<Arc<str>, Import> {
-        let plans = self.imports.values().flatten();
-        plans
+        self.import_plan()
             .map(|(service, import)| (Arc::clone(service), import.clone()))
             .collect()
+    }
+
+    fn import_plan(&self) -> impl Iterator<Item = (&Arc<str>, &Import)> {
+        let plans = self.maps.values().filter_map(|map| match map {
+            OurMap::Imports(imports) => Some(imports),
+            OurMap::Policy(_) => None,
+        });
+        plans.flatten()
+    }
+
+    /// The text of a policy, by the name of its ConfigMap.
+    pub(super) fn policy(&self, name: &str) -> Option<&str> {
+        let of_name = |known: &&Known<OurMap>| known.key.rsplit('/').next() == Some(name);
+        match &self.maps.all().find(of_name)?.record {
+            OurMap::Policy(text) => Some(text),
+            OurMap::Imports(_) => None,
+        }
     }
 
     fn announcer(&self, ours: &BTreeMap<Arc<str>, Arc<Service>>) -> Announcer {
@@ -337,9 +353,9 @@ impl View {
     ) -> Refused {
         let mut refused = Refused::default();
         let is_of_a_pool = |address: &IpAddr| pools.values().any(|pool| pool.contains(*address));
-        let imported = self.imports.values().flat_map(BTreeMap::values);
-        let imported: BTreeSet<IpAddr> = imported
-            .flat_map(|import| import.addresses.iter().copied())
+        let imported: BTreeSet<IpAddr> = self
+            .import_plan()
+            .flat_map(|(_, import)| import.addresses.iter().copied())
             .collect();
         let matters = |network: &Prefix| {
             let range = AddressRange::of(*network);

@@ -69,7 +69,8 @@ pub struct BgpConfSpec {
     /// How agents' restarts are made invisible to routers; what a peer says wins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub graceful_restart: Option<GracefulRestart>,
-    /// Ignored in this version: name of a ConfigMap with a policy as GoBGP writes it.
+    /// Name of a ConfigMap of our namespace whose key gobgp.conf has a policy as GoBGP writes it (TOML). What of it is
+    /// followed: docs/kubernetes.md. Until it was read, nothing is announced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<String>,
     /// Old spelling of routerId (v1alpha1).

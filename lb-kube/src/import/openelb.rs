@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{Plan, name, of_kind, ours};
 use crate::{
     crd::{BgpConfSpec, BgpPeerSpec, EipSpec},
-    project::{bgp, pool::Pool},
+    project::{bgp, gobgp::POLICY_KEY, pool::Pool},
 };
 
 /// Marks the Eip that gives to who asks for none.
@@ -22,7 +22,7 @@ pub(super) fn convert(objects: &[Value], plan: &mut Plan) {
             continue;
         }
         let read = serde_json::from_value::<BgpConfSpec>(conf["spec"].clone());
-        let findings = read.map(|spec| bgp::conf_findings(&spec));
+        let findings = read.map(|spec| bgp::conf_findings(&spec, policy(objects, &spec)));
         tell(conf, findings, plan);
         plan.objects.push(as_it_is(conf));
     }
@@ -50,6 +50,13 @@ pub(super) fn convert(objects: &[Value], plan: &mut Plan) {
         }
         plan.objects.push(as_it_is(eip));
     }
+}
+
+/// The text of the policy that a BgpConf names, if its ConfigMap is among the objects.
+fn policy<'a>(objects: &'a [Value], spec: &BgpConfSpec) -> Option<&'a str> {
+    let named = bgp::policy_name(spec)?;
+    let map = of_kind(objects, "ConfigMap").find(|map| name(map) == named)?;
+    map["data"][POLICY_KEY].as_str()
 }
 
 /// Whether the protocol is one that this version does not speak.

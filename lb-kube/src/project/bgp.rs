@@ -11,10 +11,11 @@ use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, sync::Arc};
 
 use lb_core::model::{Bgp, Node, Peer, Remote};
 
+use super::gobgp::{POLICY_FIELD, Policy};
 use crate::crd::{BgpConfSpec, BgpPeerSpec, SecretKey};
 
 pub use announcement::{announcement, announces};
-pub use conf::{conf_findings, is_of_other_rack, rack};
+pub use conf::{conf_findings, is_of_other_rack, policy_name, rack};
 pub use finding::{Finding, FindingKind, Findings};
 pub use peer::peer_findings;
 
@@ -44,10 +45,12 @@ pub struct Speaker {
     pub of_peers: BTreeMap<String, Findings>,
 }
 
-/// The speaker of `node`, from the BgpConf that counts and every BgpPeer by its name.
+/// The speaker of `node`, from the BgpConf that counts, the policy that it names, and every BgpPeer by its name. Without a
+/// policy that is named there is no speaker: nobody is told what the policy would have kept back.
 #[must_use]
 pub fn speaker<'a>(
     conf: Option<&BgpConfSpec>,
+    policy: Option<&Policy>,
     peers: impl IntoIterator<Item = (&'a str, &'a BgpPeerSpec)>,
     node: &Node,
     password_file: PasswordFile<'_>,
@@ -56,8 +59,14 @@ pub fn speaker<'a>(
     let Some(conf) = conf else {
         return speaker;
     };
+    let named = conf::policy_name(conf);
     let (conf, findings) = conf::read(conf, node);
     speaker.of_conf = findings;
+    if let Some(name) = named.filter(|_| policy.is_none()) {
+        let message = conf::no_policy(name);
+        speaker.of_conf.wrong(POLICY_FIELD, message);
+        return speaker;
+    }
     let Some(mut bgp) = conf.bgp else {
         return speaker;
     };
@@ -78,6 +87,10 @@ pub fn speaker<'a>(
             .as_ref()
             .is_none_or(|all| all.selects(&node.labels));
         let peer = read.filter(|_| is_here && !peer::is_down(spec));
+        let peer = peer.map(|peer| Peer {
+            policy: policy.map_or_else(Arc::default, |policy| policy.towards(&peer.remote)),
+            ..peer
+        });
         if let Some(peer) = peer
             && let Some(peer) = admit(peer, name, node, &mut taken, &mut findings)
         {

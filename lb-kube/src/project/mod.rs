@@ -5,6 +5,7 @@
 
 pub mod bgp;
 pub mod claim;
+pub mod gobgp;
 pub mod hints;
 pub mod join;
 pub mod names;

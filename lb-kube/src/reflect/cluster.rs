@@ -199,6 +199,9 @@ impl Cluster {
             Heard::Secret(event) => {
                 self.dirty.speaker |= !self.stores.secrets.take(event, now).is_empty();
             }
+            Heard::Policy(event) => {
+                self.dirty.speaker |= !self.stores.policies.take(event, now).is_empty();
+            }
         }
     }
 
@@ -293,6 +296,13 @@ impl Cluster {
     pub fn password_secrets(&self) -> BTreeSet<String> {
         let speaker = self.speaker.as_ref();
         speaker.map_or_else(BTreeSet::new, |speaker| speaker.secrets.clone())
+    }
+
+    /// Name of the ConfigMap with the speaker's policy.
+    #[must_use]
+    pub fn policy_name(&self) -> Option<&str> {
+        let speaker = self.stores.speakers.get(BGP_CONF_NAME)?;
+        bgp::policy_name(&speaker.spec)
     }
 
     fn renew(&mut self, name: &Arc<str>, delta: &mut Delta) {

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     store::{Known, Store},
-    stores::{SecretRecord, SpeakerRecord, Stores},
+    stores::{PolicyRecord, SecretRecord, SpeakerRecord, Stores},
 };
 use crate::{
     crd::{BgpPeerSpec, EipSpec},
@@ -64,6 +64,7 @@ pub struct State {
     speakers: Vec<Arc<Known<SpeakerRecord>>>,
     peers: Vec<Arc<Known<Arc<BgpPeerSpec>>>>,
     secrets: Vec<Arc<Known<SecretRecord>>>,
+    policies: Vec<Arc<Known<PolicyRecord>>>,
 }
 
 impl State {
@@ -78,6 +79,7 @@ impl State {
             speakers: stores.speakers.items().cloned().collect(),
             peers: stores.peers.items().cloned().collect(),
             secrets: stores.secrets.items().cloned().collect(),
+            policies: stores.policies.items().cloned().collect(),
         }
     }
 }
@@ -91,6 +93,7 @@ struct Read {
     speakers: Vec<Known<SpeakerRecord>>,
     peers: Vec<Known<Arc<BgpPeerSpec>>>,
     secrets: Vec<Known<SecretRecord>>,
+    policies: Vec<Known<PolicyRecord>>,
 }
 
 /// The id of this boot; empty if the kernel does not tell.
@@ -171,6 +174,7 @@ pub fn read(path: &Path, own: &str, boot_id: &str) -> Result<Option<Stores>, Err
         speakers: Store::recovered(read.speakers),
         peers: Store::recovered(read.peers),
         secrets: Store::recovered(read.secrets),
+        policies: Store::recovered(read.policies),
     }))
 }
 

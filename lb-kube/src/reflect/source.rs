@@ -2,6 +2,8 @@
 //! what has come in meanwhile with the next. Queues are bounded: a watch waits while this is busy, and the API server
 //! keeps what a watch has not read. Nothing is passed on before the cluster is complete.
 
+mod named;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
@@ -10,7 +12,7 @@ use std::{
 };
 
 use k8s_openapi::api::{
-    core::v1::{Node as NodeObject, Secret, Service as ServiceObject},
+    core::v1::{Node as NodeObject, Service as ServiceObject},
     discovery::v1::EndpointSlice,
 };
 use kube::{Api, Client, Resource};
@@ -28,7 +30,7 @@ use super::{
     cluster::{Cluster, Settings},
     last_known, passwords,
     store::Event,
-    stores::{Heard, SecretRecord, SpeakerRecord, Stores},
+    stores::{Heard, SpeakerRecord, Stores},
     understood::Understood,
     watch::{Scope, Watched, watch},
 };
@@ -145,6 +147,7 @@ pub async fn run(source: Source, requests: mpsc::Receiver<Request>, updates: mps
         watches,
         heard,
         watched_secrets: BTreeSet::new(),
+        watched_policies: BTreeSet::new(),
         started: Instant::now(),
         told: Told::default(),
         writing: None,
@@ -258,6 +261,7 @@ struct State {
     watches: JoinSet<()>,
     heard: mpsc::Sender<Heard>,
     watched_secrets: BTreeSet<String>,
+    watched_policies: BTreeSet<String>,
     started: Instant,
     told: Told,
     /// The last known state is being written; tells how long it took.
@@ -274,7 +278,7 @@ impl State {
         mut requests: mpsc::Receiver<Request>,
         updates: mpsc::Sender<Update>,
     ) {
-        self.watch_secrets();
+        self.watch_named();
         let known_secrets = self.cluster.stores().secrets.items();
         let known_secrets = known_secrets.map(|known| (**known).clone()).collect();
         self.take(Heard::Secret(Event::Listed {
@@ -330,7 +334,7 @@ impl State {
         }
         let delta = self.cluster.delta();
         if let Some(speaker) = &delta.speaker {
-            self.watch_secrets();
+            self.watch_named();
             passwords::keep(&self.source.settings.password_folder, &speaker.files);
         }
         let drains = self.drains();
@@ -379,55 +383,6 @@ impl State {
         let secret = self.cluster.stores().secrets.get(&key)?;
         let secret = secret.0.get(CLUSTER_SECRET_KEY)?;
         ClusterKeys::from_secret(secret).ok()
-    }
-
-    /// Watches each Secret that is named somewhere.
-    fn watch_secrets(&mut self) {
-        let mut wanted = self.cluster.password_secrets();
-        if self.source.reads_cluster_key {
-            wanted.insert(CLUSTER_SECRET.to_owned());
-        }
-        for name in wanted {
-            if self.watched_secrets.insert(name.clone()) {
-                self.watch_secret(&name);
-            }
-        }
-    }
-
-    /// Lists of one Secret are told as what became of it: others are watched beside. One that a later list does not
-    /// have stays in force until the watch says that it was deleted: it may be the list that is wrong.
-    fn watch_secret(&mut self, name: &str) {
-        let api = Api::namespaced(self.source.client.clone(), &self.source.settings.namespace);
-        let scope = Scope {
-            fields: Some(format!("metadata.name={name}")),
-            jitter: format!("{}/{name}", self.source.settings.node),
-            ..Scope::default()
-        };
-        let project = |object: &Secret| {
-            let values = object.data.iter().flatten();
-            let values = values.map(|(name, value)| (name.clone(), value.0.clone()));
-            Some(SecretRecord(values.collect::<BTreeMap<_, _>>()))
-        };
-        let (events, mut told) = mpsc::channel(EVENTS_WAITING_MAX);
-        self.watches.spawn(watch(api, scope, project, events));
-        let heard = self.heard.clone();
-        self.watches.spawn(async move {
-            while let Some(event) = told.recv().await {
-                let events = match event {
-                    Event::Listed { items, .. } => {
-                        let found = items.into_iter().map(Event::Applied);
-                        [Event::Back].into_iter().chain(found).collect()
-                    }
-                    Event::NotServed => vec![Event::Back],
-                    other => vec![other],
-                };
-                for event in events {
-                    if heard.send(Heard::Secret(event)).await.is_err() {
-                        return;
-                    }
-                }
-            }
-        });
     }
 
     /// Writes the last known state if it changed, in a thread that may block, and goes on meanwhile.

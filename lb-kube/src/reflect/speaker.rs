@@ -13,7 +13,10 @@ use lb_core::model::{Bgp, Node, Remote};
 use super::stores::Stores;
 use crate::{
     crd::BGP_CONF_NAME,
-    project::bgp::{self, Password},
+    project::{
+        bgp::{self, Password},
+        gobgp::Policy,
+    },
 };
 
 /// Key of a Secret that has a password, unless the BgpPeer names another.
@@ -61,7 +64,11 @@ impl Speaker {
             files.insert(path.clone(), content);
             path
         };
-        let read = bgp::speaker(conf, peers, own, &file);
+        let policy = conf.and_then(bgp::policy_name);
+        let policy = policy.and_then(|name| stores.policies.get(&format!("{namespace}/{name}")));
+        let policy = policy.and_then(|record| Policy::read(&record.0).ok());
+        let policy = policy.map(|(policy, _)| policy);
+        let read = bgp::speaker(conf, policy.as_ref(), peers, own, &file);
         let of_conf = read.of_conf.wrong_ones();
         let of_conf = of_conf.map(|why| format!("BgpConf {BGP_CONF_NAME}: {why}"));
         let of_peers = read.of_peers.iter().filter_map(|(name, findings)| {

@@ -51,6 +51,11 @@ impl Guarded for SliceRecord {
     }
 }
 
+/// The text of a policy that the speaker's object names. It can be read ([`crate::project::gobgp`]).
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct PolicyRecord(pub String);
+
+impl Guarded for PolicyRecord {}
 impl Guarded for NodeRecord {}
 impl Guarded for EipSpec {}
 impl Guarded for Arc<BgpPeerSpec> {}
@@ -79,6 +84,8 @@ pub enum Heard {
     Peer(Event<Arc<BgpPeerSpec>>),
     /// A Secret that is named somewhere.
     Secret(Event<SecretRecord>),
+    /// A policy that is named somewhere.
+    Policy(Event<PolicyRecord>),
 }
 
 /// The objects of every kind.
@@ -98,6 +105,8 @@ pub struct Stores {
     pub peers: Store<Arc<BgpPeerSpec>>,
     /// Secrets.
     pub secrets: Store<SecretRecord>,
+    /// Policies.
+    pub policies: Store<PolicyRecord>,
 }
 
 impl Stores {
@@ -124,6 +133,7 @@ impl Stores {
             self.speakers.away(),
             self.peers.away(),
             self.secrets.away(),
+            self.policies.away(),
         ];
         away.iter().any(Option::is_some)
     }
@@ -139,6 +149,7 @@ impl Stores {
         tell(&mut alarms, "BgpConfs", &self.speakers);
         tell(&mut alarms, "BgpPeers", &self.peers);
         tell(&mut alarms, "Secrets", &self.secrets);
+        tell(&mut alarms, "ConfigMaps", &self.policies);
         alarms
     }
 }

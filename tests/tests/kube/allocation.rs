@@ -266,20 +266,17 @@ fn a_leader_says_whether_routers_can_be_spoken_to() -> Result<()> {
 apiVersion: network.kubesphere.io/v1alpha2
 kind: BgpConf
 metadata: {name: default}
-spec: {as: 65000}
+spec: {as: 65000, policy: routes}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: routes, namespace: fairlead-system}
+data: {gobgp.conf: '[zebra.config]'}
 ",
     )?;
     let keys =
         r#"{"status": {"nodesConfStatus": {"node1": {"as": 65000}, "gone": {"as": 65000}}}}"#;
-    cluster.kubectl(&[
-        "patch",
-        "bgpconf",
-        "default",
-        "--subresource=status",
-        "--type=merge",
-        "-p",
-        keys,
-    ])?;
+    cluster.patch_status("bgpconf/default", keys)?;
     let _controller = cluster.controller("one");
     let ready = r#"jsonpath={.status.conditions[?(@.type=="Ready")].status}"#;
     for object in ["bgppeer/router", "bgpconf/default"] {
@@ -288,6 +285,9 @@ spec: {as: 65000}
             Ok((seen == "True").then_some(()))
         })?;
     }
+    let ignored = r#"jsonpath={.status.conditions[?(@.type=="FieldIgnored")].message}"#;
+    let ignored = cluster.kubectl(&["get", "bgpconf/default", "-o", ignored])?;
+    ensure!(ignored.contains("spec.policy: zebra: "), "{ignored}");
     let left = "jsonpath={.status.nodesConfStatus}";
     let left = cluster.kubectl(&["get", "bgpconf/default", "-o", left])?;
     assert_eq!(left, r#"{"node1":{"as":65000}}"#);

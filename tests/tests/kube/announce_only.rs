@@ -15,7 +15,7 @@ use lb_kube::reflect::{
 use lb_lab::{AGENT, SYSTEM_NAMESPACE};
 use tokio::{sync::mpsc, time::timeout};
 
-use crate::fixture::{block_on, client, start};
+use crate::fixture::{self, block_on, client, start};
 
 const LIMIT: Duration = Duration::from_secs(15);
 
@@ -43,17 +43,7 @@ fn what_others_gave_is_announced_within_the_allowed_ranges() -> Result<()> {
     let server = start()?;
     server.apply(OBJECTS)?;
     for (name, address) in [("inside", "203.0.113.7"), ("outside", "198.51.100.7")] {
-        let status =
-            format!(r#"{{"status":{{"loadBalancer":{{"ingress":[{{"ip":"{address}"}}]}}}}}}"#);
-        let patch = [
-            "patch",
-            "service",
-            name,
-            "--subresource=status",
-            "--type=merge",
-            "-p",
-        ];
-        server.kubectl(&[&patch[..], &[&status]].concat())?;
+        fixture::assign(&server, name, &[address.parse()?])?;
     }
     block_on(async {
         let source = Source {

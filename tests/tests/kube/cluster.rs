@@ -174,26 +174,7 @@ pub(crate) fn start_server(lab: &Lab, next_hop: &str) -> Result<ApiServer> {
 
 /// Gives the Service its addresses, as the controller does.
 pub(crate) fn assign(server: &ApiServer) -> Result<()> {
-    let ingress = vip(1)
-        .both()
-        .map(|address| format!("{{\"ip\":\"{address}\"}}"))
-        .join(",");
-    let patch = format!("{{\"status\":{{\"loadBalancer\":{{\"ingress\":[{ingress}]}}}}}}");
-    patch_status(server, "service", "web", &patch)
-}
-
-/// A merge patch of an object's status.
-pub(crate) fn patch_status(server: &ApiServer, kind: &str, name: &str, patch: &str) -> Result<()> {
-    let words = [
-        "patch",
-        kind,
-        name,
-        "--subresource=status",
-        "--type=merge",
-        "-p",
-        patch,
-    ];
-    server.kubectl(&words).map(drop)
+    fixture::assign(server, "web", &vip(1).both())
 }
 
 /// Waits until an agent announces both addresses of the Service.

@@ -1,10 +1,11 @@
 //! The API server that the tests of this binary share, with our kinds installed, and a Kubernetes Namespace for each test.
 
-use std::{future::Future, sync::OnceLock};
+use std::{future::Future, net::IpAddr, sync::OnceLock};
 
 use anyhow::{Context as _, Result, anyhow};
 use kube::{Client, Config, config::Kubeconfig};
 use lb_lab::{ADMIN, ApiServer};
+use serde_json::json;
 use tokio::runtime::Runtime;
 
 /// The definitions of our kinds, as they are shipped.
@@ -45,6 +46,26 @@ pub(crate) fn install(server: &ApiServer) -> Result<()> {
     let established = "--for=condition=established";
     server.kubectl(&["wait", established, "crd", "--all", "--timeout=20s"])?;
     Ok(())
+}
+
+/// A merge patch of an object's status, as the admin; `object` is a kind with a name, such as `eip/pool`.
+pub(crate) fn patch_status(server: &ApiServer, object: &str, patch: &str) -> Result<()> {
+    let words = [
+        "patch",
+        object,
+        "--subresource=status",
+        "--type=merge",
+        "-p",
+        patch,
+    ];
+    server.kubectl(&words).map(drop)
+}
+
+/// Gives a Service of the Namespace `default` its addresses, as the controller does.
+pub(crate) fn assign(server: &ApiServer, service: &str, addresses: &[IpAddr]) -> Result<()> {
+    let ingress: Vec<_> = addresses.iter().map(|ip| json!({"ip": ip})).collect();
+    let patch = json!({"status": {"loadBalancer": {"ingress": ingress}}});
+    patch_status(server, &format!("service/{service}"), &patch.to_string())
 }
 
 /// A client of a server for one of its users. It works in the runtime of [`block_on`].

@@ -5,7 +5,7 @@ use anyhow::{Result, ensure};
 use lb_kube::crd::{BgpConf, BgpPeer, Eip};
 use serde_json::{Value, json};
 
-use crate::fixture::Scope;
+use crate::fixture::{self, Scope};
 
 fn object(version: &str, kind: &str, name: &str, spec: &Value) -> String {
     json!({
@@ -242,15 +242,7 @@ fn kubectl_shows_and_explains_them() -> Result<()> {
     let pool = json!({"address": "10.0.0.0/30", "addresses": ["fd00::/126"], "protocol": "bgp"});
     scope.apply(&object("v1alpha2", "Eip", "kinds-columns", &pool))?;
     let status = r#"{"status": {"usage": 3, "poolSize": 8, "conditions": [{"type": "Ready", "status": "True", "reason": "Valid", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}]}}"#;
-    scope.kubectl(&[
-        "patch",
-        "eip",
-        "kinds-columns",
-        "--subresource=status",
-        "--type=merge",
-        "-p",
-        status,
-    ])?;
+    fixture::patch_status(scope.server, "eip/kinds-columns", status)?;
     let shown = scope.kubectl(&["get", "eip", "kinds-columns"])?;
     let words: Vec<&str> = shown.split_whitespace().collect();
     assert_eq!(

@@ -48,7 +48,7 @@ fn objects_of_the_manuals_apply_as_printed() -> Result<()> {
         })
         .collect();
     let password = |_: &str, _: lb_kube::project::bgp::Password<'_>| PathBuf::new();
-    let understood = speaker(Some(&conf.spec), peers, &node(), &password);
+    let understood = speaker(Some(&conf.spec), None, peers, &node(), &password);
     ensure!(understood.of_conf.is_empty(), "{:?}", understood.of_conf);
     // Two manuals name the same router.
     let twice = understood

@@ -9,9 +9,8 @@ use lb_lab::{
     AGENT, Agent, ApiServer, Lab, Neighbour, Profile, Router, agent_binary, output, vip, wait_until,
 };
 
-use crate::cluster::{
-    assign, patch_status, speaking, start_agent, start_server, wait_announced, web,
-};
+use crate::cluster::{assign, speaking, start_agent, start_server, wait_announced, web};
+use crate::fixture;
 
 /// A status is written at most once in ten seconds.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -35,7 +34,7 @@ fn ready(server: &ApiServer, node: &str, is_ready: bool) -> Result<()> {
     let condition = format!(
         "{{\"status\":{{\"conditions\":[{{\"type\":\"Ready\",\"status\":\"{value}\",\"reason\":\"Test\",\"message\":\"\"}}]}}}}"
     );
-    patch_status(server, "node", node, &condition)
+    fixture::patch_status(server, &format!("node/{node}"), &condition)
 }
 
 fn rack(lab: &Lab, node: u8, asn: u32) -> Neighbour {

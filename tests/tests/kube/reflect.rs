@@ -1,10 +1,15 @@
 //! What the agent's source makes of a real API server: lists, watches, a server that is killed, frozen or goes back, and
 //! kinds that are not served, or no longer.
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use lb_core::model::{Prefix, Service};
+use lb_core::model::{Bgp, Node, Prefix, Service, Statement, Unfit};
 use lb_kube::reflect::{
     cluster::Settings,
     source::{self, Request, Source, Update},
@@ -12,7 +17,7 @@ use lb_kube::reflect::{
 use lb_lab::{ADMIN, ApiServer, SYSTEM_NAMESPACE};
 use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
 
-use crate::fixture::{block_on, client, start};
+use crate::fixture::{self, block_on, client, start};
 
 /// Anything that a server does on request.
 const SOON: Duration = Duration::from_secs(15);
@@ -75,19 +80,7 @@ endpoints: [{endpoints}]
 
 /// Gives a Service its address, as the controller does.
 fn assign(server: &ApiServer, name: &str, vip: u8) -> Result<()> {
-    let patch = format!(
-        "{{\"status\":{{\"loadBalancer\":{{\"ingress\":[{{\"ip\":\"10.99.0.{vip}\"}}]}}}}}}"
-    );
-    let words = [
-        "patch",
-        "service",
-        name,
-        "--subresource=status",
-        "--type=merge",
-        "-p",
-        &patch,
-    ];
-    server.kubectl(&words).map(drop)
+    fixture::assign(server, name, &[[10, 99, 0, vip].into()])
 }
 
 fn publish(server: &ApiServer, name: &str, vip: u8, endpoints: &[u8]) -> Result<()> {
@@ -101,6 +94,9 @@ struct Reader {
     requests: mpsc::Sender<Request>,
     task: JoinHandle<()>,
     services: BTreeMap<Arc<str>, Arc<Service>>,
+    bgp: Option<Arc<Bgp>>,
+    nodes: Vec<Arc<Node>>,
+    pools: BTreeSet<Prefix>,
     alarms: Vec<String>,
     is_listed: bool,
     count: usize,
@@ -135,6 +131,9 @@ impl Reader {
             requests,
             task,
             services: BTreeMap::new(),
+            bgp: None,
+            nodes: Vec::new(),
+            pools: BTreeSet::new(),
             alarms: Vec::new(),
             is_listed: false,
             count: 0,
@@ -153,6 +152,21 @@ impl Reader {
         if let Some(alarms) = update.alarms {
             self.alarms = alarms;
         }
+        if let Some(bgp) = update.bgp {
+            self.bgp = bgp;
+        }
+        if let Some(nodes) = update.nodes {
+            self.nodes = nodes;
+        }
+        if let Some(pools) = update.pools {
+            self.pools = pools;
+        }
+    }
+
+    /// What becomes of routes to each peer.
+    fn policies(&self) -> Vec<Arc<[Statement]>> {
+        let peers = self.bgp.iter().flat_map(|bgp| &bgp.peers);
+        peers.map(|peer| Arc::clone(&peer.policy)).collect()
     }
 
     /// Reads updates until something holds.
@@ -448,5 +462,127 @@ fn what_others_have_allocated_is_announced_within_the_allowed_ranges_alone() -> 
         let names: Vec<_> = theirs.services.keys().map(|name| &**name).collect();
         ensure!(names == ["default/three"], "{names:?}");
         Ok(())
+    })
+}
+
+const SPEAKER: &str = "
+apiVersion: network.kubesphere.io/v1alpha2
+kind: BgpConf
+metadata: {name: default}
+spec: {as: 65000, routerId: 10.0.0.11, policy: routes}
+---
+apiVersion: network.kubesphere.io/v1alpha2
+kind: BgpPeer
+metadata: {name: router}
+spec: {conf: {peerAs: 65001, neighborAddress: 10.0.0.1}}
+";
+
+fn policy(text: &str) -> String {
+    format!(
+        "
+apiVersion: v1
+kind: ConfigMap
+metadata: {{name: routes, namespace: fairlead-system}}
+data: {{gobgp.conf: '{text}'}}
+"
+    )
+}
+
+#[test]
+fn a_policy_is_awaited_followed_and_kept_when_it_goes() -> Result<()> {
+    let server = cluster()?;
+    server.apply(SPEAKER)?;
+    block_on(async {
+        let mut reader = Reader::start(&server, None).await?;
+        let awaited = "there is no ConfigMap routes with the key gobgp.conf";
+        reader
+            .until("a policy is awaited", |reader| {
+                reader.is_listed && reader.says(awaited) && reader.bgp.is_none()
+            })
+            .await?;
+        let rejecting = "global.apply-policy.config.default-export-policy = \"reject-route\"";
+        server.apply(&policy(rejecting))?;
+        reader
+            .until("it is followed", |reader| {
+                let policies = reader.policies();
+                let rejects = |policy: &&Arc<[Statement]>| policy[0].accepts == Some(false);
+                !reader.says(awaited) && policies.iter().filter(rejects).count() == 1
+            })
+            .await?;
+        let followed = reader.policies();
+        server.apply(&policy("[global"))?;
+        let refused = "default/nothing is not understood";
+        let refused = refused.replace("default/nothing", "fairlead-system/routes");
+        reader
+            .until("it is refused", |reader| reader.says(&refused))
+            .await?;
+        assert_eq!(reader.policies(), followed);
+        server.kubectl(&["delete", "configmap", "routes", "-n", SYSTEM_NAMESPACE])?;
+        reader.stays().await?;
+        assert_eq!(reader.policies(), followed);
+        Ok(())
+    })
+}
+
+#[test]
+fn what_is_handed_to_a_cni_and_nodes_that_are_excluded_do_not_count() -> Result<()> {
+    const CNI: &str = "openelb.kubesphere.io/cni";
+    const EXCLUDED: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
+    let server = cluster()?;
+    server.apply(&SPEAKER.replace(", policy: routes", ""))?;
+    let theirs = SPEAKER.replace(
+        "name: router",
+        "name: theirs, labels: {openelb.kubesphere.io/cni: calico}",
+    );
+    let theirs = theirs
+        .replace("10.0.0.1}", "10.0.0.2}")
+        .replace(", policy: routes", "");
+    server.apply(&theirs)?;
+    let pool = POOL.replace(
+        "name: pool",
+        "name: theirs, labels: {openelb.kubesphere.io/cni: calico}",
+    );
+    server.apply(&pool.replace("10.99.0.0", "10.98.0.0"))?;
+    server.apply(&NODE.replace(
+        "name: node1",
+        &format!("name: node2, labels: {{{EXCLUDED}: \"\"}}"),
+    ))?;
+    block_on(async {
+        let mut reader = Reader::start(&server, None).await?;
+        reader
+            .until("everything is listed", |reader| {
+                reader.is_listed && reader.bgp.is_some()
+            })
+            .await?;
+        let pools = |reader: &Reader| {
+            reader
+                .pools
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            (pools(&reader), reader.policies().len()),
+            (vec!["10.99.0.0/24".to_owned()], 1)
+        );
+        let unfit = |reader: &Reader| {
+            reader
+                .nodes
+                .iter()
+                .find(|node| &*node.name == "node2")
+                .map(|node| node.unfit)
+        };
+        assert_eq!(unfit(&reader), Some(Some(Unfit::Excluded)));
+        let own = |kind: &str| server.kubectl(&["label", kind, "theirs", &format!("{CNI}-")]);
+        own("bgppeer")?;
+        own("eip")?;
+        server.kubectl(&["label", "node", "node2", &format!("{EXCLUDED}-")])?;
+        reader
+            .until("they are ours", |reader| {
+                pools(reader).len() == 2
+                    && reader.policies().len() == 2
+                    && unfit(reader) != Some(Some(Unfit::Excluded))
+            })
+            .await
     })
 }

@@ -17,7 +17,7 @@ const AGENT_EVERYWHERE: [&str; 2] = [
     "get patch: network.kubesphere.io/bgpconfs/status network.kubesphere.io/bgppeers/status",
 ];
 /// In the Namespace of the product besides.
-const AGENT_AT_HOME: [&str; 1] = ["get list watch: /secrets"];
+const AGENT_AT_HOME: [&str; 1] = ["get list watch: /secrets /configmaps"];
 
 const CONTROLLER_EVERYWHERE: [&str; 4] = [
     "get list watch: /services /nodes /namespaces discovery.k8s.io/endpointslices networking.k8s.io/servicecidrs \
@@ -30,7 +30,7 @@ const CONTROLLER_EVERYWHERE: [&str; 4] = [
 const CONTROLLER_AT_HOME: [&str; 5] = [
     "create: coordination.k8s.io/leases",
     "get list watch patch update: coordination.k8s.io/leases=fairlead-controller",
-    "get list watch: /configmaps=fairlead-import",
+    "get list watch: /configmaps",
     "create: /secrets",
     "get: /secrets=fairlead-cluster",
 ];

@@ -17,12 +17,22 @@ const OBJECTS: &str = r#"
 apiVersion: network.kubesphere.io/v1alpha2
 kind: BgpConf
 metadata: {name: default}
-spec: {as: 50000, policy: gobgp}
+spec: {as: 50000, policy: routes}
 ---
 apiVersion: network.kubesphere.io/v1alpha2
 kind: BgpPeer
 metadata: {name: leaf1}
 spec: {conf: {neighborAddress: router}}
+"#;
+
+const POLICY: &str = r#"
+[[policy-definitions]]
+  name = "out"
+  [[policy-definitions.statements]]
+    [policy-definitions.statements.conditions.bgp-conditions]
+      route-type = "local"
+[global.apply-policy.config]
+  export-policy-list = ["out"]
 "#;
 
 #[test]
@@ -31,16 +41,7 @@ fn objects_say_whether_they_are_followed() -> Result<()> {
     server.apply(OBJECTS)?;
     let keys =
         r#"{"status": {"nodesConfStatus": {"node1": {"as": 50000}, "gone": {"as": 50000}}}}"#;
-    let patch = [
-        "patch",
-        "bgpconf",
-        "default",
-        "--subresource=status",
-        "--type=merge",
-        "-p",
-        keys,
-    ];
-    server.kubectl(&patch)?;
+    fixture::patch_status(&server, "bgpconf/default", keys)?;
     let tend = || block_on(tend(&server, &["node1"]));
     assert_eq!(tend()?, 2);
     assert_eq!(tend()?, 0);
@@ -52,7 +53,9 @@ fn objects_say_whether_they_are_followed() -> Result<()> {
     );
     let shown = server.kubectl(&["describe", "bgpconf", "default"])?;
     ensure!(
-        shown.contains("FieldIgnored") && shown.contains("spec.policy: "),
+        shown.contains("FieldIgnored")
+            && shown
+                .contains("spec.policy: policy out, statement number 1: conditions.bgp-conditions"),
         "{shown}"
     );
     let left = server.kubectl(&[
@@ -87,6 +90,7 @@ async fn tend(server: &ApiServer, nodes: &[&str]) -> Result<usize> {
         .list(&Default::default())
         .await?;
     let nodes: BTreeSet<String> = nodes.iter().map(|name| (*name).to_owned()).collect();
-    let tended = speakers::tend(&client, &nodes, &confs.items, &peers.items).await?;
+    let policy = |name: &str| (name == "routes").then_some(POLICY);
+    let tended = speakers::tend(&client, &nodes, policy, &confs.items, &peers.items).await?;
     Ok(tended.confs.len() + tended.peers.len())
 }

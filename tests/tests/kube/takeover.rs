@@ -161,15 +161,7 @@ fn writable(server: &ApiServer) -> Result<()> {
         write(&["patch", kind, name, "--type=merge", "-p", none])?;
     }
     let usage = r#"{"status": {"usage": 1, "claims": [{"address": "10.3.0.1", "service": "default/web"}]}}"#;
-    write(&[
-        "patch",
-        "eip",
-        "of-v03",
-        "--subresource=status",
-        "--type=merge",
-        "-p",
-        usage,
-    ])?;
+    fixture::patch_status(server, "eip/of-v03", usage)?;
     let pool: Eip = read(server, "eip", "of-v03")?;
     assert_eq!(pool.status.unwrap_or_default().claims.len(), 1);
     // What was stored as v1alpha1 keeps its old words when it is written again.
@@ -199,17 +191,7 @@ fn create(server: &ApiServer, version: &str, kind: &str, name: &str, spec: Value
 }
 
 fn set_status(server: &ApiServer, kind: &str, name: &str, status: &Value) -> Result<()> {
-    let patch = status.to_string();
-    server.kubectl(&[
-        "patch",
-        kind,
-        name,
-        "--subresource=status",
-        "--type=merge",
-        "-p",
-        &patch,
-    ])?;
-    Ok(())
+    fixture::patch_status(server, &format!("{kind}/{name}"), &status.to_string())
 }
 
 fn raw(server: &ApiServer, resource: &str, name: &str) -> Result<Value> {

@@ -147,6 +147,7 @@ impl Maker<'_> {
                 names
             }),
             routes,
+            policy: Arc::default(),
             remote,
         }
     }

@@ -6,6 +6,7 @@ use lb_core::model::{Bgp, GRACEFUL_SHUTDOWN_DEFAULT, Node};
 
 use super::Findings;
 use crate::crd::{BgpConfSpec, GracefulRestart};
+use crate::project::gobgp::{POLICY_FIELD, POLICY_KEY, Policy};
 
 /// Largest AS number (RFC 6793).
 pub(super) const ASN_MAX: i64 = u32::MAX as i64;
@@ -40,16 +41,41 @@ pub fn is_of_other_rack(conf: &BgpConfSpec, own: &Node, other: &Node) -> bool {
     own.is_some() && own != rack(&other.labels)
 }
 
-/// What is ignored or wrong in a BgpConf, whichever node reads it.
+/// The ConfigMap with the policy, if one is named.
 #[must_use]
-pub fn conf_findings(spec: &BgpConfSpec) -> Findings {
+pub fn policy_name(spec: &BgpConfSpec) -> Option<&str> {
+    spec.policy.as_deref().filter(|name| !name.is_empty())
+}
+
+/// What to say if it is not there.
+pub(super) fn no_policy(name: &str) -> String {
+    format!(
+        "there is no ConfigMap {name} with the key {POLICY_KEY} in our namespace; agents that have not read it announce nothing"
+    )
+}
+
+/// What is ignored or wrong in a BgpConf, whichever node reads it, and in the text of the policy that it names.
+#[must_use]
+pub fn conf_findings(spec: &BgpConfSpec, policy: Option<&str>) -> Findings {
     let somewhere = Node {
         name: "".into(),
         addresses: vec![Ipv4Addr::LOCALHOST.into()],
         labels: BTreeMap::new(),
         unfit: None,
     };
-    read(spec, &somewhere).1
+    let mut findings = read(spec, &somewhere).1;
+    match (policy_name(spec), policy.map(Policy::read)) {
+        (None, _) => {}
+        (Some(name), None) => findings.wrong(POLICY_FIELD, no_policy(name)),
+        (Some(name), Some(Err(why))) => {
+            let message = format!(
+                "ConfigMap {name} is not understood, what it said before is in force: {why}"
+            );
+            findings.wrong(POLICY_FIELD, message);
+        }
+        (Some(_), Some(Ok((_, of_policy)))) => findings.0.extend(of_policy.0),
+    }
+    findings
 }
 
 pub(super) fn read(spec: &BgpConfSpec, node: &Node) -> (Conf, Findings) {
@@ -67,10 +93,21 @@ pub(super) fn read(spec: &BgpConfSpec, node: &Node) -> (Conf, Findings) {
     let shutdown = drain.and_then(|drain| drain.graceful_shutdown_seconds);
     let shutdown = shutdown.and_then(|seconds| u64::try_from(seconds).ok());
     findings.ignore_given(&[
-        ("listenAddresses", !spec.listen_addresses.is_empty(), "nodes listen on all addresses and drop strangers"),
-        ("families", !spec.families.is_empty(), "families are said at each BgpPeer"),
-        ("useMultiplePaths", spec.use_multiple_paths.is_some(), "nothing is learnt from routers"),
-        ("policy", spec.policy.is_some(), "the ConfigMap with a GoBGP policy is not read: say communities, med, localPref and prepend at each Eip's announcement, and who is told at announcement.peers"),
+        (
+            "listenAddresses",
+            !spec.listen_addresses.is_empty(),
+            "nodes listen on all addresses and drop strangers",
+        ),
+        (
+            "families",
+            !spec.families.is_empty(),
+            "families are said at each BgpPeer",
+        ),
+        (
+            "useMultiplePaths",
+            spec.use_multiple_paths.is_some(),
+            "nothing is learnt from routers",
+        ),
     ]);
     let bgp = numbers.map(|(asn, router_id)| Bgp {
         asn,

@@ -57,7 +57,7 @@ impl Findings {
         (!parts.is_empty()).then(|| parts.join("; "))
     }
 
-    pub(super) fn ignore(&mut self, field: &str, message: impl Into<String>) {
+    pub(in crate::project) fn ignore(&mut self, field: &str, message: impl Into<String>) {
         self.push(field, FindingKind::Ignored, message.into());
     }
 

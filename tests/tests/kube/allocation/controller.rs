@@ -163,16 +163,8 @@ impl Cluster {
     }
 
     /// The same of its status.
-    pub(super) fn patch_status(&self, object: &str, patch: &str) -> Result<String> {
-        let patch = [
-            "patch",
-            object,
-            "--subresource=status",
-            "--type=merge",
-            "-p",
-            patch,
-        ];
-        self.kubectl(&patch)
+    pub(super) fn patch_status(&self, object: &str, patch: &str) -> Result<()> {
+        fixture::patch_status(&self.server, object, patch)
     }
 
     /// An object as the API server has it, to the last byte.

@@ -5,6 +5,8 @@ use std::{collections::BTreeSet, time::Duration};
 use anyhow::{Result, ensure};
 use lb_lab::wait_until;
 
+use crate::fixture;
+
 use super::{
     POOL,
     controller::{Cluster, service},
@@ -102,31 +104,12 @@ fn takes_over_from_openelb_without_moving_anything() -> Result<()> {
     let opt_in = "lb.kubesphere.io/v1alpha1: openelb";
     for (name, address) in [("a", "10.99.0.4"), ("b", "10.99.0.4"), ("c", "10.99.0.6")] {
         cluster.apply(&service(name, opt_in, ""))?;
-        let status =
-            format!(r#"{{"status":{{"loadBalancer":{{"ingress":[{{"ip":"{address}"}}]}}}}}}"#);
-        let patch = [
-            "patch",
-            "service",
-            name,
-            "--subresource=status",
-            "--type=merge",
-            "-p",
-            &status,
-        ];
-        cluster.kubectl(&patch)?;
+        fixture::assign(&cluster.server, name, &[address.parse()?])?;
         let mark = r#"{"metadata":{"finalizers":["finalizer.lb.kubesphere.io/v1alpha1"],"labels":{"eip.openelb.kubesphere.io/v1alpha2":"pool"}}}"#;
         cluster.kubectl(&["patch", "service", name, "--type=merge", "-p", mark])?;
     }
     let used = r#"{"status":{"usage":2,"used":{"10.99.0.4":"default/a;default/b","10.99.0.6":"default/c"}}}"#;
-    cluster.kubectl(&[
-        "patch",
-        "eip",
-        "pool",
-        "--subresource=status",
-        "--type=merge",
-        "-p",
-        used,
-    ])?;
+    cluster.patch_status("eip/pool", used)?;
     let _controller = cluster.controller("one");
     cluster.apply(&service("new", opt_in, ""))?;
     cluster.wait_for_addresses("new", "10.99.0.0")?;
