@@ -136,8 +136,14 @@ impl ClusterNode {
         &self.machine
     }
 
-    /// Pulls the plug.
+    /// Pulls the plug. What this process has started there must be waited for, or process 1 would not end
+    /// (pid_namespaces(7)).
     pub(super) fn power_off(&mut self) -> Result<()> {
+        let services = [self.kubelet.as_mut(), self.kube_proxy.as_mut()];
+        for process in services.into_iter().flatten() {
+            process.kill()?;
+        }
+        self.containerd.kill()?;
         self.machine.power_off()
     }
 
