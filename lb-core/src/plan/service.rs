@@ -150,8 +150,9 @@ impl Made<'_> {
         let targets = self.set(chosen.targets);
         // With affinity a client gets the same endpoint by whichever of these nodes its router sends it.
         let local = (!here.is_empty()).then(|| match service.affinity {
-            Some(_) => Arc::clone(&targets),
-            None => self.set(here),
+            Some(_) if !targets.is_empty() => Arc::clone(&targets),
+            // Nobody can be steered to but this node's own that terminate: the ready ones are outside of the cluster.
+            _ => self.set(here),
         });
         let plan = PortPlan {
             port,

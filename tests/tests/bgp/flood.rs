@@ -87,8 +87,8 @@ fn flood(routes: u32) -> Result<()> {
 }
 
 /// Waits until both sessions are established and says since when.
-fn both_established(agent: &mut Agent) -> Result<Vec<String>> {
-    let shown = agent.wait_for(SOON, "bgp", "both sessions are up", |shown| {
+pub(crate) fn both_established(agent: &mut Agent) -> Result<Vec<String>> {
+    let shown = agent.wait_for(SESSION_LIMIT, "bgp", "both sessions are up", |shown| {
         let rows = shown["rows"].as_array();
         rows.is_some_and(|rows| {
             rows.len() == 2 && rows.iter().all(|row| row["state"] == "Established")

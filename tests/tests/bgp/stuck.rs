@@ -8,10 +8,11 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use lb_lab::{Agent, AgentOptions, Lab, NODE_BGP_PORT, Pair, Profile, ROUTER_ASN, Sinks, UPLINK};
+use lb_lab::{AgentOptions, Lab, NODE_BGP_PORT, Pair, Profile, ROUTER_ASN, Sinks, UPLINK};
 
 use crate::{
     cells::SESSION_LIMIT,
+    flood::both_established,
     scripted::{KEEPALIVE, Script, Session, UPDATE},
 };
 
@@ -36,7 +37,7 @@ fn a_peer_that_does_not_read_holds_up_nobody() -> Result<()> {
     };
     let to = SocketAddr::new(lab.node(1).addresses().v6.into(), NODE_BGP_PORT);
     let mut stuck = script.connect(lab.router_namespace(), to, SESSION_LIMIT)?;
-    let since = established(&mut agent)?;
+    let since = both_established(&mut agent)?;
 
     let healthy = [script.address.into()];
     for round in 1..=ROUNDS {
@@ -51,20 +52,11 @@ fn a_peer_that_does_not_read_holds_up_nobody() -> Result<()> {
     let told = read_until_all_are_in(&mut stuck, ROUNDS)?;
     let most = u64::from(VIPS) * u64::from(ROUNDS);
     ensure!(told < most, "{told} announcements: what was overtaken too");
-    ensure!(established(&mut agent)? == since, "a session began anew");
+    ensure!(
+        both_established(&mut agent)? == since,
+        "a session began anew"
+    );
     Ok(())
-}
-
-/// Waits until both sessions are established and says since when.
-fn established(agent: &mut Agent) -> Result<Vec<String>> {
-    let shown = agent.wait_for(SESSION_LIMIT, "bgp", "both sessions are up", |shown| {
-        let rows = shown["rows"].as_array();
-        rows.is_some_and(|rows| {
-            rows.len() == 2 && rows.iter().all(|row| row["state"] == "Established")
-        })
-    })?;
-    let rows = shown["rows"].as_array().context("no rows")?;
-    Ok(rows.iter().map(|row| row["since"].to_string()).collect())
 }
 
 /// Reads UPDATEs until every route is in its state of this round; how many announcements that took.

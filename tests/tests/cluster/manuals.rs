@@ -41,11 +41,11 @@ fn porterlb_in_bgp_mode() -> Result<()> {
     );
 
     installed.shell(&page.section("With externalTrafficPolicy Local")?)?;
-    let home = wait_until(SOON, "one pod is left", || {
+    wait_until(SOON, "one pod is left", || {
         let nodes: Vec<u8> = installed.pods("app=porter-bgp")?.into_values().collect();
-        Ok((nodes.len() == 1).then(|| nodes[0]))
+        Ok((nodes == [1]).then_some(()))
     })?;
-    installed.wait_gateways(vip, &[home])?;
+    installed.wait_gateways(vip, &[1])?;
     answering(&installed, "172.22.0.2")?;
 
     installed.shell(&page.section("Services that share an address")?)?;

@@ -82,7 +82,9 @@ fn a_drained_node_is_not_missed_and_a_dead_one_not_for_long() -> Result<()> {
     asks(&installed, 20).context("node3 is off")?;
 
     // Without a word: until the router's hold timer and Kubernetes' grace are over, some requests are lost.
+    // A dead node sends no FIN, as the sockets of killed processes would.
     let begun = Instant::now();
+    installed.cluster.lab().node(2).set_plugged(false)?;
     installed.cluster.power_off(2)?;
     wait_until(LIMIT, "requests are answered by what is left", || {
         asks(&installed, 20).map(Some)

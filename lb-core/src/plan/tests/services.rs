@@ -114,6 +114,20 @@ fn with_affinity_a_client_finds_its_endpoint_by_every_node_that_announces() {
 }
 
 #[test]
+fn with_affinity_a_nodes_own_serve_where_nobody_else_can_be_steered_to() {
+    let mut world = world();
+    let mut service = local(&[1, 3]);
+    service.endpoints[0].node = None;
+    (service.endpoints[1].ready, service.endpoints[1].terminating) = (false, true);
+    service.affinity = Some(Duration::from_secs(60));
+    world.set(service);
+    let plan = port(&world);
+    assert!(plan.targets.is_empty(), "the ready one is outside");
+    let here = plan.local.as_ref().expect("it still serves");
+    assert_eq!(here[0].address, pod(3));
+}
+
+#[test]
 fn endpoints_outside_are_left_to_the_kernel_only_if_there_are_no_others() {
     let mut world = world();
     let mut service = announced_service(&[1, 3]);
